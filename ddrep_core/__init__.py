@@ -1,0 +1,1 @@
+"""ddrep: sample differentiable representations from a pretrained image diffusion model."""
