@@ -1,0 +1,108 @@
+"""Cameras made for an object: rings around it, and the matrices they need."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ddrep_core.errors import RequestError
+from ddrep_core.views.camera import Camera, Views
+
+Float = NDArray[np.float64]
+
+
+def look_at(position: ArrayLike, target: ArrayLike, up: ArrayLike = (0.0, 0.0, 1.0)) -> Float:
+    """[4, 4] matrix_world of a camera at `position` that looks at `target`, with `up` upward in its picture."""
+    position = np.asarray(position, dtype=np.float64)
+    backward = position - np.asarray(target, dtype=np.float64)
+    length = np.linalg.norm(backward)
+    if length < 1e-12:
+        raise RequestError("A camera cannot stand on the point it looks at.", "Give it a distance above zero.")
+    backward /= length
+    right = np.cross(np.asarray(up, dtype=np.float64), backward)
+    if np.linalg.norm(right) < 1e-9:  # straight down or up: keep the front (-Y) at the picture's lower edge
+        right = np.cross(np.array([0.0, 1.0, 0.0]) * (1 if backward[2] > 0 else -1), backward)
+    right /= np.linalg.norm(right)
+    matrix = np.eye(4)
+    matrix[:3, 0], matrix[:3, 1], matrix[:3, 2], matrix[:3, 3] = right, np.cross(backward, right), backward, position
+    return matrix
+
+
+def perspective_projection(fov_degrees: float, aspect: float = 1.0, near: float = 0.01, far: float = 1000.0) -> Float:
+    """[4, 4] clip matrix of a camera whose larger picture side spans `fov_degrees`; aspect = width / height."""
+    if not 0 < fov_degrees < 180:
+        raise RequestError(f"A field of view of {fov_degrees} degrees is not possible.", "Choose between 5 and 120.")
+    focal = 1 / math.tan(math.radians(fov_degrees) / 2)
+    x, y = (focal, focal * aspect) if aspect >= 1 else (focal / aspect, focal)
+    return np.array(
+        [
+            [x, 0, 0, 0],
+            [0, y, 0, 0],
+            [0, 0, -(far + near) / (far - near), -2 * far * near / (far - near)],
+            [0, 0, -1, 0],
+        ]
+    )
+
+
+def bounding_sphere(target: Any) -> tuple[Float, float]:
+    """Centre [3] and radius of what is looked at: a mesh with `bounds` [2, 3], or a point (radius 0.5)."""
+    bounds = getattr(target, "bounds", None)
+    if bounds is None:
+        return np.asarray((0, 0, 0) if target is None else target, dtype=np.float64).reshape(3), 0.5
+    bounds = np.asarray(bounds, dtype=np.float64)
+    return bounds.mean(axis=0), float(np.linalg.norm(bounds[1] - bounds[0]) / 2)
+
+
+def orbit_views(
+    count: int = 8,
+    elevations: Sequence[float] = (15.0, 45.0),
+    distance: float | None = None,
+    fov_degrees: float = 40.0,
+    target: Any = None,
+    width: int = 512,
+    height: int = 512,
+    start_degrees: float = 0.0,
+) -> Views:
+    """Cameras evenly around an object, the elevations taken in turn, the first one in front of it (at -Y).
+
+    Args:
+        count: how many views.
+        elevations: degrees above the horizon, used one after another around the ring.
+        distance: from the target's centre, in the world's units; chosen so that the object fits when not given.
+        fov_degrees: the angle that the picture's larger side spans.
+        target: a mesh (anything with `bounds` [2, 3]), a point [3], or None for the origin.
+        start_degrees: azimuth of the first camera, counted from the front (-Y) towards +X.
+
+    Raises:
+        RequestError: count below one, an impossible field of view, an elevation beyond the poles.
+    """
+    if count < 1:
+        raise RequestError(f"An orbit of {count} cameras sees nothing.", "Ask for at least one, e.g. orbit:8.")
+    if not elevations or any(not -90 <= e <= 90 for e in elevations):
+        raise RequestError(f"Elevations must lie between -90 and 90 degrees, not {tuple(elevations)}.")
+    centre, radius = bounding_sphere(target)
+    projection = perspective_projection(fov_degrees, width / height)
+    if distance is None:
+        # The narrower half-angle holds the bounding sphere, with a margin of one twentieth. For most objects the
+        # sphere is larger than what is seen, so take it at nine tenths.
+        half = math.atan(1 / max(projection[0, 0], projection[1, 1]))
+        distance = 1.05 * 0.9 * radius / math.sin(half)
+    if not (math.isfinite(distance) and distance > 0):
+        raise RequestError(f"A camera distance of {distance} is not possible.", "Give a positive number.")
+    far = max(1000.0, 10 * (distance + radius))
+    projection = perspective_projection(fov_degrees, width / height, near=distance * 1e-3, far=far)
+    cameras = []
+    for index in range(count):
+        azimuth = math.radians(start_degrees + 360.0 * index / count)
+        elevation = math.radians(elevations[index % len(elevations)])
+        offset = np.array(
+            [math.sin(azimuth) * math.cos(elevation), -math.cos(azimuth) * math.cos(elevation), math.sin(elevation)]
+        )
+        cameras.append(
+            Camera(f"orbit {index}", look_at(centre + distance * offset, centre), projection, width, height)
+        )
+    return Views(tuple(cameras), centre)
