@@ -28,8 +28,15 @@ class LinearDiffrep:
             raise RequestError(f"image_shape must be (channels, height, width), not {shape}.")
         self._image_shape = (shape[-3], shape[-2], shape[-1])
         pixels = shape[-3] * shape[-2] * shape[-1]
-        if A.ndim != 2 or A.shape[0] == 0 or A.shape[0] % pixels or (len(shape) == 4 and A.shape[0] != pixels * shape[0]):
-            raise RequestError(f"A matrix of shape {tuple(A.shape)} does not render views of shape {self._image_shape}.")
+        if (
+            A.ndim != 2
+            or A.shape[0] == 0
+            or A.shape[0] % pixels
+            or (len(shape) == 4 and A.shape[0] != pixels * shape[0])
+        ):
+            raise RequestError(
+                f"A matrix of shape {tuple(A.shape)} does not render views of shape {self._image_shape}."
+            )
         self._matrix = A if A.layout == torch.strided else A.to_sparse_csr()
         self._view_count = A.shape[0] // pixels
         self._offset = None

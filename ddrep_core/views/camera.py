@@ -66,7 +66,9 @@ class Camera:
         object.__setattr__(self, "matrix_world", _matrix(self.matrix_world, "matrix_world", self.name))
         object.__setattr__(self, "projection", _matrix(self.projection, "projection", self.name))
         if not (1 <= self.width <= 65536 and 1 <= self.height <= 65536):
-            raise RequestError(f"Camera '{self.name}': a picture of {self.width} x {self.height} pixels cannot be made.")
+            raise RequestError(
+                f"Camera '{self.name}': a picture of {self.width} x {self.height} pixels cannot be made."
+            )
         if not (np.isfinite(self.weight) and self.weight >= 0):
             raise RequestError(f"Camera '{self.name}': weight must be zero or more, not {self.weight}.")
 

@@ -25,7 +25,7 @@ def azimuth_elevation(camera: Camera, target: ArrayLike = (0.0, 0.0, 0.0)) -> tu
 
 
 def direction_words(camera: Camera, target: ArrayLike = (0.0, 0.0, 0.0)) -> str:
-    """"front view", "side view", "back view", "overhead view" or "bottom view".
+    """ "front view", "side view", "back view", "overhead view" or "bottom view".
 
     The bands are those common in text-to-3D (threestudio's): overhead above 60 degrees, front and back within 45
     degrees of their axes; "bottom view" mirrors overhead.

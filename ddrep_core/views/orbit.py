@@ -102,7 +102,5 @@ def orbit_views(
         offset = np.array(
             [math.sin(azimuth) * math.cos(elevation), -math.cos(azimuth) * math.cos(elevation), math.sin(elevation)]
         )
-        cameras.append(
-            Camera(f"orbit {index}", look_at(centre + distance * offset, centre), projection, width, height)
-        )
+        cameras.append(Camera(f"orbit {index}", look_at(centre + distance * offset, centre), projection, width, height))
     return Views(tuple(cameras), centre)

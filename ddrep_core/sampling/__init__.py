@@ -1,0 +1,32 @@
+"""The method: one readable loop, noise levels and jumps, noise fields, pull-back solvers."""
+
+from ddrep_core.sampling.noise import MixedNoise, NoiseField, ViewNoise
+from ddrep_core.sampling.sample import Result, SamplerState, StepReport, sample
+from ddrep_core.sampling.schedule import (
+    RestartInterval,
+    Schedule,
+    Segment,
+    ddim_schedule,
+    karras_levels,
+    noise_levels,
+    repaint_schedule,
+    restart_schedule,
+)
+
+__all__ = [
+    "MixedNoise",
+    "NoiseField",
+    "RestartInterval",
+    "Result",
+    "SamplerState",
+    "Schedule",
+    "Segment",
+    "StepReport",
+    "ViewNoise",
+    "ddim_schedule",
+    "karras_levels",
+    "noise_levels",
+    "repaint_schedule",
+    "restart_schedule",
+    "sample",
+]

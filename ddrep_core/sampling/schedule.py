@@ -1,0 +1,267 @@
+"""Schedules: which noise levels a run visits, written as a list of segments.
+
+A segment goes down through its levels, `repeats` times over. Where a segment starts above the level that the run has
+reached, the run first jumps up: θ stays, only the noise is refreshed (DESIGN §2, "Forward step"). Plain DDIM is one
+segment; RePaint is many short ones that repeat a piece of the main descent; Restart is few long ones with exact jumps.
+All levels are noise-to-signal ratios σ in variance-exploding coordinates.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ddrep_core.errors import RequestError
+
+
+@dataclass(frozen=True)
+class Reverse:
+    """One step down, σ → σ' (Alg. 1, lines 9-16): one evaluation of the prior, two with Heun's correction."""
+
+    sigma: float
+    sigma_next: float
+    eta: float
+    heun: bool = False
+
+    @property
+    def nfe(self) -> int:
+        return 2 if self.heun else 1
+
+
+@dataclass(frozen=True)
+class Jump:
+    """One jump up, σ → σ_high: ε ← keep·ε + √(1 − keep²)·noise_scale·ξ. It costs neither evaluation nor fit."""
+
+    sigma: float
+    sigma_high: float
+    keep: float
+    noise_scale: float = 1.0
+
+    @property
+    def nfe(self) -> int:
+        return 0
+
+
+Step = Reverse | Jump
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A descent through noise levels, possibly repeated.
+
+    Args:
+        levels: descending σ, at least two; the last may be 0, the first infinite.
+        repeats: how often the descent is made; before each repetition the run jumps back up to `levels[0]`.
+        eta: DDIM's stochastic share in the descent; None takes the run's.
+        jump_eta: stochastic share of the jump. 1 is the exact forward kernel (Restart); None takes the run's, level by
+            level, as Alg. 1 line 13 does (RePaint).
+        noise_scale: Restart's S_noise, the factor on fresh noise in a jump.
+        heun: second-order steps (only with a stochastic share of zero, and never onto σ = 0).
+    """
+
+    levels: tuple[float, ...]
+    repeats: int = 1
+    eta: float | None = None
+    jump_eta: float | None = 1.0
+    noise_scale: float = 1.0
+    heun: bool = False
+
+    def __post_init__(self) -> None:
+        levels = tuple(float(level) for level in self.levels)
+        object.__setattr__(self, "levels", levels)
+        falling = all(high > low for high, low in itertools.pairwise(levels))
+        if len(levels) < 2 or not falling or levels[-1] < 0 or any(math.isnan(level) for level in levels):
+            raise RequestError(f"Noise levels must fall, from at least one level to another, not {levels}.")
+        if self.repeats < 1:
+            raise RequestError(f"A segment is walked at least once, not {self.repeats} times.")
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A list of segments, walked in order."""
+
+    segments: tuple[Segment, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "segments", tuple(self.segments))
+        if not self.segments:
+            raise RequestError("A schedule needs at least one segment.")
+
+    @property
+    def nfe(self) -> int:
+        """Evaluations of the prior that the whole schedule costs, each for all views of a step."""
+        return sum(step.nfe for step in self.steps(0.0))
+
+    def steps(self, eta: float) -> Iterator[Step]:
+        """Every step in order, with `eta` where a segment does not say otherwise."""
+        sigma = self.segments[0].levels[0]
+        for segment in self.segments:
+            for _ in range(segment.repeats):
+                if segment.levels[0] < sigma:
+                    raise RequestError(f"The schedule falls from {sigma} to {segment.levels[0]} without a step.")
+                if segment.levels[0] > sigma:
+                    yield _jump(sigma, segment, eta)
+                share = eta if segment.eta is None else segment.eta
+                for high, low in zip(segment.levels, segment.levels[1:], strict=False):
+                    yield Reverse(high, low, share, segment.heun and low > 0 and math.isfinite(high))
+                sigma = segment.levels[-1]
+
+
+def _jump(sigma: float, segment: Segment, eta: float) -> Jump:
+    high = segment.levels[0]
+    share = eta if segment.jump_eta is None else segment.jump_eta
+    if share == 1.0:
+        keep = sigma / high  # the product below telescopes
+    else:
+        climb = [sigma, *(level for level in reversed(segment.levels) if level > sigma)]
+        keep = math.prod(
+            math.sqrt(1 - langevin_share(upper, lower, share) ** 2) for lower, upper in itertools.pairwise(climb)
+        )
+    return Jump(sigma, high, keep, segment.noise_scale)
+
+
+def langevin_share(sigma: float, sigma_next: float, eta: float) -> float:
+    """λ = η √((σ² − σ'²) / σ²), the share of fresh noise in one step (Alg. 1, line 5, simplified in DESIGN §2)."""
+    ratio = 0.0 if math.isinf(sigma) else sigma_next / sigma
+    return eta * math.sqrt(max(0.0, 1 - ratio * ratio))
+
+
+def noise_levels(sigmas: ArrayLike, steps: int, spacing: str = "trailing") -> tuple[float, ...]:
+    """`steps` of the levels that a prior was trained on, descending, and a final 0.
+
+    Args:
+        sigmas: [L] the prior's levels, descending (`prior.sigmas`).
+        steps: how many to keep. More than L: levels are put between them, evenly in log σ.
+        spacing: "trailing" keeps the noisiest level and walks down evenly, "leading" keeps the cleanest one (diffusers'
+            DDIM default, with its offset of one), "linspace" keeps both ends.
+
+    Raises:
+        RequestError: steps below one, levels that are not positive and descending, an unknown spacing.
+    """
+    grid = np.asarray(sigmas, dtype=np.float64).reshape(-1)
+    if steps < 1:
+        raise RequestError(f"A run needs at least one step, not {steps}.")
+    if len(grid) == 0 or not (grid > 0).all() or not (np.diff(grid) < 0).all():
+        raise RequestError("The prior's noise levels must be positive and descending.")
+    count = len(grid)
+    if steps > count:
+        positions = np.linspace(0, count - 1, steps)
+        whole = np.clip(positions.astype(int), 0, max(count - 2, 0))
+        share = positions - whole
+        upper = np.minimum(whole + 1, count - 1)
+        if math.isinf(grid[0]):
+            raise RequestError(f"This prior offers {count} noise levels; {steps} steps are too many.")
+        levels = np.exp((1 - share) * np.log(grid[whole]) + share * np.log(grid[upper]))
+        if count == 1:
+            raise RequestError("A prior with a single noise level allows one step.")
+    elif spacing == "trailing":
+        levels = grid[count - np.round(np.arange(count, 0, -count / steps))[:steps].astype(int)]
+    elif spacing == "leading":
+        timesteps = (np.arange(steps) * (count // steps))[::-1] + 1
+        levels = grid[count - 1 - np.minimum(timesteps, count - 1)]
+    elif spacing == "linspace":
+        levels = grid[np.round(np.linspace(0, count - 1, steps)).astype(int)]
+    else:
+        raise RequestError(f"Unknown spacing '{spacing}'.", "Use trailing, leading or linspace.")
+    return (*map(float, levels), 0.0)
+
+
+def karras_levels(sigma_high: float, sigma_low: float, count: int, rho: float = 7.0) -> tuple[float, ...]:
+    """`count` levels from high to low, evenly in σ^(1/ρ) (EDM's grid: Karras et al. 2022, Eq. 5)."""
+    ramp = np.linspace(0, 1, count)
+    return tuple(
+        float(level)
+        for level in (sigma_high ** (1 / rho) + ramp * (sigma_low ** (1 / rho) - sigma_high ** (1 / rho))) ** rho
+    )
+
+
+def ddim_schedule(sigmas: ArrayLike, steps: int = 50, spacing: str = "trailing", heun: bool = False) -> Schedule:
+    """One plain descent. With η = 0 it is the PF-ODE by Euler steps (or Heun's), with η = 1 ancestral sampling."""
+    return Schedule((Segment(noise_levels(sigmas, steps, spacing), heun=heun),))
+
+
+def repaint_schedule(
+    sigmas: ArrayLike,
+    steps: int = 100,
+    jump_interval: int = 1,
+    jump_length: int = 1,
+    visits: int = 2,
+    spacing: str = "trailing",
+) -> Schedule:
+    """RePaint (Lugmayr et al. 2022): every `jump_interval` levels, go `jump_length` levels back up, until each stretch
+    was walked `visits` times. (100, 1, 1, 2) costs 199 evaluations, (100, 10, 10, 5) costs 460: the paper's counts.
+
+    Raises:
+        RequestError: an interval, a length or a number of visits below one.
+    """
+    if min(jump_interval, jump_length, visits) < 1:
+        raise RequestError("RePaint's interval, length and visits must each be at least one.")
+    levels = noise_levels(sigmas, steps, spacing)
+    # State t counts the levels still below: levels[steps - 1 - t] is reached at state t, and 0 after state 0.
+    jump_states = set(range(0, steps - jump_length, jump_interval)) if visits > 1 else set()
+    segments: list[Segment] = []
+    start = 0
+    for position in range(1, steps):
+        if steps - 1 - position in jump_states:
+            segments.append(Segment(levels[start : position + 1]))
+            again = levels[position - jump_length : position + 1]
+            segments.append(Segment(again, repeats=visits - 1, jump_eta=None))
+            start = position
+    segments.append(Segment(levels[start:]))
+    return Schedule(tuple(segments))
+
+
+@dataclass(frozen=True)
+class RestartInterval:
+    """K times from sigma_low up to sigma_high and down again on an EDM grid of `levels` points (Xu et al. 2023)."""
+
+    levels: int
+    repeats: int
+    sigma_low: float
+    sigma_high: float
+
+
+def restart_schedule(
+    sigmas: ArrayLike,
+    steps: int = 30,
+    intervals: Sequence[RestartInterval | tuple[int, int, float, float]] = ((10, 2, 0.1, 2.0),),
+    heun: bool = True,
+    noise_scale: float = 1.0,
+    spacing: str = "trailing",
+) -> Schedule:
+    """Restart: a main descent by Euler steps; at the level nearest to each interval's lower end, jump up and return.
+
+    The default interval is the thesis's for Stable Diffusion at guidance 5 to 8 (Table B.13).
+
+    Raises:
+        RequestError: an interval that does not rise, or has fewer than two levels.
+    """
+    levels = noise_levels(sigmas, steps, spacing)
+    placed: dict[int, list[Segment]] = {}
+    for entry in intervals:
+        interval = entry if isinstance(entry, RestartInterval) else RestartInterval(*entry)
+        if interval.levels < 2 or interval.repeats < 1 or not 0 < interval.sigma_low < interval.sigma_high:
+            raise RequestError(f"A restart interval must rise and have two levels or more, unlike {interval}.")
+        position = int(np.argmin([abs(level - interval.sigma_low) for level in levels[:-1]]))
+        low = levels[position]
+        if position == 0 or low >= interval.sigma_high:
+            raise RequestError(
+                f"No level of {steps} steps lies below {interval.sigma_high} and near {interval.sigma_low}."
+            )
+        grid = (*karras_levels(interval.sigma_high, low, interval.levels)[:-1], low)
+        placed.setdefault(position, []).append(
+            Segment(grid, interval.repeats, eta=0.0, jump_eta=1.0, noise_scale=noise_scale, heun=heun)
+        )
+    segments: list[Segment] = []
+    start = 0
+    for position in sorted(placed):
+        segments.append(Segment(levels[start : position + 1], eta=0.0))
+        segments.extend(placed[position])
+        start = position
+    segments.append(Segment(levels[start:], eta=0.0))
+    return Schedule(tuple(segments))

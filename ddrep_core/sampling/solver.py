@@ -1,0 +1,61 @@
+"""The pull-back: θ ← argmin over θ' of E_π w(π) ‖f(θ', π) − f'(π)‖² (Eq. 5-8), and the choice of who solves it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from torch import Tensor
+
+from ddrep_core.diffreps.protocol import Diffrep, LinearRendering
+from ddrep_core.errors import RequestError
+
+
+class Solver(Protocol):
+    """Moves θ so that the renders meet their targets."""
+
+    def fit(self, rep: Diffrep, targets: Tensor, indices: Tensor, weights: Tensor) -> int:
+        """One pull-back, in place.
+
+        Args:
+            targets: [B, C, h, w] what the renders of these views should become.
+            indices: [B] the views.
+            weights: [B, 1, h, w] importance of each pixel, zero or more.
+
+        Returns:
+            how many render passes (forward, or forward and backward) it took.
+        """
+        ...
+
+    def state(self) -> dict[str, Tensor]:
+        """What must be kept so that a resumed run goes on to the same bytes (moments); may be empty."""
+        ...
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Go on from `state()`."""
+        ...
+
+
+def choose_solver(rep: Diffrep, solver: str | Solver = "auto") -> Solver:
+    """ "auto" takes the exact solver where the representation is linear, the warm-started one elsewhere.
+
+    Raises:
+        RequestError: an unknown name, or "linear" for a representation that is not.
+    """
+    if not isinstance(solver, str):
+        return solver
+    linear = isinstance(rep, LinearRendering)
+    if solver == "auto":
+        solver = "linear" if linear else "warm"
+    if solver == "linear":
+        if not linear:
+            raise RequestError(
+                f"{type(rep).__name__} is not linear in its parameters.", "Use the solver auto, warm or adam."
+            )
+        from ddrep_core.sampling.linear import LinearSolver
+
+        return LinearSolver()
+    if solver in ("warm", "adam"):
+        from ddrep_core.sampling import first_order
+
+        return first_order.WarmStartSolver() if solver == "warm" else first_order.AdamSolver()
+    raise RequestError(f"Unknown solver '{solver}'.", "Use auto, linear, warm or adam.")

@@ -1,0 +1,77 @@
+"""The exact pull-back: all three ways equal torch.linalg.lstsq, and leave alone what no view sees."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from ddrep_core.diffreps import LinearDiffrep
+from ddrep_core.sampling import linear
+from ddrep_core.sampling.linear import LinearSolver
+
+
+def sparse_problem(rows: int, columns: int, seed: int = 0) -> torch.Tensor:
+    """A matrix like a texture's: four weights a row that sum to one."""
+    generator = torch.Generator().manual_seed(seed)
+    matrix = torch.zeros(rows, columns, dtype=torch.float64)
+    where = torch.stack([torch.randperm(columns, generator=generator)[:4] for _ in range(rows)])
+    share = torch.rand(rows, 4, generator=generator, dtype=torch.float64) + 0.1
+    return matrix.scatter(1, where, share / share.sum(1, keepdim=True))
+
+
+def fitted(matrix: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor, start: torch.Tensor) -> torch.Tensor:
+    rep = LinearDiffrep(matrix, image_shape=(1, 1, 1))
+    rep.theta.copy_(start)
+    count = len(targets)
+    LinearSolver().fit(rep, targets.reshape(count, 1, 1, 1), torch.arange(count), weights.reshape(count, 1, 1, 1))
+    return rep.theta
+
+
+@pytest.mark.parametrize("way", ["dense", "dual", "conjugate gradient"])
+@pytest.mark.parametrize("sparse", [False, True])
+def test_every_way_is_lstsq(way: str, sparse: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, columns = (30, 80) if way == "dual" else (200, 40)
+    matrix = sparse_problem(rows, columns)
+    generator = torch.Generator().manual_seed(1)
+    targets = torch.randn(rows, 1, dtype=torch.float64, generator=generator)
+    weights = torch.rand(rows, 1, dtype=torch.float64, generator=generator) + 0.2
+    start = torch.randn(columns, 1, dtype=torch.float64, generator=generator)
+    if way != "dense":
+        monkeypatch.setattr(linear, "DENSE_PARAMETERS", 0)
+    if way == "conjugate gradient":
+        monkeypatch.setattr(linear, "DUAL_ROWS", 0)
+    root = weights.sqrt()
+    expected = start + torch.linalg.lstsq(root * matrix, root * (targets - matrix @ start), driver="gelsd").solution
+    found = fitted(matrix.to_sparse_csr() if sparse else matrix, targets, weights, start)
+    assert (found - expected).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize("way", ["dense", "dual", "conjugate gradient"])
+def test_unseen_parameters_and_weightless_rows_change_nothing(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    matrix = sparse_problem(20, 30)
+    matrix[:, 7] = 0
+    weights = torch.ones(20, 1, dtype=torch.float64)
+    weights[5] = 0
+    start = torch.randn(30, 1, dtype=torch.float64)
+    targets = torch.randn(20, 1, dtype=torch.float64)
+    if way != "dense":
+        monkeypatch.setattr(linear, "DENSE_PARAMETERS", 0)
+    if way == "conjugate gradient":
+        monkeypatch.setattr(linear, "DUAL_ROWS", 0)
+    found = fitted(matrix, targets, weights, start)
+    assert found[7] == start[7]
+    elsewhere = targets.clone()
+    elsewhere[5] = 1e3
+    assert torch.equal(found, fitted(matrix, elsewhere, weights, start))
+
+
+def test_a_subset_of_views_is_fitted_by_its_own_rows() -> None:
+    matrix = sparse_problem(60, 25)
+    rep = LinearDiffrep(matrix, image_shape=(1, 2, 3))
+    generator = torch.Generator().manual_seed(4)
+    targets = torch.randn(3, 1, 2, 3, dtype=torch.float64, generator=generator)
+    indices = torch.tensor([7, 0, 4])
+    LinearSolver().fit(rep, targets, indices, torch.ones(3, 1, 2, 3, dtype=torch.float64))
+    rows = torch.cat([torch.arange(6) + 6 * view for view in indices.tolist()])
+    expected = torch.linalg.lstsq(matrix[rows], targets.reshape(-1, 1), driver="gelsd").solution
+    assert torch.allclose(rep.theta, expected, atol=1e-9)
