@@ -149,9 +149,8 @@ class _ConjugateGradient:
         energy = (gradient * preconditioned).sum(0)
         goal = self.tolerance**2 * energy
         passes = 0
-        for passes in range(1, self.iterations + 1):
-            if bool((energy <= goal).all()):
-                break
+        while passes < self.iterations and bool((energy > goal).any()):
+            passes += 1
             image = self.transpose @ (self.weights * (self.matrix @ direction))
             curvature = (direction * image).sum(0)
             length = torch.where((energy > goal) & (curvature > 0), energy / curvature.clamp_min(1e-300), 0.0)
