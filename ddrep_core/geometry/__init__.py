@@ -1,0 +1,7 @@
+"""Meshes in, rays, texels, textures, meshes out."""
+
+from ddrep_core.geometry.load import demo_mesh_path, load_mesh
+from ddrep_core.geometry.mesh import Mesh, Part
+from ddrep_core.geometry.raycast import RayCaster, depth_maps
+
+__all__ = ["Mesh", "Part", "RayCaster", "demo_mesh_path", "depth_maps", "load_mesh"]

@@ -1,0 +1,203 @@
+"""`load_mesh`: any mesh file in, world-space parts with UVs out, and plain words for what is wrong with it."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import trimesh
+
+from ddrep_core.errors import DdrepWarning, RequestError
+from ddrep_core.geometry.gltf import read_gltf
+from ddrep_core.geometry.mesh import Y_UP_TO_WORLD, Z_UP_TO_WORLD, Float, Mesh, Part
+from ddrep_core.geometry.obj import read_obj
+from ddrep_core.geometry.texels import overlap_share
+from ddrep_core.geometry.unwrap import unwrap
+
+UpAxis = Literal["auto", "y", "z"]
+GLTF_SUFFIXES = (".glb", ".gltf")
+Z_UP_SUFFIXES = (".stl", ".ply", ".3mf")
+UNWRAP_LIMIT = 200_000
+DEMO_MESH = Path(__file__).parent / "assets" / "demo.obj"
+
+
+def demo_mesh_path() -> Path:
+    """The small mesh that comes with the package, for demonstrations and tests."""
+    return DEMO_MESH
+
+
+def load_mesh(
+    path: str | Path, up: UpAxis = "auto", *, objects: Sequence[str] | None = None, unwrap_limit: int = UNWRAP_LIMIT
+) -> Mesh:
+    """Read a mesh file: glTF and OBJ in full (objects, materials, hierarchy), and whatever else trimesh reads.
+
+    Args:
+        path: .glb, .gltf, .obj, .ply, .stl, .off, …
+        up: which of the file's axes points up; "auto" knows each format's habit (STL and PLY z, all others y).
+        objects: names of the objects to texture, all when None; the others only stand in the way.
+        unwrap_limit: refuse to make UVs for a part of more faces than this, which would take many minutes.
+
+    Returns:
+        The mesh. What it lacks or does oddly stands in `mesh.warnings`, and is warned of.
+
+    Raises:
+        RequestError: the file is missing, empty, unreadable or not a mesh; NaN or infinite vertices; no face; a part
+            without UVs above the limit; an unknown object.
+    """
+    path = Path(path)
+    mesh = _read(path, up)
+    mesh = _named(replace(mesh, parts=tuple(part for part in mesh.parts if len(part.faces))))
+    if not mesh.parts:
+        raise RequestError(f"{path.name} has no faces.", "Texturing needs a surface: export the mesh with its faces.")
+    for part in mesh.parts:
+        if not np.isfinite(part.vertices[part.faces]).all():
+            raise RequestError(
+                f"'{part.name}' in {path.name} has vertices that are NaN or infinite.",
+                "Repair the mesh (in Blender: Mesh > Clean Up), then export it again.",
+            )
+    mesh = mesh.with_textured(objects)
+    notes: list[str] = []
+    extent = np.ptp(mesh.bounds, axis=0).max()
+    if extent <= 0:
+        raise RequestError(f"All vertices of {path.name} lie in one point.", "Export the mesh again.")
+    parts = tuple(_checked(part, extent, notes, unwrap_limit) if part.textured else part for part in mesh.parts)
+    for note in notes:
+        warnings.warn(note, DdrepWarning, stacklevel=2)
+    return replace(mesh, parts=parts, warnings=tuple(notes))
+
+
+def _read(path: Path, up: UpAxis) -> Mesh:
+    if not path.exists():
+        raise RequestError(f"There is no mesh file {path}.", "Check the path.")
+    if path.is_dir():
+        raise RequestError(f"{path} is a folder, not a mesh file.", "Name the file inside it.")
+    try:
+        with path.open("rb") as stream:
+            empty = not stream.read(1)
+    except OSError as error:
+        raise RequestError(f"{path} cannot be read: {error.strerror}.", "Check its permissions.") from error
+    if empty:
+        raise RequestError(f"{path} is empty.", "Export the mesh again.")
+    if up not in ("auto", "y", "z"):
+        raise RequestError(f"up must be auto, y or z, not '{up}'.")
+    suffix = path.suffix.lower()
+    y_up = up == "y" or (up == "auto" and suffix not in Z_UP_SUFFIXES)
+    axes = Y_UP_TO_WORLD if y_up else Z_UP_TO_WORLD
+    if suffix in GLTF_SUFFIXES:
+        return read_gltf(path, axes)
+    if suffix == ".obj":
+        return read_obj(path, axes)
+    return _read_with_trimesh(path, axes)
+
+
+def _read_with_trimesh(path: Path, axes_to_world: Float) -> Mesh:
+    suffix = path.suffix.lower().lstrip(".")
+    readable = sorted(trimesh.available_formats())
+    if suffix not in readable:
+        raise RequestError(f"Mesh files of the type '.{suffix}' cannot be read.", "Export it as .glb or .obj.")
+    try:
+        # No processing: vertices and faces stay as they are in the file.
+        scene = trimesh.load_scene(path, process=False, maintain_order=True)
+    except Exception as error:  # each of trimesh's readers fails in its own way
+        raise RequestError(f"{path.name} cannot be read as a mesh: {error}.", "Export it as .glb or .obj.") from error
+    parts = []
+    for node in scene.graph.nodes_geometry:
+        transform, geometry = scene.graph[node]
+        shape = scene.geometry[geometry]
+        if not isinstance(shape, trimesh.Trimesh):
+            continue
+        faces = np.asarray(shape.faces, np.int64).reshape(-1, 3)
+        vertices = np.asarray(shape.vertices, np.float64)
+        if not np.array_equal(transform, np.eye(4)):
+            vertices = trimesh.transform_points(vertices, transform)
+        coordinates = getattr(shape.visual, "uv", None)
+        uv = None
+        if coordinates is not None and len(coordinates) == len(vertices):
+            uv = np.asarray(coordinates, np.float64)[faces]
+        parts.append(
+            Part(
+                name="",
+                object_name=str(node) if len(scene.geometry) > 1 else path.stem,
+                material="",
+                vertices=vertices @ axes_to_world.T,
+                faces=faces,
+                uv=uv,
+                corners=np.arange(faces.size, dtype=np.int64).reshape(-1, 3),
+                corner_count=faces.size,
+            )
+        )
+    return Mesh(path, tuple(parts), axes_to_world)
+
+
+def _named(mesh: Mesh) -> Mesh:
+    """Give objects and parts names that are unique and can be told apart by a person."""
+    objects: dict[tuple[str, int], str] = {}
+    taken: set[str] = set()
+    for part in mesh.parts:
+        key = (part.object_name, part.primitive.node if part.primitive else -1)
+        if key not in objects:
+            name, number = part.object_name, 1
+            while name in taken:
+                number += 1
+                name = f"{part.object_name} ({number})"
+            taken.add(name)
+            objects[key] = name
+    named = [
+        replace(part, object_name=objects[(part.object_name, part.primitive.node if part.primitive else -1)])
+        for part in mesh.parts
+    ]
+    parts_per_object = Counter(part.object_name for part in named)
+    seen: Counter[str] = Counter()
+    result = []
+    for part in named:
+        name = part.object_name
+        if parts_per_object[name] > 1:
+            name = f"{name}/{part.material or 'material'}"
+            seen[name] += 1
+            if seen[name] > 1:
+                name = f"{name} ({seen[name]})"
+        result.append(replace(part, name=name))
+    return replace(mesh, parts=tuple(result))
+
+
+def _checked(part: Part, extent: float, notes: list[str], unwrap_limit: int) -> Part:
+    """The part with usable UVs; what is odd about it goes into `notes`."""
+    edges = part.triangles[:, 1:] - part.triangles[:, :1]
+    areas = np.linalg.norm(np.cross(edges[:, 0], edges[:, 1]), axis=1) / 2
+    degenerate = int((areas <= 1e-14 * extent * extent).sum())
+    if degenerate == len(areas):
+        raise RequestError(f"Every face of '{part.name}' has no area.", "Export the mesh again.")
+    if degenerate:
+        notes.append(f"'{part.name}' has {degenerate} faces without area; they are kept, and cannot be painted.")
+    reason = ""
+    if part.uv is None:
+        reason = "has no UVs"
+    elif not np.isfinite(part.uv).all():
+        reason = "has UVs that are NaN or infinite"
+    else:
+        side = part.uv[:, 1:] - part.uv[:, :1]
+        uv_area = np.abs(side[:, 0, 0] * side[:, 1, 1] - side[:, 0, 1] * side[:, 1, 0]).sum() / 2
+        if uv_area < 1e-9:
+            reason = "has UVs without area"
+    if reason:
+        if len(part.faces) > unwrap_limit:
+            raise RequestError(
+                f"'{part.name}' {reason}, and unwrapping its {len(part.faces):,} faces would take many minutes.",
+                f"Unwrap it in Blender (Smart UV Project), reduce it below {unwrap_limit:,} faces, or raise the limit.",
+            )
+        notes.append(f"'{part.name}' {reason}: new ones were made (xatlas); they are in the result's mesh.")
+        return replace(part, uv=unwrap(part), unwrapped=True)
+    assert part.uv is not None
+    if part.uv.min() < -1e-6 or part.uv.max() > 1 + 1e-6:
+        notes.append(f"'{part.name}' has UVs outside 0..1; the texture repeats there.")
+    share = overlap_share(part.uv)
+    if share > 0.01:
+        notes.append(
+            f"{share:.0%} of the UVs of '{part.name}' lie on top of each other; those places share one picture."
+        )
+    return part

@@ -1,0 +1,135 @@
+"""What a ray meets first: Embree (embreex) on the CPU, with exact places recomputed in double precision."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ddrep_core.geometry.mesh import Float, Int, Mesh
+from ddrep_core.views import Camera, Views
+
+FARTHEST_DEPTH = 0.25  # value of the object's farthest point in a depth map, so that it stands off the background's 0
+
+
+@dataclass(frozen=True)
+class Hits:
+    """What N rays met.
+
+    Args:
+        face: [N] number of the face through all parts of the mesh, -1 where a ray met nothing.
+        barycentric: [N, 3] where in the face; zero where nothing was met.
+        distance: [N] along the ray in the world's units, infinite where nothing was met.
+        cosine: [N] between the ray and the face's normal: 1 seen straight on, 0 edge on, negative from behind.
+    """
+
+    face: Int
+    barycentric: Float
+    distance: Float
+    cosine: Float
+
+    @property
+    def hit(self) -> NDArray[np.bool_]:
+        """[N] whether a ray met anything."""
+        return self.face >= 0
+
+
+class RayCaster:
+    """A mesh ready to be met by rays. All its parts stand in each other's way."""
+
+    def __init__(self, mesh: Mesh) -> None:
+        from embreex.mesh_construction import TriangleMesh
+        from embreex.rtcore_scene import EmbreeScene
+
+        self.mesh = mesh
+        # Embree works in single precision: centre and scale first, so that far-away objects lose nothing.
+        self._centre = mesh.bounds.mean(axis=0)
+        self._scale = float(np.ptp(mesh.bounds, axis=0).max()) or 1.0
+        self._scene = EmbreeScene()
+        self._triangles = mesh.triangles
+        TriangleMesh(self._scene, ((self._triangles - self._centre) / self._scale).astype(np.float32))
+        edges = self._triangles[:, 1:] - self._triangles[:, :1]
+        normals = np.cross(edges[:, 0], edges[:, 1])
+        length = np.linalg.norm(normals, axis=1, keepdims=True)
+        self.face_normals: Float = normals / np.where(length > 0, length, 1.0)  # [F, 3], by the corners' order
+
+    def cast(self, origins: Float, directions: Float) -> Hits:
+        """The first face that each ray meets, from either side.
+
+        Args:
+            origins, directions: [N, 3], directions of unit length.
+        """
+        origins = np.ascontiguousarray(origins.reshape(-1, 3), np.float64)
+        directions = np.ascontiguousarray(directions.reshape(-1, 3), np.float64)
+        face = np.asarray(self._first(origins, directions), np.int64)
+        hit = face >= 0
+        barycentric = np.zeros((len(face), 3))
+        distance = np.full(len(face), np.inf)
+        cosine = np.zeros(len(face))
+        barycentric[hit], distance[hit] = _intersect(origins[hit], directions[hit], self._triangles[face[hit]])
+        cosine[hit] = -np.einsum("ij,ij->i", directions[hit], self.face_normals[face[hit]])
+        return Hits(face, barycentric, distance, cosine)
+
+    def _first(self, origins: Float, directions: Float) -> NDArray[np.int32]:
+        local = ((origins - self._centre) / self._scale).astype(np.float32)
+        return self._scene.run(local, directions.astype(np.float32), query="INTERSECT")
+
+    def camera_hits(self, camera: Camera, width: int, height: int, subsamples: int = 1) -> Hits:
+        """What a camera sees: height * width * subsamples² rays, pixel after pixel."""
+        origins, directions = camera.pixel_grid_rays(width, height, subsamples)
+        return self.cast(origins, directions)
+
+    def visible(self, camera: Camera, points: Float, tolerance: float = 2e-3) -> NDArray[np.bool_]:
+        """[N] whether surface points [N, 3] are seen from a camera: in front of it, and nothing stands before them.
+
+        Args:
+            tolerance: how much nearer than the point a hit may be, as a share of the mesh's size.
+        """
+        pixels, depth = camera.project(points)
+        origins, directions = camera.rays(pixels)
+        hits = self.cast(origins, directions)
+        reach = np.einsum("ij,ij->i", points - origins, directions)
+        return (depth > 0) & (reach > 0) & (hits.distance > reach - tolerance * self._scale)
+
+
+def _intersect(origins: Float, directions: Float, triangles: Float) -> tuple[Float, Float]:
+    """Barycentric coordinates [N, 3] and distance [N] where rays cross their triangles' planes (Möller-Trumbore)."""
+    edge1, edge2 = triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0]
+    p = np.cross(directions, edge2)
+    determinant = np.einsum("ij,ij->i", edge1, p)
+    safe = np.where(determinant == 0, 1.0, determinant)
+    t = origins - triangles[:, 0]
+    q = np.cross(t, edge1)
+    v = np.einsum("ij,ij->i", t, p) / safe
+    w = np.einsum("ij,ij->i", directions, q) / safe
+    distance = np.einsum("ij,ij->i", edge2, q) / safe
+    weights = np.clip(np.stack([1 - v - w, v, w], axis=1), 0.0, None)  # single precision may land a hair outside
+    return weights / weights.sum(axis=1, keepdims=True), distance
+
+
+def depth_maps(mesh: Mesh, views: Views, width: int, height: int, subsamples: int = 1) -> Tensor:
+    """Inverse depth as depth estimators give it, for a depth ControlNet.
+
+    Each view is scaled on its own: the nearest point is 1, the object's farthest `FARTHEST_DEPTH`, the background 0.
+
+    Returns:
+        [V, 1, height, width] float32 in [0, 1].
+    """
+    caster = RayCaster(mesh)
+    maps = []
+    for camera in views:
+        hits = caster.camera_hits(camera, width, height, subsamples)
+        origins, directions = camera.pixel_grid_rays(width, height, subsamples)
+        points = origins.reshape(-1, 3)[hits.hit] + directions.reshape(-1, 3)[hits.hit] * hits.distance[hits.hit, None]
+        value = np.zeros(len(hits.face))
+        if len(points):
+            depth = camera.project(points)[1]
+            near = -depth if camera.is_orthographic else 1 / np.maximum(depth, 1e-9)
+            low, high = near.min(), near.max()
+            share = (near - low) / (high - low) if high > low else np.ones_like(near)
+            value[hits.hit] = FARTHEST_DEPTH + (1 - FARTHEST_DEPTH) * share
+        maps.append(value.reshape(height, width, subsamples**2).mean(axis=2))
+    return torch.from_numpy(np.stack(maps)[:, None].astype(np.float32))

@@ -1,0 +1,24 @@
+"""UVs for a part that came without them, by xatlas."""
+
+from __future__ import annotations
+
+import numpy as np
+import xatlas
+
+from ddrep_core.geometry.mesh import Float, Part
+
+PADDING = 8  # texels between islands, at this resolution
+RESOLUTION = 1024
+
+
+def unwrap(part: Part) -> Float:
+    """[F, 3, 2] non-overlapping UVs in 0..1, one per triangle corner, v upward. Takes seconds per 10,000 faces."""
+    vertices = part.vertices - part.vertices.mean(axis=0)
+    vertices = (vertices / max(np.abs(vertices).max(), 1e-30)).astype(np.float32)
+    atlas = xatlas.Atlas()
+    atlas.add_mesh(vertices, part.faces.astype(np.uint32))
+    pack = xatlas.PackOptions()
+    pack.padding, pack.resolution, pack.bilinear = PADDING, RESOLUTION, True
+    atlas.generate(xatlas.ChartOptions(), pack)
+    _, indices, uv = atlas.get_mesh(0)
+    return np.asarray(uv, np.float64)[np.asarray(indices, np.int64).reshape(-1, 3)]
