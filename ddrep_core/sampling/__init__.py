@@ -1,11 +1,13 @@
 """The method: one readable loop, noise levels and jumps, noise fields, pull-back solvers."""
 
 from ddrep_core.sampling.noise import MixedNoise, NoiseField, ViewNoise
+from ddrep_core.sampling.parse import parse_schedule
 from ddrep_core.sampling.sample import Result, SamplerState, StepReport, sample
 from ddrep_core.sampling.schedule import (
     RestartInterval,
     Schedule,
     Segment,
+    annealed_schedule,
     ddim_schedule,
     karras_levels,
     noise_levels,
@@ -23,9 +25,11 @@ __all__ = [
     "Segment",
     "StepReport",
     "ViewNoise",
+    "annealed_schedule",
     "ddim_schedule",
     "karras_levels",
     "noise_levels",
+    "parse_schedule",
     "repaint_schedule",
     "restart_schedule",
     "sample",

@@ -265,3 +265,46 @@ def restart_schedule(
         start = position
     segments.append(Segment(levels[start:], eta=0.0))
     return Schedule(tuple(segments))
+
+
+def annealed_schedule(
+    sigmas: ArrayLike,
+    steps: int = 50,
+    repeats: int = 40,
+    sigma_high: tuple[float, float] | None = None,
+    sigma_low: float | None = None,
+    levels: int = 6,
+    spacing: str = "trailing",
+) -> Schedule:
+    """Annealed Restart: at one low level, jump up and return `repeats` times, each time less high than before.
+
+    Views that look at one object freeze into choices of their own around one noise level. Jumps far above it forget
+    everything, jumps below it change nothing; a height that falls through it lets neighbours persuade each other
+    (docs/agreement.md). Costs `steps + repeats * (levels - 1)` evaluations.
+
+    Args:
+        sigma_high: the first and the last height; when not given, 1/5 and 1/20 of the prior's largest level (at most 40).
+        sigma_low: where the jumps start; 1/133 of that level when not given.
+        levels: points of the grid that each jump comes down on.
+
+    Raises:
+        RequestError: heights that rise, or do not lie above `sigma_low`; fewer than two levels or one jump.
+    """
+    main = noise_levels(sigmas, steps, spacing)
+    scale = min(40.0, max(level for level in main if math.isfinite(level)))
+    first, last = sigma_high or (scale / 5, scale / 20)
+    bottom = scale / 133 if sigma_low is None else sigma_low
+    position = int(np.argmin([abs(level - bottom) for level in main[:-1]]))
+    low = main[position]
+    if not first >= last > low > 0 or position == 0:
+        raise RequestError(
+            f"The heights of annealed jumps must fall and lie above where they start: {first:.3g} to {last:.3g} "
+            f"from {low:.3g} does not."
+        )
+    if repeats < 1 or levels < 2:
+        raise RequestError(f"At least one jump and two levels are needed, not {repeats} and {levels}.")
+    heights = np.geomspace(first, last, repeats)
+    jumps = [
+        Segment((*karras_levels(float(height), low, levels)[:-1], low), eta=0.0, jump_eta=1.0) for height in heights
+    ]
+    return Schedule((Segment(main[: position + 1], eta=0.0), *jumps, Segment(main[position:], eta=0.0)))

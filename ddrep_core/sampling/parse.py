@@ -1,0 +1,102 @@
+"""Schedules from a line of text: what `--schedule` and a job's `schedule` understand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from numpy.typing import ArrayLike
+
+from ddrep_core.errors import RequestError
+from ddrep_core.sampling.schedule import (
+    Schedule,
+    annealed_schedule,
+    ddim_schedule,
+    repaint_schedule,
+    restart_schedule,
+)
+
+FORMS = (
+    "plain, repaint[:INTERVAL,LENGTH,VISITS], restart[:LEVELS,REPEATS,LOW,HIGH[;...]], "
+    "annealed[:REPEATS[,HIGH_FIRST,HIGH_LAST,LOW[,LEVELS]]]"
+)
+
+
+def parse_schedule(text: str, sigmas: ArrayLike, steps: int | None = None) -> Schedule:
+    """The schedule that a line of text asks for.
+
+    Args:
+        text: a name, or a name and numbers: `plain`, `repaint:10,10,5`, `restart:10,2,0.1,2`,
+            `restart:5,2,1,9;5,2,5,10`, `annealed:40,8,2,0.3,6`. Levels are noise-to-signal ratios σ.
+        sigmas: [L] the prior's levels, descending.
+        steps: of the main descent; the schedule's own default when not given.
+
+    Raises:
+        RequestError: a name or numbers that say nothing.
+    """
+    name, _, tail = text.strip().lower().partition(":")
+    groups = [_numbers(group, text) for group in tail.split(";")] if tail else []
+    builders: dict[str, Callable[[], Schedule]] = {
+        "plain": lambda: _plain(sigmas, steps, groups, text),
+        "repaint": lambda: _repaint(sigmas, steps, groups, text),
+        "restart": lambda: _restart(sigmas, steps, groups, text),
+        "annealed": lambda: _annealed(sigmas, steps, groups, text),
+    }
+    if name not in builders:
+        raise RequestError(f"There is no schedule called '{name}'.", f"Use one of: {FORMS}.")
+    return builders[name]()
+
+
+def _numbers(group: str, text: str) -> list[float]:
+    try:
+        return [float(number) for number in group.split(",")]
+    except ValueError:
+        raise _unclear(text) from None
+
+
+def _unclear(text: str) -> RequestError:
+    return RequestError(f"The schedule '{text}' cannot be read.", f"Use one of: {FORMS}.")
+
+
+def _only(groups: list[list[float]], allowed: tuple[int, ...], text: str) -> list[float]:
+    """The numbers of a form that takes one group of them, in one of the allowed counts."""
+    if not groups:
+        return []
+    if len(groups) > 1 or len(groups[0]) not in allowed:
+        raise _unclear(text)
+    return groups[0]
+
+
+def _whole(number: float, text: str) -> int:
+    if number != int(number):
+        raise _unclear(text)
+    return int(number)
+
+
+def _plain(sigmas: ArrayLike, steps: int | None, groups: list[list[float]], text: str) -> Schedule:
+    if groups:
+        raise _unclear(text)
+    return ddim_schedule(sigmas, steps or 50)
+
+
+def _repaint(sigmas: ArrayLike, steps: int | None, groups: list[list[float]], text: str) -> Schedule:
+    numbers = _only(groups, (3,), text) or [1, 1, 2]
+    interval, length, visits = (_whole(number, text) for number in numbers)
+    return repaint_schedule(sigmas, steps or 100, interval, length, visits)
+
+
+def _restart(sigmas: ArrayLike, steps: int | None, groups: list[list[float]], text: str) -> Schedule:
+    if not groups:
+        return restart_schedule(sigmas, steps or 30)
+    if any(len(group) != 4 for group in groups):
+        raise _unclear(text)
+    intervals = [(_whole(group[0], text), _whole(group[1], text), group[2], group[3]) for group in groups]
+    return restart_schedule(sigmas, steps or 30, intervals)
+
+
+def _annealed(sigmas: ArrayLike, steps: int | None, groups: list[list[float]], text: str) -> Schedule:
+    numbers = _only(groups, (1, 4, 5), text) or [40]
+    repeats = _whole(numbers[0], text)
+    if len(numbers) == 1:
+        return annealed_schedule(sigmas, steps or 50, repeats)
+    levels = _whole(numbers[4], text) if len(numbers) == 5 else 6
+    return annealed_schedule(sigmas, steps or 50, repeats, (numbers[1], numbers[2]), numbers[3], levels)
