@@ -1,0 +1,149 @@
+"""Make a job folder from what a person has: the request, and copies of the files it names."""
+
+from __future__ import annotations
+
+import filecmp
+import json
+import re
+import shutil
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import unquote
+
+from ddrep_core.errors import RequestError
+from ddrep_core.jobs.folder import JobFolder, read_json, told_in_words, write_json
+from ddrep_core.jobs.request import SCHEMA_VERSION, parse_request
+
+
+def create_job(
+    out: str | Path,
+    request: dict[str, Any],
+    *,
+    mesh: str | Path | None = None,
+    cameras: str | Path | None = None,
+    overwrite: bool = False,
+) -> JobFolder:
+    """Write JOB/job.json and JOB/inputs/.
+
+    Args:
+        out: the job folder; made if missing.
+        request: as job.json holds it, without schema_version; `mesh` and `cameras` fill in their own paths.
+        mesh: the mesh to copy, with the material files and pictures that it names.
+        cameras: a camera file to copy.
+        overwrite: replace another request's job in that folder.
+
+    Raises:
+        RequestError: the request is wrong, a file is missing, or the folder holds something else. Nothing is changed.
+        RunError: the folder cannot be written.
+    """
+    folder = JobFolder(out)
+    data = {"schema_version": SCHEMA_VERSION, **request}
+    copies: dict[PurePosixPath, Path] = {}
+    if mesh is not None:
+        source = existing_file(mesh, "mesh")
+        copies |= side_files(source)
+        data["texture"] = {**data.get("texture", {}), "mesh": f"inputs/{source.name}"}
+    if cameras is not None:
+        copies[PurePosixPath("cameras.json")] = existing_file(cameras, "camera file")
+        data["cameras"] = "inputs/cameras.json"
+    parsed = parse_request(data, "the request")
+    _refuse_to_replace(folder, parsed.to_json(), copies, overwrite)
+    with told_in_words(folder.path):
+        for relative, source in copies.items():
+            target = folder.inputs / relative
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if source.resolve() != target.resolve():
+                shutil.copyfile(source, target)
+    write_json(folder.request_file, parsed.to_json())
+    return folder
+
+
+def existing_file(path: str | Path, what: str) -> Path:
+    """The path, if it is a file that can be read and is not empty."""
+    path = Path(path).expanduser()
+    if not path.exists():
+        raise RequestError(f"There is no {what} {path}.", "Check the path.")
+    if path.is_dir():
+        raise RequestError(f"{path} is a folder, not a {what}.", "Give the file inside it.")
+    try:
+        with path.open("rb") as file:
+            empty = not file.read(1)
+    except OSError as error:
+        raise RequestError(f"The {what} {path} cannot be read: {(error.strerror or '').lower()}.") from error
+    if empty:
+        raise RequestError(f"The {what} {path} is empty.", "Export it again.")
+    return path
+
+
+def side_files(mesh: Path) -> dict[PurePosixPath, Path]:
+    """The mesh and the files it names (an OBJ's materials and their pictures, a glTF's buffers and pictures).
+
+    Only files beside or below the mesh are taken; what a mesh names elsewhere, or what is missing, is the reader's to
+    judge.
+    """
+    found = {PurePosixPath(mesh.name): mesh}
+    if mesh.suffix.lower() == ".obj":
+        for name in _statements(mesh, ("mtllib",)):
+            if material := _beside(mesh, name):
+                found[material] = mesh.parent / material
+                for picture in _statements(mesh.parent / material, ("map_", "bump", "norm", "disp", "refl")):
+                    if relative := _beside(mesh, str(material.parent / picture)):
+                        found[relative] = mesh.parent / relative
+    elif mesh.suffix.lower() == ".gltf":
+        for name in _gltf_uris(mesh):
+            if relative := _beside(mesh, name):
+                found[relative] = mesh.parent / relative
+    return found
+
+
+def _beside(mesh: Path, name: str) -> PurePosixPath | None:
+    """`name` relative to the mesh's folder, if it is a file in there."""
+    relative = PurePosixPath(name.strip().replace("\\", "/"))
+    if not name.strip() or relative.is_absolute() or ".." in relative.parts or ":" in name:
+        return None
+    return relative if (mesh.parent / relative).is_file() else None
+
+
+def _statements(file: Path, keywords: tuple[str, ...]) -> list[str]:
+    """The file names in an OBJ's or MTL's lines that start with one of `keywords` (options like "-bm 1" left out)."""
+    names = []
+    with file.open("r", encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            word, _, rest = line.strip().partition(" ")
+            if word.lower().startswith(keywords):
+                names.append(re.sub(r"^(-\S+(\s+[\d.eE+-]+|\s+(on|off))*\s+)*", "", rest.strip()))
+    return names
+
+
+def _gltf_uris(file: Path) -> list[str]:
+    try:
+        document = json.loads(file.read_text(encoding="utf-8"))
+        entries = [*document.get("buffers", []), *document.get("images", [])]
+        return [unquote(entry["uri"]) for entry in entries if not str(entry.get("uri", "data:")).startswith("data:")]
+    except (OSError, ValueError, AttributeError, TypeError):
+        return []  # not glTF at all: the mesh reader says so
+
+
+def _refuse_to_replace(
+    folder: JobFolder, request: dict[str, Any], copies: dict[PurePosixPath, Path], overwrite: bool
+) -> None:
+    if folder.path.exists() and not folder.path.is_dir():
+        raise RequestError(f"{folder} is a file.", "Choose another folder with --out.")
+    if overwrite or not folder.path.is_dir():
+        return
+    if folder.request_file.exists():
+        has_results = folder.outputs.is_dir() and any(folder.outputs.iterdir())
+        same_inputs = all(_same_file(source, folder.inputs / relative) for relative, source in copies.items())
+        if has_results and not (same_inputs and read_json(folder.request_file) == request):
+            raise RequestError(
+                f"{folder} holds the results of another request.",
+                "Choose another folder with --out, or replace that job with --overwrite.",
+            )
+    elif any(folder.path.iterdir()):
+        raise RequestError(
+            f"{folder} is not empty, and is no job folder.", "Choose another folder with --out, or use --overwrite."
+        )
+
+
+def _same_file(first: Path, second: Path) -> bool:
+    return second.is_file() and filecmp.cmp(first, second, shallow=False)

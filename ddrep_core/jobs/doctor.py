@@ -1,0 +1,141 @@
+"""`ddrep doctor`: what this machine can do, and what to fix."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ddrep_core.errors import DdrepError
+
+SCENE_BYTES = 2 * 2**30
+OFF_SCREEN = """
+import pyvista
+plotter = pyvista.Plotter(off_screen=True, window_size=(64, 64))
+plotter.add_mesh(pyvista.Sphere(), color="red", lighting=False)
+picture = plotter.screenshot(return_img=True)
+raise SystemExit(0 if picture.min() < 250 else 3)
+"""
+
+
+def examine(folder: Path | None = None) -> dict[str, Any]:
+    """Try out each thing that a job needs.
+
+    Args:
+        folder: where jobs would be written; the current folder when not given.
+
+    Returns:
+        {"ok", "version", "device", "checks": [{"name", "ok", "message", "fix"}]}. "ok" is about what every job needs.
+    """
+    from ddrep_core import __version__
+
+    folder = folder or Path.cwd()
+    checks = [
+        _check("engine", lambda: f"ddrep {__version__}, Python {sys.version.split()[0]}", ""),
+        _check("torch", _torch, "Install ddrep again: pip install -c constraints.txt -e ."),
+        _check("models", _diffusers, "Install ddrep again: pip install -c constraints.txt -e ."),
+        _check("bundled prior", _bundled_prior, "The installation is damaged: install ddrep again."),
+        _check("ray casting", _ray_casting, "pip install embreex"),
+        _check("unwrapping", _unwrapping, "pip install xatlas"),
+        _check("off-screen pictures", _off_screen, "Debian, Ubuntu: apt-get install libgl1 libegl1 libgl1-mesa-dri"),
+        _check("films", _films, "pip install imageio-ffmpeg"),
+        _check("disk", lambda: _disk(folder), "Free some space, or work in another folder."),
+        _check("writable", lambda: _writable(folder), "Work in a folder that you may write to."),
+    ]
+    return {"ok": all(c["ok"] for c in checks), "version": __version__, "device": device_words(), "checks": checks}
+
+
+def device_words() -> str:
+    """The device that `--device auto` takes, as a person would name it."""
+    if torch.cuda.is_available():
+        properties = torch.cuda.get_device_properties(0)
+        return f"cuda ({properties.name}, {properties.total_memory / 2**30:.0f} GB)"
+    if torch.backends.mps.is_available():
+        return "mps (Apple GPU)"
+    return f"cpu ({os.cpu_count()} cores)"
+
+
+def _check(name: str, attempt: Callable[[], str], fix: str) -> dict[str, Any]:
+    try:
+        return {"name": name, "ok": True, "message": attempt(), "fix": ""}
+    except DdrepError as error:
+        return {"name": name, "ok": False, "message": error.message, "fix": error.fix or fix}
+    except Exception as error:  # whatever is broken here, the other checks still tell something
+        return {"name": name, "ok": False, "message": f"{type(error).__name__}: {error}", "fix": fix}
+
+
+def _torch() -> str:
+    identity = torch.eye(8)
+    if not torch.equal(identity @ identity, identity):
+        raise RuntimeError("a matrix product came out wrong")
+    return f"{torch.__version__}, {torch.get_num_threads()} threads, {device_words()}"
+
+
+def _diffusers() -> str:
+    import diffusers
+    import transformers
+
+    return f"diffusers {diffusers.__version__}, transformers {transformers.__version__}"
+
+
+def _bundled_prior() -> str:
+    from ddrep_core.priors.bundled import verify
+
+    return verify()
+
+
+def _ray_casting() -> str:
+    import embreex
+    import trimesh
+
+    box = trimesh.creation.box()
+    hits = box.ray.intersects_first(ray_origins=[[0.1, 0.2, 3.0]], ray_directions=[[0.0, 0.0, -1.0]])
+    if hits[0] < 0:
+        raise RuntimeError("a ray passed through a box")
+    return f"trimesh {trimesh.__version__} with embreex {embreex.__version__}"
+
+
+def _unwrapping() -> str:
+    import trimesh
+    import xatlas
+
+    box = trimesh.creation.box()
+    _, _, uv = xatlas.parametrize(np.asarray(box.vertices, np.float32), np.asarray(box.faces, np.uint32))
+    if not np.isfinite(uv).all():
+        raise RuntimeError("the UVs of a box are not finite")
+    return "xatlas"
+
+
+def _off_screen() -> str:
+    # In a process of its own: a missing graphics library ends the process that asks for it.
+    done = subprocess.run([sys.executable, "-c", OFF_SCREEN], capture_output=True, timeout=120, check=False)
+    if done.returncode:
+        raise RuntimeError(f"pyvista cannot draw without a display (status {done.returncode})")
+    return "pyvista draws without a display"
+
+
+def _films() -> str:
+    import imageio_ffmpeg
+
+    return f"ffmpeg {imageio_ffmpeg.get_ffmpeg_version()}"
+
+
+def _disk(folder: Path) -> str:
+    free = shutil.disk_usage(folder).free
+    if free < SCENE_BYTES:
+        raise RuntimeError(f"only {free / 2**30:.1f} GB are free in {folder}")
+    return f"{free / 2**30:.0f} GB free in {folder}"
+
+
+def _writable(folder: Path) -> str:
+    with tempfile.NamedTemporaryFile(dir=folder) as file:
+        file.write(b"\0")
+    return f"{folder} can be written"

@@ -1,0 +1,194 @@
+"""What a run says while it runs: events.jsonl, the same lines on standard output, and one line for a person.
+
+Every event is one JSON object with "event" and "time" (seconds since the epoch):
+    started {task, pid, samples, of}                 of: samples that are still to be made
+    stage   {message}                                what is done now, outside the sampling loop
+    step    {sample, index, of, sigma, nfe, seconds_left, agreement}    index: steps done of this sample, 1..of
+    preview {path, sample, kind, object}             kind: texture (on the named object's own UVs), views, image, ...
+    warning {message}
+    error   {message, fix, status}
+    cancelled {}
+    done    {result, seconds}
+A reader skips events it does not know, and a line it cannot parse (a killed engine may leave half of one).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from collections import deque
+from typing import Any, Protocol, TextIO
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+
+from ddrep_core.jobs.folder import JobFolder, seconds_since_epoch, told_in_words
+
+
+class Listener(Protocol):
+    """Anything that wants to hear events as they happen."""
+
+    def __call__(self, event: dict[str, Any]) -> None: ...
+
+
+class EventLog:
+    """Appends events to the job's events.jsonl and passes them on.
+
+    Args:
+        folder: the job.
+        listeners: called with every event, after it is on disk.
+        append: go on with the file (a resumed run) instead of starting it anew.
+    """
+
+    def __init__(self, folder: JobFolder, listeners: tuple[Listener, ...] = (), append: bool = False) -> None:
+        self._path = folder.events_file
+        self._listeners = listeners
+        with told_in_words(self._path):
+            if not append:
+                self._path.unlink(missing_ok=True)
+            self._file = self._path.open("a", encoding="utf-8")
+            if append and _lacks_newline(self._path):
+                self._file.write("\n")
+
+    def emit(self, event: str, **fields: Any) -> None:
+        """Write one event. Numbers that JSON does not know (σ = ∞, NaN) become null."""
+        line = {"event": event, "time": seconds_since_epoch()} | {key: _finite(value) for key, value in fields.items()}
+        with told_in_words(self._path):
+            self._file.write(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n")
+            self._file.flush()
+        for listener in self._listeners:
+            listener(line)
+
+    def close(self) -> None:
+        """Close the file; later events are an error of the caller's."""
+        with told_in_words(self._path):
+            self._file.close()
+
+
+def _lacks_newline(path: Any) -> bool:
+    with path.open("rb") as file:
+        file.seek(0, 2)
+        if file.tell() == 0:
+            return False
+        file.seek(-1, 2)
+        return file.read(1) != b"\n"
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+class JsonLines:
+    """Prints every event as one JSON line: what `--events` gives to a program that started the engine."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stdout
+
+    def __call__(self, event: dict[str, Any]) -> None:
+        try:
+            print(json.dumps(event, ensure_ascii=False), file=self._stream, flush=True)
+        except (BrokenPipeError, ValueError, OSError):
+            pass  # the reader has gone (Blender closed): the job goes on, events.jsonl has it all
+
+
+class ProgressLine:
+    """One line that moves while a person watches; plain lines, rarely, where the output is a file."""
+
+    seconds_between_plain_lines = 15.0
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(stderr=True, highlight=False)
+        self._live: Live | None = None
+        self._samples = 1
+        self._last_plain = -math.inf
+
+    def __call__(self, event: dict[str, Any]) -> None:
+        kind = event["event"]
+        if kind == "started":
+            self._samples = event["samples"]
+        elif kind == "stage":
+            self._show(event["message"])
+        elif kind == "step":
+            self._show_step(event)
+        elif kind == "warning":
+            self.console.print(f"[yellow]Note:[/] {_plain(event['message'])}")
+        elif kind in ("error", "cancelled", "done"):
+            self.close()
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def _show(self, message: str) -> None:
+        if self.console.is_terminal:
+            self._draw(Table.grid(), message)
+        else:
+            self.console.print(_plain(message))
+
+    def _show_step(self, event: dict[str, Any]) -> None:
+        done, of = event["index"], event["of"]
+        words = [f"step {done}/{of}"]
+        if self._samples > 1:
+            words.insert(0, f"sample {event['sample'] + 1}/{self._samples}")
+        if event.get("seconds_left") is not None:
+            words.append(f"{duration(event['seconds_left'])} left")
+        if event.get("agreement") is not None:
+            words.append(f"views agree {event['agreement'] * 100:.0f} %")
+        if self.console.is_terminal:
+            grid = Table.grid(padding=(0, 1))
+            grid.add_row(ProgressBar(total=of, completed=done, width=28), " · ".join(words))
+            self._draw(grid)
+        elif done == of or time.monotonic() - self._last_plain > self.seconds_between_plain_lines:
+            self._last_plain = time.monotonic()
+            self.console.print(_plain(" · ".join(words)))
+
+    def _draw(self, grid: Table, message: str | None = None) -> None:
+        if message is not None:
+            grid.add_row(_plain(message))
+        if self._live is None:
+            self._live = Live(console=self.console, transient=True, auto_refresh=False)
+            self._live.start()
+        self._live.update(grid, refresh=True)
+
+
+def _plain(text: str) -> str:
+    """Text whose square brackets rich must not read as style."""
+    return text.replace("[", r"\[")
+
+
+def duration(seconds: float) -> str:
+    """ "8 s", "3 min", "1 h 20 min": as a person says it."""
+    seconds = max(0, round(seconds))
+    if seconds < 90:
+        return f"{seconds} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+class TimeLeft:
+    """How long a run will still take, from the pace of its last steps.
+
+    Args:
+        window: how many steps the pace is taken from.
+    """
+
+    def __init__(self, window: int = 12) -> None:
+        self._pace: deque[float] = deque(maxlen=window)
+        self._last = time.monotonic()
+
+    def restart(self) -> None:
+        """Something other than steps took time (loading, baking): do not count it as a slow step."""
+        self._last = time.monotonic()
+
+    def step(self, steps_left: int) -> float:
+        """One step is done and so many are left; returns the seconds left."""
+        now = time.monotonic()
+        self._pace.append(now - self._last)
+        self._last = now
+        return round(steps_left * sum(self._pace) / len(self._pace), 1)

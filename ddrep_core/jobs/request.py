@@ -1,0 +1,249 @@
+"""job.json: what a job asks for. Data only, versioned, unknown keys refused by name."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+import re
+from pathlib import PurePosixPath, PureWindowsPath
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from ddrep_core.errors import RequestError
+
+SCHEMA_VERSION = 1
+ORBIT = re.compile(r"orbit:(\d+)")
+MOST_ORBIT_CAMERAS = 512
+
+Task = Literal["texture", "generate", "image", "panorama"]
+
+
+def _relative_path(value: str) -> str:
+    """A path that is spelt from inside the job folder; `JobFolder.resolve` also follows its links."""
+    if not value or "\0" in value:
+        raise PydanticCustomError("path", "must be the path of a file inside the job folder")
+    if PurePosixPath(value).is_absolute() or PureWindowsPath(value).drive or value[0] in "\\~":
+        raise PydanticCustomError("path", "must be relative to the job folder, and is an absolute path")
+    if ".." in re.split(r"[\\/]", value):
+        raise PydanticCustomError("path", "leaves the job folder; copy the file into its inputs/")
+    return value
+
+
+def _cameras(value: str) -> str:
+    if value.startswith("orbit"):
+        match = ORBIT.fullmatch(value)
+        if match is None or not 1 <= int(match[1]) <= MOST_ORBIT_CAMERAS:
+            raise PydanticCustomError("cameras", "must be like orbit:8, with 1 to {most}", {"most": MOST_ORBIT_CAMERAS})
+        return value
+    return _relative_path(value)
+
+
+RelativePath = Annotated[str, AfterValidator(_relative_path)]
+Prompt = Annotated[str, Field(max_length=20_000)]
+
+
+class _Block(BaseModel):
+    """Strict: a number in quotes is text, true is not 1, and a misspelt key is an error, not a silent default."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class TextureRequest(_Block):
+    """Texture an existing mesh."""
+
+    mesh: RelativePath
+    mesh_up: Literal["auto", "y", "z"] = "auto"
+    resolution: int = Field(1024, ge=16, le=8192)
+    space: Literal["latent", "image", "auto"] = "auto"
+    objects: list[str] | None = Field(None, min_length=1)
+    depth: bool = True
+
+
+class GenerateRequest(_Block):
+    """A new object: NeRF, then a textured mesh."""
+
+    size: float = Field(1.0, gt=0, le=1e6)
+    faces: int = Field(20_000, ge=100, le=2_000_000)
+    resolution: int = Field(1024, ge=16, le=8192)
+    grid: int = Field(100, ge=8, le=512)
+
+
+class ImageRequest(_Block):
+    """One picture, from a SIREN that can be drawn at any size."""
+
+    width: int = Field(512, ge=8, le=16384)
+    height: int = Field(512, ge=8, le=16384)
+
+
+class PanoramaRequest(_Block):
+    """A 360° panorama; as a sphere it is equirectangular, twice as wide as high."""
+
+    projection: Literal["sphere", "cylinder"] = "sphere"
+    width: int = Field(2048, ge=64, le=16384)
+    hdr: bool = False
+
+
+class Request(_Block):
+    """One job. Exactly one of the four task blocks is filled: the task's own.
+
+    null (None) means: as the prior or the schedule suggests. Paths are relative to the job folder; `prior` and
+    `controlnet` are "bundled", a hub id or a folder anywhere.
+    """
+
+    schema_version: Literal[1]
+    task: Task
+    prompt: Prompt = ""
+    negative_prompt: Prompt = ""
+    seed: int = Field(0, ge=0, le=2**63 - 1)
+    samples: int = Field(1, ge=1, le=10_000)
+    prior: str = Field("bundled", min_length=1)
+    controlnet: str | None = Field(None, min_length=1)
+    guidance_scale: float | None = Field(None, ge=0, le=1000)
+    steps: int | None = Field(None, ge=1, le=10_000)
+    eta: float | None = Field(None, ge=0, le=1)
+    schedule: str = Field("auto", min_length=1)
+    device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
+    precision: Literal["auto", "float16", "bfloat16", "float32", "float64"] = "auto"
+    max_batch: int | None = Field(None, ge=1, le=4096)
+    cameras: Annotated[str, AfterValidator(_cameras)] = "orbit:8"
+    texture: TextureRequest | None = None
+    generate: GenerateRequest | None = None
+    image: ImageRequest | None = None
+    panorama: PanoramaRequest | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_task_block(cls, data: Any) -> Any:
+        """A task whose settings all have defaults may leave its block out."""
+        if isinstance(data, dict) and (task := data.get("task")) in ("generate", "image", "panorama"):
+            return {**data, task: data.get(task) if data.get(task) is not None else {}}
+        return data
+
+    @model_validator(mode="after")
+    def _only_own_block(self) -> Self:
+        for block in ("texture", "generate", "image", "panorama"):
+            present = getattr(self, block) is not None
+            if block == self.task and not present:
+                raise PydanticCustomError("block", f"the task is '{self.task}', but the block '{block}' is missing")
+            if block != self.task and present:
+                raise PydanticCustomError("block", f"the task is '{self.task}', so the block '{block}' must go")
+        return self
+
+    @property
+    def orbit_count(self) -> int | None:
+        """How many cameras an orbit has, or None where a camera file is named."""
+        match = ORBIT.fullmatch(self.cameras)
+        return int(match[1]) if match else None
+
+    def to_json(self) -> dict[str, Any]:
+        """As job.json holds it: every default written out, other tasks' blocks left out."""
+        return self.model_dump(mode="json", exclude={"texture", "generate", "image", "panorama"} - {self.task})
+
+
+def parse_request(data: object, source: str = "job.json") -> Request:
+    """The request in `data`, as read from JSON.
+
+    Raises:
+        RequestError: not an object, an unknown key, a wrong type or value, a newer schema version. The message lists
+            everything that is wrong, not only the first thing.
+    """
+    if not isinstance(data, dict):
+        raise RequestError(f"{source} must hold a JSON object, and holds {_in_words(data)}.")
+    version = data.get("schema_version")
+    if isinstance(version, int) and not isinstance(version, bool) and version > SCHEMA_VERSION:
+        raise RequestError(
+            f"{source} has schema_version {version}; this ddrep reads up to {SCHEMA_VERSION}.",
+            "Update ddrep, or write the job with the version that will run it.",
+        )
+    try:
+        return Request.model_validate(data)
+    except ValidationError as error:
+        problems = [_problem(details) for details in error.errors(include_url=False)]
+        raise RequestError(f"{source}: " + "; ".join(problems) + ".", f"Correct {source} and run it again.") from error
+
+
+def parse_request_text(text: str, source: str = "job.json") -> Request:
+    """`parse_request` for a file's text; refuses what is not JSON, and NaN, which JSON does not know."""
+
+    def refuse(constant: str) -> float:
+        raise ValueError(f"{constant} is not a number that JSON knows")
+
+    try:
+        data = json.loads(text, parse_constant=refuse)
+    except (ValueError, RecursionError) as error:
+        raise RequestError(f"{source} is not JSON: {error}.", "Write the job again, or correct the file.") from error
+    return parse_request(data, source)
+
+
+def _problem(details: ErrorDetails) -> str:
+    """One pydantic error as a person would say it."""
+    where = ".".join(str(part) for part in details["loc"])
+    kind, context, value = details["type"], details.get("ctx", {}), details.get("input")
+    if kind == "extra_forbidden":
+        known = _known_keys(details["loc"][:-1])
+        nearest = difflib.get_close_matches(str(details["loc"][-1]), known, n=1)
+        return f"unknown key '{where}'" + (f" (did you mean '{nearest[0]}'?)" if nearest else "")
+    if kind == "missing":
+        return f"the key '{where}' is missing"
+    wanted = _wanted(kind, context)
+    if wanted:
+        return f"'{where}' must be {wanted}, not {_in_words(value)}"
+    if kind in ("path", "cameras"):
+        return f"'{where}' ({_in_words(value)}) {details['msg']}"
+    return f"'{where}': {details['msg']}" if where else details["msg"]
+
+
+def _wanted(kind: str, context: dict[str, Any]) -> str:
+    words = {
+        "int_type": "a whole number",
+        "int_from_float": "a whole number",
+        "int_parsing": "a whole number",
+        "float_type": "a number",
+        "float_parsing": "a number",
+        "finite_number": "a finite number",
+        "bool_type": "true or false",
+        "string_type": "text",
+        "list_type": "a list",
+        "model_type": "an object with keys",
+        "model_attributes_type": "an object with keys",
+        "greater_than_equal": "at least {ge}",
+        "greater_than": "above {gt}",
+        "less_than_equal": "at most {le}",
+        "less_than": "below {lt}",
+        "string_too_short": "text that is not empty",
+        "string_too_long": "at most {max_length} characters long",
+        "too_short": "a list that is not empty",
+        "literal_error": "{expected}",
+    }
+    if kind == "string_pattern_mismatch":
+        return "auto, cpu, cuda, cuda:N or mps"
+    return words.get(kind, "").format(**context)
+
+
+def _known_keys(location: tuple[int | str, ...]) -> list[str]:
+    blocks: dict[str, type[BaseModel]] = {
+        "texture": TextureRequest,
+        "generate": GenerateRequest,
+        "image": ImageRequest,
+        "panorama": PanoramaRequest,
+    }
+    model = blocks.get(str(location[0]), Request) if location else Request
+    return list(model.model_fields)
+
+
+def _in_words(value: object) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        shown = value if len(value) <= 60 else value[:57] + "..."
+        return f'the text "{shown}"'
+    if isinstance(value, int | float):
+        return f"{value}" if math.isfinite(value) else "NaN or infinity"
+    if isinstance(value, list):
+        return "a list"
+    return "an object" if isinstance(value, dict) else f"a {type(value).__name__}"

@@ -1,0 +1,299 @@
+"""Run a job folder: from job.json to outputs/result.json, however often it is interrupted."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import time
+import traceback
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from ddrep_core.errors import Cancelled, DdrepError, DdrepWarning, RunError
+from ddrep_core.jobs.events import EventLog, Listener
+from ddrep_core.jobs.folder import JobFolder, read_json, write_json
+from ddrep_core.jobs.request import SCHEMA_VERSION, Request
+from ddrep_core.jobs.session import Session, StopSwitch
+
+STARTING_SECONDS = 20.0
+RECORDED_PACKAGES = ("ddrep", "torch", "diffusers", "transformers", "numpy", "trimesh")
+
+
+class Task(Protocol):
+    """One kind of job, made ready: everything that its samples share is loaded and checked."""
+
+    def run_sample(self, session: Session) -> dict[str, Any]:
+        """Make the session's current sample, write its files, and return its entry for result.json.
+
+        The entry has "files" ({what: path relative to the job folder}), "nfe", "seconds", "agreement" (0..1 or None),
+        and what else the task tells.
+        """
+        ...
+
+
+def prepare_task(session: Session) -> Task:
+    """The task that the request names. A new task is one more module, and one more case here."""
+    match session.request.task:
+        case "texture":
+            from ddrep_core.jobs.texture import TextureTask
+
+            return TextureTask(session)
+        case "generate":
+            from ddrep_core.jobs.generate import GenerateTask
+
+            return GenerateTask(session)
+        case "image":
+            from ddrep_core.jobs.image import ImageTask
+
+            return ImageTask(session)
+        case "panorama":
+            from ddrep_core.jobs.panorama import PanoramaTask
+
+            return PanoramaTask(session)
+
+
+def run_job(
+    path: str | Path,
+    *,
+    resume: bool = False,
+    listeners: tuple[Listener, ...] = (),
+    checkpoint_seconds: float = 10.0,
+    preview_seconds: float = 3.0,
+) -> Path:
+    """Run the job in a folder.
+
+    Args:
+        path: the job folder (DESIGN §3).
+        resume: go on from the checkpoint; the outputs are byte for byte those of a run that was never interrupted. A
+            finished job is left as it is. Without a usable checkpoint the job starts anew, with a warning.
+        listeners: called with each event (`jobs.events`).
+        checkpoint_seconds: about how often to write a checkpoint; 0 writes one after every step.
+        preview_seconds: about how often to write previews.
+
+    Returns:
+        the path of outputs/result.json.
+
+    Raises:
+        RequestError: the request is wrong; nothing that an earlier run left was touched.
+        RunError: the run failed.
+        Cancelled: a person stopped it; a checkpoint is there.
+    """
+    folder = JobFolder(path)
+    request = folder.load_request()
+    with folder.locked():
+        # A cancel file is removed when it is obeyed. One that lies here is left from an engine that was killed, or was
+        # made while this one was starting: then it counts.
+        folder.forget_cancel(before=time.time() - STARTING_SECONDS)
+        events = EventLog(folder, listeners, append=resume)
+        try:
+            with _warnings_as_events(events), _deterministic():
+                return _run(folder, request, events, resume, checkpoint_seconds, preview_seconds)
+        except KeyboardInterrupt as error:
+            events.emit("cancelled")
+            raise Cancelled("Cancelled at once.", f'Go on with: ddrep run "{folder}" --resume') from error
+        except Cancelled:
+            folder.forget_cancel()
+            events.emit("cancelled")
+            raise
+        except Exception as error:
+            known = explain(error, folder)
+            _report_failure(events, known)
+            raise known from error
+        finally:
+            events.close()
+
+
+def _run(
+    folder: JobFolder,
+    request: Request,
+    events: EventLog,
+    resume: bool,
+    checkpoint_seconds: float,
+    preview_seconds: float,
+) -> Path:
+    start = time.monotonic()
+    identity = fingerprint(folder, request)
+    if resume and is_finished(folder, identity):
+        events.emit("done", result=folder.relative(folder.result_file), seconds=0.0)
+        return folder.result_file
+    stop = StopSwitch(folder)
+    session = Session(folder, request, events, stop, checkpoint_seconds, preview_seconds)
+    with stop.listening():
+        resume = resume and _can_resume(folder, identity, events)
+        events.emit("started", task=request.task, pid=os.getpid(), samples=request.samples, of=request.samples)
+        session.stage("Loading the prior")
+        session.prior = load_request_prior(request)
+        task = prepare_task(session)
+        if not resume:
+            folder.clear_results()
+        folder.prepare()
+        write_json(folder.checkpoints / "run.json", {"fingerprint": identity, "threads": torch.get_num_threads()})
+        records = []
+        for number in range(request.samples):
+            session.sample_number = number
+            record = session.finished_record()
+            if record is None:
+                session.outputs.mkdir(parents=True, exist_ok=True)
+                record = {"seed": session.seed, **task.run_sample(session)}
+                session.finish_sample(record)
+            records.append(record)
+        result = _result(request, identity, records, time.monotonic() - start)
+        write_json(folder.result_file, result)
+    events.emit("done", result=folder.relative(folder.result_file), seconds=round(time.monotonic() - start, 2))
+    return folder.result_file
+
+
+def load_request_prior(request: Request) -> Any:
+    """The prior that a request names, on the device and in the precision it asks for."""
+    from ddrep_core.priors import load_prior
+
+    return load_prior(
+        request.prior,
+        device=request.device,
+        precision=request.precision,
+        controlnet=request.controlnet,
+        max_batch=request.max_batch,
+    )
+
+
+def fingerprint(folder: JobFolder, request: Request) -> str:
+    """SHA-256 of the request and of every input file: jobs with the same one make the same outputs."""
+    digest = hashlib.sha256(json.dumps(request.to_json(), sort_keys=True).encode())
+    inputs = folder.inputs
+    for path in sorted(inputs.rglob("*")) if inputs.is_dir() else []:
+        if path.is_file():
+            digest.update(path.relative_to(inputs).as_posix().encode() + b"\0")
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
+def is_finished(folder: JobFolder, identity: str) -> bool:
+    """Whether outputs/ holds the result of this very request, all its files included."""
+    result = read_json(folder.result_file)
+    if not isinstance(result, dict) or result.get("fingerprint") != identity:
+        return False
+    return all(
+        (folder.path / path).is_file() for sample in result["samples"] for path in sample.get("files", {}).values()
+    )
+
+
+def is_resumable(folder: JobFolder) -> bool:
+    """Whether a run of this very request has begun here: finished, or with a checkpoint to go on from."""
+    identity = fingerprint(folder, folder.load_request())
+    record = read_json(folder.checkpoints / "run.json")
+    begun = isinstance(record, dict) and record.get("fingerprint") == identity
+    return begun or is_finished(folder, identity)
+
+
+def _can_resume(folder: JobFolder, identity: str, events: EventLog) -> bool:
+    """Whether what is in checkpoint/ belongs to this request; says so if not."""
+    record = read_json(folder.checkpoints / "run.json")
+    if not isinstance(record, dict):
+        events.emit("warning", message="There is no checkpoint to go on from; the job starts anew.")
+        return False
+    if record.get("fingerprint") != identity:
+        events.emit("warning", message="The request or its inputs have changed since; the job starts anew.")
+        return False
+    # Sums are taken in another order with another number of threads, and so would the bytes differ.
+    torch.set_num_threads(int(record.get("threads", torch.get_num_threads())))
+    return True
+
+
+def _result(request: Request, identity: str, records: list[dict[str, Any]], seconds: float) -> dict[str, Any]:
+    parts: dict[str, float] = {}
+    for record in records:
+        for part, value in record.get("seconds", {}).items():
+            parts[part] = round(parts.get(part, 0.0) + value, 3)
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "task": request.task,
+        "request": request.to_json(),
+        "fingerprint": identity,
+        "versions": versions(),
+        "seconds": {**parts, "job": round(seconds, 3)},
+        "nfe": sum(record.get("nfe", 0) for record in records),
+        "samples": records,
+    }
+
+
+def versions() -> dict[str, str]:
+    """What made a result: packages, Python, the system, and how many threads."""
+    found = {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "threads": str(torch.get_num_threads()),
+    }
+    for package in RECORDED_PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = "unknown"
+    return found
+
+
+def explain(error: Exception, folder: JobFolder) -> DdrepError:
+    """Any exception as one with a message for a person; one that nobody foresaw keeps its details in error.log."""
+    if isinstance(error, DdrepError):
+        return error
+    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error).lower():
+        return RunError(
+            "The memory ran out.",
+            "Ask for less at a time (--max-batch 1), fewer cameras or a lower resolution, or close other programs; "
+            "`ddrep run JOB --resume` then goes on from the last checkpoint.",
+        )
+    details = "".join(traceback.format_exception(error))
+    try:
+        folder.error_file.write_text(details, encoding="utf-8")
+        where = f"Details are in {folder.error_file}; please report them. --debug shows them here."
+    except OSError:
+        where = "Run again with --debug for the details, and please report them."
+    return RunError(f"Something went wrong that ddrep did not foresee: {type(error).__name__}: {error}.", where)
+
+
+def _report_failure(events: EventLog, error: DdrepError) -> None:
+    try:
+        events.emit("error", message=error.message, fix=error.fix, status=error.exit_status)
+    except RunError:
+        pass  # the disk is full or gone, which `error` most likely says
+
+
+@contextmanager
+def _warnings_as_events(events: EventLog) -> Iterator[None]:
+    """ddrep's own warnings become events, each once; libraries' are for developers (`--debug`)."""
+    seen: set[str] = set()
+    before = warnings.showwarning
+
+    def show(message: Any, category: type[Warning], *rest: Any, **named: Any) -> None:
+        if not issubclass(category, DdrepWarning):
+            before(message, category, *rest, **named)
+        elif str(message) not in seen:
+            seen.add(str(message))
+            events.emit("warning", message=str(message))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", DdrepWarning)
+        warnings.showwarning = show
+        yield
+
+
+@contextmanager
+def _deterministic() -> Iterator[None]:
+    """The same request, seed and machine give the same bytes."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    threads = torch.get_num_threads()
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+        torch.set_num_threads(threads)

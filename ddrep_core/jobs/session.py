@@ -1,0 +1,289 @@
+"""What a task needs while it runs: events, previews, cancelling, checkpoints, and a `sample` that has all of them."""
+
+from __future__ import annotations
+
+import io
+import math
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from PIL import Image
+
+from ddrep_core.diffreps.protocol import Diffrep
+from ddrep_core.errors import Cancelled
+from ddrep_core.jobs.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from ddrep_core.jobs.events import EventLog, TimeLeft
+from ddrep_core.jobs.folder import JobFolder, read_json, write_bytes, write_json
+from ddrep_core.jobs.request import Request
+from ddrep_core.priors.protocol import Prior
+from ddrep_core.sampling.sample import Result, SamplerState, StepReport, sample
+
+PreviewKind = Literal["texture", "views", "image", "panorama", "object"]
+
+
+@dataclass(frozen=True)
+class Preview:
+    """A small picture of the run. Kind "texture" lies on an object's own UVs, which `object_name` then names."""
+
+    kind: PreviewKind
+    picture: Image.Image
+    object_name: str = ""
+
+
+MakePreviews = Callable[[StepReport], Sequence[Preview]]
+
+
+class StopSwitch:
+    """Whether a person wants the run to stop: Ctrl-C, SIGTERM, or the job's cancel file.
+
+    A signal only raises a flag, so that the run ends between two steps and leaves a checkpoint. A second Ctrl-C ends
+    it at once.
+    """
+
+    def __init__(self, folder: JobFolder) -> None:
+        self._folder = folder
+        self._signalled = False
+
+    def check(self) -> None:
+        """Raise `Cancelled` if the run should stop."""
+        if self._signalled or self._folder.cancel_requested():
+            raise Cancelled("Cancelled.", f'What was done is kept; go on with: ddrep run "{self._folder}" --resume')
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Take over SIGINT and SIGTERM; only the main thread can, others have the cancel file."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        kinds = (signal.SIGINT, signal.SIGTERM)
+        before = {kind: signal.signal(kind, self._on_signal) for kind in kinds}
+        try:
+            yield
+        finally:
+            for kind, handler in before.items():
+                signal.signal(kind, handler)
+
+    def _on_signal(self, kind: int, frame: object) -> None:
+        if self._signalled and kind == signal.SIGINT:
+            raise KeyboardInterrupt
+        self._signalled = True
+
+
+@dataclass
+class Paced:
+    """Does something now and then: not before `every` seconds, and never for more than `share` of the time."""
+
+    every: float
+    share: float
+    _due: float = field(default_factory=lambda: time.monotonic())
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Around the work, so that its cost sets when it is due again."""
+        start = time.monotonic()
+        yield
+        cost = time.monotonic() - start
+        self._due = start + cost + max(self.every, cost / self.share if self.share else 0.0)
+
+    @property
+    def due(self) -> bool:
+        return time.monotonic() >= self._due
+
+
+class Session:
+    """One run of one job.
+
+    Tasks call `stage` before slow work, `sample` instead of `dd.sample`, and `warn` for what a person should know.
+
+    Attributes:
+        folder, request, prior: of this job. `prior` is loaded before a task starts.
+        sample_number: the sample that is being made, from 0.
+        seed: its seed.
+        outputs: its output folder.
+    """
+
+    prior: Prior
+
+    def __init__(
+        self,
+        folder: JobFolder,
+        request: Request,
+        events: EventLog,
+        stop: StopSwitch,
+        checkpoint_seconds: float = 10.0,
+        preview_seconds: float = 3.0,
+    ) -> None:
+        self.folder, self.request, self.events, self.stop = folder, request, events, stop
+        self.sample_number = 0
+        self._preview_pace = Paced(preview_seconds, share=0.02)
+        self._checkpoint_pace = Paced(checkpoint_seconds, share=0.05 if checkpoint_seconds else 0.0)
+        self._time_left = TimeLeft()
+
+    @property
+    def seed(self) -> int:
+        return (self.request.seed + self.sample_number) % 2**63
+
+    @property
+    def outputs(self) -> Path:
+        return self.folder.sample_outputs(self.sample_number, self.request.samples)
+
+    def stage(self, message: str) -> None:
+        """Say what is done now. A good moment to stop, too."""
+        self.stop.check()
+        self.events.emit("stage", message=message)
+
+    def warn(self, message: str) -> None:
+        """Something a person should know that does not stop the run."""
+        self.events.emit("warning", message=message)
+
+    def sample(
+        self,
+        rep: Diffrep,
+        views: Any = None,
+        *,
+        stage: str = "sample",
+        previews: MakePreviews | None = None,
+        **arguments: Any,
+    ) -> Result:
+        """`dd.sample` for the current sample's seed, with checkpoints, progress, previews and cancelling.
+
+        A sample may be made of several stages with different names (an object, then its texture). A finished stage is
+        not sampled again when the job is resumed, nor is a finished sample.
+
+        Args:
+            rep, views, arguments: as `dd.sample` takes them; the seed and the prior are the session's.
+            stage: this call's name among those of one sample.
+            previews: makes pictures of a step; called now and then, for at most 2 % of the time.
+
+        Raises:
+            Cancelled: a person asked for it. The checkpoint is written.
+        """
+        finished = self._stage_folder(stage)
+        kept, _ = read_checkpoint(finished)
+        if kept is not None:
+            return _restore(rep, kept)
+        state = self._resume_from(stage)
+        self._time_left.restart()
+        latest: list[StepReport] = []
+
+        def on_step(step: StepReport) -> None:
+            latest[:] = [step]
+            self._report(step)
+            try:
+                self.stop.check()
+            except Cancelled:
+                self._save(stage, step.state())
+                raise
+            if previews is not None and step.clean is not None and self._preview_pace.due:
+                with self._preview_pace.turn():
+                    self._write_previews(previews(step), step.index)
+            if self._checkpoint_pace.due:
+                with self._checkpoint_pace.turn():
+                    self._save(stage, step.state())
+
+        result = sample(rep, self.prior, views, seed=self.seed, callback=on_step, state=state, **arguments)
+        if latest and previews is not None and latest[0].clean is not None:
+            self._write_previews(previews(latest[0]), latest[0].index)
+        numbers = {
+            "nfe": result.nfe,
+            "seconds": result.seconds,
+            "disagreement": result.disagreement,
+            "seed": result.seed,
+            "passes": result.passes,
+        }
+        write_checkpoint(finished, Checkpoint(result.diffrep.parameters(), numbers))
+        self._time_left.restart()
+        return result
+
+    def finished_record(self) -> dict[str, Any] | None:
+        """What result.json says of the current sample, if an earlier run finished it and its files are there."""
+        record = read_json(self._record_file)
+        if not isinstance(record, dict) or not isinstance(record.get("files"), dict):
+            return None
+        if not all((self.folder.path / path).is_file() for path in record["files"].values()):
+            return None
+        return record
+
+    def finish_sample(self, record: dict[str, Any]) -> None:
+        """Keep the record of the current sample, and drop the checkpoints that led to it."""
+        write_json(self._record_file, record)
+        for folder in (self.folder.checkpoints / "state", self.folder.checkpoints / "stages"):
+            shutil.rmtree(folder, ignore_errors=True)
+
+    @property
+    def _record_file(self) -> Path:
+        return self.folder.checkpoints / "samples" / f"sample_{self.sample_number:04d}.json"
+
+    def _stage_folder(self, stage: str) -> Path:
+        return self.folder.checkpoints / "stages" / f"sample_{self.sample_number:04d}_{stage}"
+
+    def _save(self, stage: str, state: SamplerState) -> None:
+        numbers = {"stage": stage, "sample": self.sample_number, "state": state.numbers}
+        write_checkpoint(self.folder.checkpoints / "state", Checkpoint(state.tensors, numbers))
+
+    def _resume_from(self, stage: str) -> SamplerState | None:
+        checkpoint, complaints = read_checkpoint(self.folder.checkpoints / "state")
+        if complaints:
+            rest = "The run goes on from the one before it." if checkpoint else "The sample starts anew."
+            self.warn(" ".join([*complaints, rest]))
+        if checkpoint is None:
+            return None
+        numbers = checkpoint.numbers
+        if (numbers["sample"], numbers["stage"]) != (self.sample_number, stage):
+            return None
+        return SamplerState(checkpoint.tensors, numbers["state"])
+
+    def _report(self, step: StepReport) -> None:
+        steps_left = step.of - step.index + (self.request.samples - 1 - self.sample_number) * step.of
+        self.events.emit(
+            "step",
+            sample=self.sample_number,
+            index=step.index,
+            of=step.of,
+            sigma=float(step.sigma),
+            nfe=step.nfe,
+            seconds_left=self._time_left.step(steps_left),
+            agreement=agreement(step.disagreement),
+        )
+
+    def _write_previews(self, previews: Sequence[Preview], index: int) -> None:
+        for number, preview in enumerate(previews):
+            label = f"_{number}" if len(previews) > 1 else ""
+            path = self.folder.previews / f"sample_{self.sample_number:04d}_step_{index:05d}{label}.png"
+            write_bytes(path, png_bytes(preview.picture))
+            named = {"object": preview.object_name} if preview.object_name else {}
+            self.events.emit(
+                "preview", path=self.folder.relative(path), sample=self.sample_number, kind=preview.kind, **named
+            )
+
+
+def agreement(disagreement: float | None) -> float | None:
+    """How much of what the prior sees in the views fits on one object, 0..1; None where it was not measured."""
+    if disagreement is None or not math.isfinite(disagreement):
+        return None
+    return round(min(1.0, max(0.0, 1.0 - disagreement)), 4)
+
+
+def png_bytes(picture: Image.Image) -> bytes:
+    """A PNG without dates or names inside: the same picture, the same bytes."""
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _restore(rep: Diffrep, kept: Checkpoint) -> Result:
+    """A finished stage's result, from what was kept of it."""
+    rep = rep.copy()
+    with torch.no_grad():
+        for name, tensor in rep.parameters().items():
+            tensor.copy_(kept.tensors[name])
+    numbers = kept.numbers
+    return Result(rep, numbers["nfe"], numbers["seconds"], numbers["disagreement"], numbers["seed"], numbers["passes"])
