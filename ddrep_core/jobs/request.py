@@ -220,7 +220,7 @@ def _wanted(kind: str, context: dict[str, Any]) -> str:
     }
     if kind == "string_pattern_mismatch":
         return "auto, cpu, cuda, cuda:N or mps"
-    return words.get(kind, "").format(**context)
+    return words.get(kind, "").format(**{k: f"{v:g}" if isinstance(v, float) else v for k, v in context.items()})
 
 
 def _known_keys(location: tuple[int | str, ...]) -> list[str]:
