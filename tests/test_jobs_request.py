@@ -18,8 +18,13 @@ def changed(**changes):
 def test_defaults_are_written_out_and_read_back():
     request = parse_request(MINIMAL)
     assert request.to_json()["texture"] == {
-        "mesh": "inputs/mesh.obj", "mesh_up": "auto", "resolution": 1024, "space": "auto", "objects": None, "depth": True,
-    }  # fmt: skip
+        "mesh": "inputs/mesh.obj",
+        "mesh_up": "auto",
+        "resolution": 1024,
+        "space": "auto",
+        "objects": None,
+        "depth": True,
+    }
     assert parse_request(request.to_json()) == request
     assert parse_request_text(json.dumps(request.to_json())) == request
     assert set(request.to_json()) & {"generate", "image", "panorama"} == set()
