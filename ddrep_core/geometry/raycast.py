@@ -77,10 +77,32 @@ class RayCaster:
         local = ((origins - self._centre) / self._scale).astype(np.float32)
         return self._scene.run(local, directions.astype(np.float32), query="INTERSECT")
 
-    def camera_hits(self, camera: Camera, width: int, height: int, subsamples: int = 1) -> Hits:
-        """What a camera sees: height * width * subsamples² rays, pixel after pixel."""
-        origins, directions = camera.pixel_grid_rays(width, height, subsamples)
-        return self.cast(origins, directions)
+    def pixel_hits(self, camera: Camera, width: int, height: int, subsamples: int = 1) -> tuple[Int, Hits]:
+        """What a camera sees through the pixels of a width x height picture, with subsamples² rays in each.
+
+        Rays that cannot meet the mesh, outside its rectangle in the picture, are left out.
+
+        Returns:
+            pixel [N], row * width + column of each ray, and the hits, in the order of rows, columns, subsamples.
+        """
+        left, top, right, bottom = self._rectangle(camera, width, height)
+        offsets = (np.arange(subsamples) + 0.5) / subsamples
+        y, x, dy, dx = np.meshgrid(np.arange(top, bottom), np.arange(left, right), offsets, offsets, indexing="ij")
+        points = np.stack([x + dx, y + dy], axis=-1).reshape(-1, 2)
+        pixel = (y * width + x).reshape(-1).astype(np.int64)
+        return pixel, self.cast(*camera.rays(points, width, height))
+
+    def _rectangle(self, camera: Camera, width: int, height: int) -> tuple[int, int, int, int]:
+        """Left, top, right, bottom of the pixels that can show the mesh; everything where it reaches behind."""
+        low, high = self.mesh.bounds
+        corners = np.array([[x, y, z] for x in (low[0], high[0]) for y in (low[1], high[1]) for z in (low[2], high[2])])
+        pixels, depth = camera.project(corners)
+        if not camera.is_orthographic and (depth <= 1e-6 * self._scale).any():
+            return 0, 0, width, height
+        pixels = pixels * (width / camera.width, height / camera.height)
+        left, top = np.clip(np.floor(pixels.min(axis=0)), 0, (width, height)).astype(int)
+        right, bottom = np.clip(np.ceil(pixels.max(axis=0)), 0, (width, height)).astype(int)
+        return left, top, right, bottom
 
     def visible(self, camera: Camera, points: Float, tolerance: float = 2e-3) -> NDArray[np.bool_]:
         """[N] whether surface points [N, 3] are seen from a camera: in front of it, and nothing stands before them.
@@ -121,9 +143,9 @@ def depth_maps(mesh: Mesh, views: Views, width: int, height: int, subsamples: in
     caster = RayCaster(mesh)
     maps = []
     for camera in views:
-        hits = caster.camera_hits(camera, width, height, subsamples)
-        origins, directions = camera.pixel_grid_rays(width, height, subsamples)
-        points = origins.reshape(-1, 3)[hits.hit] + directions.reshape(-1, 3)[hits.hit] * hits.distance[hits.hit, None]
+        pixel, hits = caster.pixel_hits(camera, width, height, subsamples)
+        triangles = mesh.triangles[hits.face[hits.hit]]
+        points = np.einsum("nk,nkj->nj", hits.barycentric[hits.hit], triangles)
         value = np.zeros(len(hits.face))
         if len(points):
             depth = camera.project(points)[1]
@@ -131,5 +153,6 @@ def depth_maps(mesh: Mesh, views: Views, width: int, height: int, subsamples: in
             low, high = near.min(), near.max()
             share = (near - low) / (high - low) if high > low else np.ones_like(near)
             value[hits.hit] = FARTHEST_DEPTH + (1 - FARTHEST_DEPTH) * share
-        maps.append(value.reshape(height, width, subsamples**2).mean(axis=2))
+        total = np.bincount(pixel, value, minlength=width * height)
+        maps.append(total.reshape(height, width) / subsamples**2)
     return torch.from_numpy(np.stack(maps)[:, None].astype(np.float32))

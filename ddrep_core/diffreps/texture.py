@@ -1,0 +1,226 @@
+"""A mesh's texture, seen by fixed cameras: each pixel is a fixed weighted sum of texels, so f(θ) = Aθ."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+import torch
+from scipy import sparse
+from torch import Tensor
+
+from ddrep_core.errors import RequestError
+from ddrep_core.geometry.footprints import ViewSamples, texel_densities, view_samples
+from ddrep_core.geometry.mesh import Float, Int, Mesh
+from ddrep_core.geometry.raycast import RayCaster
+from ddrep_core.geometry.texels import texture_groups
+from ddrep_core.views import Views
+
+LATENT_FACTOR = 8  # pixels of a picture per latent pixel, where nobody says otherwise
+
+
+class TextureDiffrep:
+    """The texture of a mesh in the prior's space, drawn by ray casting; linear in θ.
+
+    Every pixel is the mean of `subsamples`² rays, every ray a bilinear look-up in the texture: the texture is filtered
+    over the pixel's footprint. Rays that miss (or meet what is not textured) read a free background, one value a pixel
+    and view, so A is the identity there and a mixture along the silhouette; rows of A sum to one.
+
+    The texture that is *sampled* need not be as fine as the one delivered: latent views are 16 to 128 pixels wide,
+    and texels that fall between a view's rays would never be painted. Each UV island has therefore a texel grid of its
+    own, as fine as the nearest view resolves it (`texels_per_pixel`), never finer than `resolution`. Because grids are
+    per island, islands do not bleed into each other at coarse resolutions; islands that overlap in UV space share one.
+    `geometry.bake` makes the delivered texture from the decoded views.
+
+    Args:
+        mesh: with UVs on all textured parts.
+        views: the bank of V cameras.
+        resolution: T of the texture that will be delivered, an upper bound for the one sampled.
+        channels: C of the prior's space.
+        view_size: (height, width) of a rendered view. When not given: the camera's size where channels is 3, an
+            eighth of it otherwise.
+        sampling_resolution: sample a texture of this resolution on all islands instead of one that follows the views.
+        texels_per_pixel: texels of the sampled texture to a pixel of the nearest view.
+        subsamples: rays along a pixel's side; more for smaller views when not given.
+        dtype, device: of θ and A.
+
+    Raises:
+        RequestError: a camera that sees nothing or stands inside, no textured part, sizes below one.
+    """
+
+    def __init__(
+        self,
+        mesh: Mesh,
+        views: Views,
+        resolution: int = 1024,
+        channels: int = 4,
+        *,
+        view_size: tuple[int, int] | None = None,
+        sampling_resolution: int | None = None,
+        texels_per_pixel: float = 1.0,
+        subsamples: int | None = None,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        if view_size is None:
+            factor = 1 if channels == 3 else LATENT_FACTOR
+            view_size = (max(views[0].height // factor, 1), max(views[0].width // factor, 1))
+        height, width = view_size
+        if min(height, width, channels, resolution) < 1:
+            raise RequestError(f"A texture of {resolution} texels under views of {width} x {height} is not possible.")
+        if not mesh.textured_parts:
+            raise RequestError(f"Nothing in {mesh.path.name} is to be textured.", "Name at least one object.")
+        self.mesh = mesh
+        self.views = views
+        self.resolution = resolution
+        self._image_shape: tuple[int, int, int] = (channels, height, width)
+        rays_per_side = subsamples or max(4, 128 // max(height, width))
+        caster = RayCaster(mesh)
+        samples = [view_samples(caster, camera, width, height, rays_per_side) for camera in views]
+        if sampling_resolution is None:
+            resolutions = _grid_resolutions(caster, samples, views, resolution, texels_per_pixel)
+        else:
+            resolutions = np.full(len(mesh.faces), sampling_resolution)
+        matrix, self.texel_count = _rendering_matrix(mesh, samples, resolutions)
+        weights = np.stack([view.pixel_weights().reshape(1, height, width) for view in samples])
+        self._weights = torch.from_numpy(weights).to(device=device, dtype=dtype)
+        self._matrix = _torch_csr(matrix, dtype, device)
+        self._transposed = _torch_csr(matrix.T.tocsr(), dtype, device)
+        self.theta: Tensor = torch.zeros(self._matrix.shape[1], channels, dtype=dtype, device=device)  # [P, C]
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        return self._image_shape
+
+    @property
+    def view_count(self) -> int:
+        return len(self.views)
+
+    def parameters(self) -> dict[str, Tensor]:
+        return {"theta": self.theta}
+
+    def reset(self, generator: torch.Generator) -> None:
+        self.theta.zero_()
+
+    def render(self, indices: Tensor | None = None) -> Tensor:
+        channels, height, width = self._image_shape
+        # All views are drawn even when a few are asked for: a product with A costs less than slicing it.
+        rows: Any = _SparseProduct.apply(self._matrix, self._transposed, self.theta)
+        images = rows.reshape(self.view_count, height, width, channels).permute(0, 3, 1, 2)
+        return images if indices is None else images[indices]
+
+    def pixel_weights(self) -> Tensor | None:
+        return self._weights
+
+    def copy(self) -> Self:
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        twin.theta = self.theta.detach().clone()
+        return twin
+
+    def matrix(self) -> Tensor:
+        """A [V * h * w, P], sparse CSR; rows run over views, then pixels. The C channels share it."""
+        return self._matrix
+
+    def to_rows(self, images: Tensor) -> Tensor:
+        """[B, C, h, w] -> [B * h * w, C]."""
+        return images.permute(0, 2, 3, 1).reshape(-1, self._image_shape[0])
+
+
+class _SparseProduct(torch.autograd.Function):
+    """A @ θ with Aᵀ at hand for the way back: torch transposes CSR into CSC, which its CPU products are slow on."""
+
+    @staticmethod
+    def forward(ctx: Any, matrix: Tensor, transposed: Tensor, theta: Tensor) -> Tensor:
+        ctx.transposed = transposed
+        return matrix @ theta
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, None, Tensor]:
+        return None, None, ctx.transposed @ gradients[0].contiguous()
+
+
+def _torch_csr(matrix: sparse.csr_array, dtype: torch.dtype, device: torch.device | str) -> Tensor:
+    return torch.sparse_csr_tensor(
+        torch.from_numpy(matrix.indptr.astype(np.int64)),
+        torch.from_numpy(matrix.indices.astype(np.int64)),
+        torch.from_numpy(matrix.data).to(dtype),
+        size=matrix.shape,
+        device=device,
+    )
+
+
+def _grid_resolutions(
+    caster: RayCaster, samples: list[ViewSamples], views: Views, limit: int, texels_per_pixel: float
+) -> Int:
+    """[F] the texel grid's resolution for each face, one number an island (group): as fine as the nearest view."""
+    mesh = caster.mesh
+    density = np.zeros(len(mesh.faces))
+    for view, camera in zip(samples, views, strict=True):
+        face, here = texel_densities(caster, view, camera)
+        density[face] = np.maximum(density[face], here)
+    side = mesh.uv[:, 1:] - mesh.uv[:, :1]
+    uv_area = np.abs(side[:, 0, 0] * side[:, 1, 1] - side[:, 0, 1] * side[:, 1, 0]) / 2
+    groups = _groups(mesh)
+    resolutions = np.ones(len(mesh.faces), np.int64)
+    for group in np.unique(groups[(density > 0) & (groups >= 0)]):
+        member = np.flatnonzero((groups == group) & (density > 0))
+        # The density that three quarters of the island's seen texture stay below.
+        order = member[np.argsort(density[member])]
+        filled = np.cumsum(uv_area[order])
+        typical = density[order[np.searchsorted(filled, 0.75 * filled[-1])]]
+        resolutions[groups == group] = int(np.clip(np.ceil(np.sqrt(typical * texels_per_pixel)), 1, limit))
+    return resolutions
+
+
+def _groups(mesh: Mesh) -> Int:
+    """[F] a number for each set of islands that share texels, through all parts; -1 where nothing is textured."""
+    groups = np.full(len(mesh.faces), -1, np.int64)
+    count = 0
+    for part, start in zip(mesh.parts, mesh.face_starts, strict=False):
+        if part.textured:
+            own = texture_groups(part)
+            groups[start : start + len(own)] = own + count
+            count += int(own.max()) + 1
+    return groups
+
+
+def bilinear(uv: Float, resolution: Int) -> tuple[Int, Int, Float]:
+    """The four texels around each UV in a repeating texture.
+
+    Args:
+        uv: [N, 2]; resolution: [N] of the texture each is looked up in.
+
+    Returns:
+        row, column and weight, each [N, 4].
+    """
+    x, y = uv[:, 0] * resolution - 0.5, (1 - uv[:, 1]) * resolution - 0.5
+    column, row = np.floor(x).astype(np.int64), np.floor(y).astype(np.int64)
+    right, down = x - column, y - row
+    weight = np.stack([(1 - right) * (1 - down), right * (1 - down), (1 - right) * down, right * down], axis=1)
+    size = resolution[:, None]
+    columns, rows = np.stack([column, column + 1] * 2, axis=1), np.stack([row, row, row + 1, row + 1], axis=1)
+    return rows % size, columns % size, weight
+
+
+def _rendering_matrix(mesh: Mesh, samples: list[ViewSamples], resolutions: Int) -> tuple[sparse.csr_array, int]:
+    """A, and how many of its columns are texels (the others are background pixels)."""
+    size = samples[0].width * samples[0].height
+    groups = _groups(mesh)
+    rows, keys, values = [], [], []
+    for number, view in enumerate(samples):
+        grid = resolutions[view.face]
+        row, column, weight = bilinear(view.uv, grid)
+        keys.append(((groups[view.face, None] << 40) + (row << 20) + column).reshape(-1))
+        rows.append(np.repeat(number * size + view.pixel, 4))
+        values.append((weight / view.subsamples**2).reshape(-1))
+    texels, index = np.unique(np.concatenate(keys), return_inverse=True)
+    background: Float = 1 - np.concatenate([view.share for view in samples])
+    partly = np.flatnonzero(background > 1e-9)
+    all_rows = np.concatenate([*rows, partly])
+    columns = np.concatenate([index.reshape(-1), len(texels) + np.arange(len(partly))])
+    all_values = np.concatenate([*values, background[partly]])
+    shape = (size * len(samples), len(texels) + len(partly))
+    matrix = sparse.coo_array((all_values, (all_rows, columns)), shape=shape).tocsr()
+    matrix.sum_duplicates()
+    return matrix, len(texels)

@@ -1,0 +1,212 @@
+"""Texels as a graph over the surface: neighbours inside an island, and welds across the texture's seams."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage, sparse
+
+from ddrep_core.geometry.mesh import Float, Int, Mesh, Part
+from ddrep_core.geometry.texels import (
+    Texels,
+    corner_ids,
+    position_ids,
+    rasterize,
+    texture_groups,
+    to_texel_space,
+)
+
+FARTHEST_NEIGHBOUR = 4.0  # texels that touch in the texture but lie further apart on the surface (in texels) are apart
+
+
+@dataclass(frozen=True)
+class PartTexels:
+    """One textured part inside the graph.
+
+    Args:
+        part: the part.
+        texels: its texels; node number = `start` + position in this list.
+        start: number of its first node.
+        group: [N] island group of each texel.
+        nearest: [T, T] node of the texel, or of the nearest one on the surface.
+        distance: [T, T] to that texel, in texels; 0 on the surface.
+    """
+
+    part: Part
+    texels: Texels
+    start: int
+    group: Int
+    nearest: Int
+    distance: Float
+
+    @property
+    def count(self) -> int:
+        """How many texels the part has."""
+        return len(self.texels.index)
+
+
+@dataclass(frozen=True)
+class TexelGraph:
+    """All texels of a mesh's textured parts at one resolution; the nodes of the surface Laplacian."""
+
+    resolution: int
+    parts: tuple[PartTexels, ...]
+    laplacian: sparse.csr_array  # [N, N] symmetric, rows sum to zero, positive diagonal
+
+    @cached_property
+    def node_count(self) -> int:
+        """N, the texels on the surface, of all parts."""
+        return sum(part.count for part in self.parts)
+
+    def aggregates(self, level: int) -> Int:
+        """[N] the block of 2**level by 2**level texels, of one island, that each node falls in; numbered from 0."""
+        keys = []
+        for number, part in enumerate(self.parts):
+            row, column = np.divmod(part.texels.index, self.resolution)
+            block = (row >> level) * self.resolution + (column >> level)
+            keys.append(((number << 20) + part.group) * self.resolution**2 + block)
+        _, label = np.unique(np.concatenate(keys), return_inverse=True)
+        return label.reshape(-1)
+
+    def image(self, values: Float, part: PartTexels) -> Float:
+        """[T, T, …] a part's texture from node values [N, …]; texels off the surface repeat the nearest one on it."""
+        return values[part.nearest]
+
+
+def texel_graph(mesh: Mesh, resolution: int) -> TexelGraph:
+    """The texels of a mesh's textured parts and how they hang together on the surface."""
+    parts: list[PartTexels] = []
+    rows, columns, weights = [], [], []
+    start = 0
+    for part in mesh.textured_parts:
+        entry = _part_texels(part, resolution, start)
+        for block, (i, j, w) in enumerate((_neighbours(entry, resolution), _welds(entry, resolution))):
+            del block
+            rows.append(i)
+            columns.append(j)
+            weights.append(w)
+        start += entry.count
+        parts.append(entry)
+    i, j, w = np.concatenate(rows), np.concatenate(columns), np.concatenate(weights)
+    half = sparse.coo_array((w, (i, j)), shape=(start, start))
+    links = (half + half.T).tocsr()
+    laplacian = (sparse.diags_array(links.sum(axis=1)) - links).tocsr()
+    return TexelGraph(resolution, tuple(parts), laplacian)
+
+
+def _part_texels(part: Part, resolution: int, start: int) -> PartTexels:
+    texels = rasterize(part, resolution)
+    # The texture repeats: pad it on all sides, so that the nearest texel may lie across the border.
+    margin = min(16, resolution)
+    mask = np.pad(texels.mask, margin, mode="wrap")
+    node = np.full(resolution * resolution, -1, np.int64)
+    node[texels.index] = start + np.arange(len(texels.index))
+    node = np.pad(node.reshape(resolution, resolution), margin, mode="wrap")
+    if len(texels.index):
+        distance, (y, x) = ndimage.distance_transform_edt(~mask, return_indices=True)
+        inner = slice(margin, margin + resolution)
+        nearest, distance = node[y, x][inner, inner], distance[inner, inner]
+    else:  # islands so small that no texel centre lies on them
+        nearest, distance = np.zeros((resolution, resolution), np.int64), np.full((resolution, resolution), np.inf)
+    return PartTexels(part, texels, start, texture_groups(part)[texels.face], nearest, distance)
+
+
+def _neighbours(entry: PartTexels, resolution: int) -> tuple[Int, Int, Float]:
+    """Pairs of texels side by side on the same piece of surface, and how strongly they hold together.
+
+    The strength is that of a membrane over the surface: with the texture's metric G (per face), √det G · G⁻¹ is 1 along
+    both axes where the UVs keep angles, and makes up for stretch where they do not.
+    """
+    texels = entry.texels
+    node = np.full(resolution * resolution, -1, np.int64)
+    node[texels.index] = np.arange(len(texels.index))
+    node = node.reshape(resolution, resolution)
+    along_u, along_v, size = _metric(entry.part)
+    positions = texels.positions(entry.part)
+    firsts, seconds, strengths = [], [], []
+    for axis, strength in ((1, along_u), (0, along_v)):
+        i, j = node.reshape(-1), np.roll(node, -1, axis=axis).reshape(-1)
+        both = (i >= 0) & (j >= 0)
+        i, j = i[both], j[both]
+        reach = FARTHEST_NEIGHBOUR * np.maximum(size[texels.face[i]], size[texels.face[j]]) / resolution
+        apart = np.linalg.norm(positions[i] - positions[j], axis=1)
+        same = (entry.group[i] == entry.group[j]) & (apart <= reach)
+        i, j = i[same], j[same]
+        firsts.append(i)
+        seconds.append(j)
+        strengths.append((strength[texels.face[i]] + strength[texels.face[j]]) / 2)
+    return np.concatenate(firsts) + entry.start, np.concatenate(seconds) + entry.start, np.concatenate(strengths)
+
+
+def _metric(part: Part) -> tuple[Float, Float, Float]:
+    """Per face: membrane strength along u and along v, and the longest world length of one unit of UV."""
+    assert part.uv is not None
+    edges = part.triangles[:, 1:] - part.triangles[:, :1]  # [F, 2, 3]
+    sides = part.uv[:, 1:] - part.uv[:, :1]  # [F, 2, 2]
+    determinant = sides[:, 0, 0] * sides[:, 1, 1] - sides[:, 0, 1] * sides[:, 1, 0]
+    good = np.abs(determinant) > 1e-14
+    safe = np.where(good, determinant, 1.0)
+    du = (edges[:, 0] * sides[:, 1, 1, None] - edges[:, 1] * sides[:, 0, 1, None]) / safe[:, None]
+    dv = (edges[:, 1] * sides[:, 0, 0, None] - edges[:, 0] * sides[:, 1, 0, None]) / safe[:, None]
+    g_uu, g_vv = np.einsum("ij,ij->i", du, du), np.einsum("ij,ij->i", dv, dv)
+    g_uv = np.einsum("ij,ij->i", du, dv)
+    area = np.sqrt(np.maximum(g_uu * g_vv - g_uv**2, 0.0))
+    good &= area > 1e-12 * np.maximum(g_uu, g_vv)
+    area = np.where(good, area, 1.0)
+    # Bounded, so that one badly stretched face does not spoil the system's condition.
+    along_u = np.clip(np.where(good, g_vv / area, 1.0), 0.05, 20.0)
+    along_v = np.clip(np.where(good, g_uu / area, 1.0), 0.05, 20.0)
+    return along_u, along_v, np.where(good, np.sqrt(g_uu + g_vv), 0.0)
+
+
+def _welds(entry: PartTexels, resolution: int) -> tuple[Int, Int, Float]:
+    """Pairs of texels that face each other across a seam: an edge that two triangles share in space, not in the texture."""
+    part = entry.part
+    assert part.uv is not None
+    empty = np.zeros(0, np.int64)
+    if not entry.count:
+        return empty, empty, np.zeros(0)
+    place, corner = position_ids(part), corner_ids(part)
+    points = to_texel_space(part.uv, resolution)
+    ends = np.array([[0, 1], [1, 2], [2, 0]])
+    edge_place = place[:, ends].reshape(-1, 2)
+    order = np.argsort(edge_place, axis=1, kind="stable")
+    edge_place = np.take_along_axis(edge_place, order, axis=1)
+    edge_corner = np.take_along_axis(corner[:, ends].reshape(-1, 2), order, axis=1)
+    edge_points = np.take_along_axis(points[:, ends].reshape(-1, 2, 2), order[..., None], axis=1)
+    inward = points.mean(axis=1, keepdims=True).repeat(3, axis=1).reshape(-1, 2)
+    _, shared = np.unique(edge_place, axis=0, return_inverse=True)
+    by_edge = np.argsort(shared.reshape(-1), kind="stable")
+    number = shared.reshape(-1)[by_edge]
+    starts = np.flatnonzero(np.concatenate([[True], number[1:] != number[:-1]]))
+    first = by_edge[np.repeat(starts, np.diff(np.concatenate([starts, [len(number)]])))]
+    # Each further half-edge of an edge is welded to the edge's first, unless the texture already joins them.
+    seam = (first != by_edge) & (edge_corner[first] != edge_corner[by_edge]).any(axis=1)
+    seam &= edge_place[by_edge, 0] != edge_place[by_edge, 1]
+    a, b = first[seam], by_edge[seam]
+    if not len(a):
+        return empty, empty, np.zeros(0)
+    lengths = np.stack([np.linalg.norm(edge_points[k, 1] - edge_points[k, 0], axis=1) for k in (a, b)])
+    count = np.clip(np.ceil(lengths.max(axis=0)).astype(np.int64), 1, 4 * resolution)
+    pair = np.repeat(np.arange(len(a)), count)
+    share = (np.arange(len(pair)) - np.repeat(np.cumsum(count) - count, count) + 0.5) / count[pair]
+
+    def nodes(edge: Int) -> Int:
+        along = edge_points[edge, 0] * (1 - share)[:, None] + edge_points[edge, 1] * share[:, None]
+        towards = inward[edge] - along
+        length = np.linalg.norm(towards, axis=1, keepdims=True)
+        along = along + towards / np.maximum(length, 1e-9) * np.minimum(0.5, length)
+        column, row = np.floor(along).astype(np.int64).T
+        return entry.nearest[row % resolution, column % resolution]
+
+    i, j = nodes(a[pair]), nodes(b[pair])
+    differ = i != j
+    return i[differ], j[differ], np.ones(int(differ.sum()))
+
+
+def surface_mask(part: PartTexels) -> NDArray[np.bool_]:
+    """[T, T] the texels that lie on the part's surface."""
+    return part.texels.mask
