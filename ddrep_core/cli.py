@@ -64,10 +64,10 @@ class Precision(StrEnum):
     """What a prior computes in."""
 
     auto = "auto"
-    float16 = "float16"
-    bfloat16 = "bfloat16"
-    float32 = "float32"
-    float64 = "float64"
+    fp32 = "fp32"
+    fp16 = "fp16"
+    bf16 = "bf16"
+    fp64 = "fp64"
 
 
 JOB, SAMPLING, MACHINE = "Job", "Sampling", "Machine"

@@ -178,8 +178,7 @@ class JobFolder:
             for folder in (self.outputs, self.previews, self.checkpoints):
                 if folder.is_dir() and not folder.is_symlink():
                     shutil.rmtree(folder)
-            for file in (self.events_file, self.error_file):
-                file.unlink(missing_ok=True)
+            self.error_file.unlink(missing_ok=True)
 
     def cancel_requested(self) -> bool:
         return self.cancel_file.exists()

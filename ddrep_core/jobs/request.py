@@ -106,7 +106,7 @@ class Request(_Block):
     eta: float | None = Field(None, ge=0, le=1)
     schedule: str = Field("auto", min_length=1)
     device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
-    precision: Literal["auto", "float16", "bfloat16", "float32", "float64"] = "auto"
+    precision: Literal["auto", "fp32", "fp16", "bf16", "fp64"] = "auto"
     max_batch: int | None = Field(None, ge=1, le=4096)
     cameras: Annotated[str, AfterValidator(_cameras)] = "orbit:8"
     texture: TextureRequest | None = None

@@ -24,6 +24,7 @@ from ddrep_core.jobs.events import EventLog, TimeLeft
 from ddrep_core.jobs.folder import JobFolder, read_json, write_bytes, write_json
 from ddrep_core.jobs.request import Request
 from ddrep_core.priors.protocol import Prior
+from ddrep_core.sampling.parse import parse_schedule
 from ddrep_core.sampling.sample import Result, SamplerState, StepReport, sample
 
 PreviewKind = Literal["texture", "views", "image", "panorama", "object"]
@@ -202,6 +203,28 @@ class Session:
         write_checkpoint(finished, Checkpoint(result.diffrep.parameters(), numbers))
         self._time_left.restart()
         return result
+
+    def sampling_arguments(self, auto_schedule: str = "plain") -> dict[str, Any]:
+        """What the request says of prompt, guidance, schedule and noise, as `dd.sample` takes it.
+
+        Args:
+            auto_schedule: what the task takes for the schedule "auto".
+
+        Raises:
+            RequestError: a schedule that cannot be read.
+        """
+        request = self.request
+        schedule = auto_schedule if request.schedule == "auto" else request.schedule
+        guidance = request.guidance_scale
+        if guidance is None:
+            guidance = getattr(self.prior, "default_guidance_scale", 7.5)
+        return {
+            "prompt": request.prompt,
+            "negative_prompt": request.negative_prompt,
+            "guidance_scale": guidance,
+            "schedule": parse_schedule(schedule, self.prior.sigmas, request.steps),
+            **({} if request.eta is None else {"eta": request.eta}),
+        }
 
     def finished_record(self) -> dict[str, Any] | None:
         """What result.json says of the current sample, if an earlier run finished it and its files are there."""
