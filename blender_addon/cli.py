@@ -1,0 +1,375 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Without a window:
+
+blender -b scene.blend --command ddrep texture --object Chair --prompt "a mossy chair" --seed 1 --seed 2 \\
+        --output out.blend --render renders
+blender -b scene.blend --command ddrep generate --prompt "a clay teapot" --size 0.3 --output out.blend
+blender -b scene.blend --command ddrep panorama --prompt "a foggy harbour" --output out.blend
+blender -b out.blend --command ddrep render --output renders
+
+Several --object, --prompt and --seed are multiplied with one another. The .blend that was opened is never written to.
+Exit status: 0 done, 1 a run failed, 2 the request was wrong, 130 cancelled.
+"""
+
+import argparse
+import contextlib
+import itertools
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import bpy
+
+from .engine import process
+from .engine.diagnosis import diagnose
+from .engine.environment import Probe, candidates, python_in
+from .engine.events import EventTail, Progress, duration
+from .engine.folder import JobFolder, new_folder_name, require_space, write_job
+from .engine.manager import Job
+from .problems import Problem
+from .scene.draft import Draft, generate_draft, panorama_draft, texture_draft
+from .scene.final_renders import render_cameras, results_in
+
+CAMERA_SOURCES = {"scene": "SCENE", "active": "ACTIVE", "frames": "FRAMES"}
+
+
+class RunFailed(Exception):
+    """The request was right, and the run failed."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run a command. Returns the exit status."""
+    try:
+        options = parser().parse_args(list(arguments))
+    except SystemExit as leaving:
+        return leaving.code if isinstance(leaving.code, int) else 2
+    try:
+        return options.run(options)
+    except Problem as problem:
+        print(f"ddrep: {problem.message}", file=sys.stderr)
+        return 2
+    except RunFailed as failure:
+        print(f"ddrep: {failure}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(
+            "ddrep: cancelled; the job keeps a checkpoint, and `ddrep run JOB --resume` goes on from it",
+            file=sys.stderr,
+        )
+        return 130
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    top = argparse.ArgumentParser(
+        prog="ddrep", description="Textures, objects and panoramas from an image diffusion model, without a window."
+    )
+    commands = top.add_subparsers(metavar="COMMAND", required=True)
+
+    texture = commands.add_parser("texture", help="texture meshes of the scene from its own cameras")
+    texture.add_argument("--object", action="append", required=True, metavar="NAME", help="a mesh (repeat for several)")
+    texture.add_argument("--together", action="store_true", help="all objects in one job instead of one job each")
+    texture.add_argument(
+        "--cameras", metavar="WHICH", help="scene, active, frames or orbit:N (default: as the scene's settings say)"
+    )
+    texture.add_argument("--resolution", type=int, choices=(128, 256, 512, 1024, 2048, 4096), help="of the texture")
+    texture.add_argument("--uv", metavar="NAME", help="the UV map to texture (default: the active one)")
+    texture.add_argument("--new-uv", action="store_true", help="have the engine make a new UV map")
+    texture.add_argument("--beside", action="store_true", help="keep textures beside the output .blend, not in it")
+    _common(texture)
+    texture.set_defaults(run=run_texture, task="texture")
+
+    generate = commands.add_parser("generate", help="add a new object")
+    generate.add_argument("--size", type=float, help="of the longest side in metres")
+    generate.add_argument("--faces", type=int, help="about how many faces")
+    generate.add_argument("--grid", type=int, help="detail of the volume")
+    generate.add_argument("--views", type=int, help="cameras around it")
+    generate.add_argument("--resolution", type=int, choices=(256, 512, 1024, 2048, 4096), help="of the texture")
+    generate.add_argument("--location", type=float, nargs=3, metavar=("X", "Y", "Z"), help="instead of the 3D cursor")
+    _common(generate)
+    generate.set_defaults(run=run_generate, task="generate")
+
+    panorama = commands.add_parser("panorama", help="make a panorama the world's environment")
+    panorama.add_argument("--width", type=int, choices=(512, 1024, 2048, 4096, 8192), help="in pixels")
+    panorama.add_argument("--hdr", action="store_true", default=None, help="ask for high dynamic range")
+    _common(panorama)
+    panorama.set_defaults(run=run_panorama, task="panorama")
+
+    render = commands.add_parser("render", help="render each result in this .blend from the scene's cameras by Cycles")
+    render.add_argument("--output", required=True, metavar="DIR", help="where the pictures go")
+    render.add_argument("--render-samples", type=int, default=64, metavar="N", help="samples a pixel (default 64)")
+    render.set_defaults(run=run_render)
+    return top
+
+
+def _common(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--prompt", action="append", required=True, metavar="TEXT", help="(repeat for several)")
+    command.add_argument("--negative-prompt", metavar="TEXT")
+    command.add_argument("--seed", action="append", type=int, metavar="S", help="(repeat for several)")
+    command.add_argument("--samples", type=int, metavar="N", help="results for each seed")
+    command.add_argument("--steps", type=int, metavar="N")
+    command.add_argument("--guidance-scale", type=float, metavar="W")
+    command.add_argument("--prior", metavar="ID", help="bundled, a folder or a hub id")
+    command.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"))
+    command.add_argument("--engine", metavar="PATH", help="the engine's environment or Python")
+    command.add_argument("--jobs", metavar="DIR", help="where job folders are kept")
+    command.add_argument("--write-only", action="store_true", help="write the job folders, run nothing")
+    command.add_argument("--output", metavar="FILE", help="save a copy of the .blend with all results in it")
+    command.add_argument("--render", metavar="DIR", help="render each result from the scene's cameras by Cycles")
+    command.add_argument("--render-samples", type=int, default=64, metavar="N", help="samples a pixel (default 64)")
+
+
+@contextlib.contextmanager
+def settings_of(settings: Any, **values: Any) -> Iterator[None]:
+    """Set some properties for a while."""
+    given = {name: value for name, value in values.items() if value is not None}
+    before = {name: getattr(settings, name) for name in given}
+    try:
+        for name, value in given.items():
+            setattr(settings, name, value)
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(settings, name, value)
+
+
+def run_texture(options: argparse.Namespace) -> int:
+    """`ddrep texture`."""
+    things = [_named(name) for name in options.object]
+    groups = [things] if options.together else [[thing] for thing in things]
+    scene = bpy.context.scene
+    source, count = _camera_source(options.cameras)
+    if options.beside and options.output and not bpy.data.filepath:
+        raise Problem("The .blend was never saved, so there is no folder beside it. Leave --beside out.")
+    uv_source = "NEW" if options.new_uv else ("NAMED" if options.uv else None)
+    own = {
+        "resolution": str(options.resolution) if options.resolution else None,
+        "uv_source": uv_source,
+        "uv_name": options.uv,
+        "storage": "BESIDE" if options.beside else None,
+    }
+
+    def drafts() -> Iterator[tuple[str, Draft]]:
+        for group, prompt, seed in itertools.product(groups, options.prompt, options.seed or [None]):
+            with (
+                settings_of(scene.ddrep.texture, **_sampling(options, prompt, seed), **own),
+                settings_of(scene.ddrep.cameras, source=source, orbit_count=count),
+            ):
+                yield ", ".join(thing.name for thing in group), texture_draft(bpy.context, group, _prior())
+
+    return _run_all(options, drafts())
+
+
+def run_generate(options: argparse.Namespace) -> int:
+    """`ddrep generate`."""
+    scene = bpy.context.scene
+    own = {name: getattr(options, name) for name in ("size", "faces", "grid", "views")}
+    own["resolution"] = str(options.resolution) if options.resolution else None
+
+    def drafts() -> Iterator[tuple[str, Draft]]:
+        for prompt, seed in itertools.product(options.prompt, options.seed or [None]):
+            with settings_of(scene.ddrep.generate, **_sampling(options, prompt, seed), **own):
+                draft = generate_draft(bpy.context, _prior())
+            if options.location:
+                draft.scene["location"] = options.location
+            yield prompt, draft
+
+    return _run_all(options, drafts())
+
+
+def run_panorama(options: argparse.Namespace) -> int:
+    """`ddrep panorama`."""
+    settings = bpy.context.scene.ddrep.panorama
+    own = {"width": str(options.width) if options.width else None, "hdr": options.hdr}
+
+    def drafts() -> Iterator[tuple[str, Draft]]:
+        for prompt, seed in itertools.product(options.prompt, options.seed or [None]):
+            with settings_of(settings, **_sampling(options, prompt, seed), **own):
+                yield prompt, panorama_draft(bpy.context, _prior())
+
+    return _run_all(options, drafts())
+
+
+def run_render(options: argparse.Namespace) -> int:
+    """`ddrep render`."""
+    results = results_in(bpy.context.scene)
+    if not results:
+        raise Problem("There is no result of ddrep in this .blend. Make one first: ddrep texture --output FILE.")
+    for result in results:
+        with result.shown():
+            for path in render_cameras(bpy.context.scene, Path(options.output), result.title, options.render_samples):
+                print(path)
+    return 0
+
+
+def _run_all(options: argparse.Namespace, drafts: Iterator[tuple[str, Draft]]) -> int:
+    from .operators.results import bring_in, made_from
+    from .results.outcome import read_samples
+
+    python = None if options.write_only else _engine(options.engine)
+    parent = _jobs(options.jobs)
+    for title, draft in drafts:
+        require_space(parent)
+        folder = JobFolder(parent / new_folder_name(draft.request["task"], draft.request["prompt"]))
+        for _ in write_job(folder.path, draft.request, draft.files, {**draft.scene, "session": "", "document": ""}):
+            pass
+        for warning in draft.warnings:
+            print(f"ddrep: {warning}", file=sys.stderr)
+        print(f"{title}: {folder.path}")
+        if python is None:
+            continue
+        run_job(python, folder)
+        job = Job(folder, "done", draft.request["task"], draft.request["prompt"])
+        for sample in read_samples(folder):
+            print(f"{title}: seed {sample.seed}: {bring_in(bpy.context, job, sample)}")
+            for block in made_from(job, sample):
+                block.use_fake_user = True  # all of a batch's results stay in the file; the last one is shown
+            if options.render:
+                name = f"{title}-{folder.name[-4:]}-{sample.seed}"
+                for path in render_cameras(bpy.context.scene, Path(options.render), name, options.render_samples):
+                    print(path)
+    if options.output and python is not None:
+        _save_copy(Path(options.output))
+    return 0
+
+
+def run_job(python: Path, folder: JobFolder) -> None:
+    """Run a job and wait, telling its progress.
+
+    Raises:
+        RunFailed: it failed, with the reason.
+        KeyboardInterrupt: it was cancelled; the engine has been asked to stop, and has.
+    """
+    handle = process.start(process.run_command(python, folder.path), folder.log_file)
+    tail, progress = EventTail(folder.events_file), Progress()
+    told = 0.0
+    interrupted = False
+    try:
+        previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    except ValueError:  # not the main thread
+        previous = None
+    try:
+        while True:
+            try:
+                status = handle.poll()
+                for event in tail.read():
+                    progress.add(event)
+                    if event["event"] == "warning":
+                        print(f"ddrep: {event.get('message', '')}", file=sys.stderr)
+                if status is not None:
+                    break
+                if progress.index and time.monotonic() - told > 5:
+                    told = time.monotonic()
+                    left = duration(progress.seconds_left)
+                    print(f"  step {progress.index} of {progress.of}" + (f", {left} left" if left else ""), flush=True)
+                time.sleep(0.05)
+            except KeyboardInterrupt:
+                if interrupted:
+                    process.end(handle, handle.pid, folder.path, force=True)
+                interrupted = True
+                folder.cancel_file.touch()
+    finally:
+        if previous is not None:
+            signal.signal(signal.SIGINT, previous)
+    for event in tail.read_all():
+        progress.add(event)
+    if progress.state == "cancelled" or interrupted:
+        raise KeyboardInterrupt
+    if progress.state != "done":
+        raise RunFailed(diagnose(folder, progress.message, progress.fix, status).message + f" Log: {folder.log_file}")
+
+
+def _sampling(options: argparse.Namespace, prompt: str, seed: int | None) -> dict[str, Any]:
+    return {
+        "prompt": prompt,
+        "negative_prompt": options.negative_prompt,
+        "seed": seed,
+        "samples": options.samples,
+        "quality": "CUSTOM" if options.steps else None,
+        "steps": options.steps,
+        "own_guidance": True if options.guidance_scale is not None else None,
+        "guidance_scale": options.guidance_scale,
+        "prior": options.prior,
+        "device": options.device,
+    }
+
+
+def _camera_source(text: str | None) -> tuple[str | None, int | None]:
+    if text is None:
+        return None, None
+    if text in CAMERA_SOURCES:
+        return CAMERA_SOURCES[text], None
+    kind, _, count = text.partition(":")
+    if kind == "orbit" and count.isdigit() and int(count) > 0:
+        return "ORBIT", int(count)
+    raise Problem(f"--cameras {text}: choose scene, active, frames or orbit:N.")
+
+
+def _named(name: str) -> bpy.types.Object:
+    thing = bpy.context.scene.objects.get(name)
+    if thing is None:
+        meshes = sorted(each.name for each in bpy.context.scene.objects if each.type == "MESH")
+        raise Problem(f"The scene has no object '{name}'. Its meshes: {', '.join(meshes) or 'none'}.")
+    return thing
+
+
+def _prior() -> str:
+    from .preferences import preferences
+
+    return preferences().prior
+
+
+def _engine(given: str | None) -> Path:
+    """The engine's Python. Raises a Problem where there is none that fits."""
+    from .preferences import preferences
+
+    location = given or preferences().engine
+    if location:
+        python = python_in(location)
+    else:
+        found = candidates(Path(preferences().engine_folder).expanduser())
+        if not found:
+            raise Problem("The engine is not set up. Give it by --engine PATH, or set it up in the preferences.")
+        python = found[0]
+    probe = Probe(python)
+    while not probe.done():
+        time.sleep(0.02)
+    if probe.problem is not None:
+        raise probe.problem
+    return python
+
+
+def _jobs(given: str | None) -> Path:
+    from . import runtime
+
+    return Path(given).expanduser().resolve() if given else runtime.jobs_folder()
+
+
+def _save_copy(path: Path) -> None:
+    target = path.expanduser().resolve()
+    if bpy.data.filepath and target == Path(bpy.data.filepath).resolve():
+        raise Problem("--output names the .blend that is open, which is never written to. Choose another name.")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        bpy.ops.wm.save_as_mainfile(filepath=str(target), copy=True, check_existing=False)
+    except RuntimeError as error:
+        raise RunFailed(f"The copy {target} can't be written: {error}") from error
+    print(target)
+
+
+_handle: Any = None
+
+
+def register() -> None:
+    global _handle
+    _handle = bpy.utils.register_cli_command("ddrep", main)
+
+
+def unregister() -> None:
+    global _handle
+    if _handle is not None:
+        bpy.utils.unregister_cli_command(_handle)
+    _handle = None

@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which Python holds the engine, whether it fits, and setting one up. No bpy; every process runs beside us."""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from ..problems import Problem
+from . import process
+
+ENGINE_VERSION = "0.1"  # the engine's series this extension speaks to: job folders of schema_version 1
+PROBE = "import importlib.metadata as m; print('ddrep', m.version('ddrep'))"
+WINDOWS = sys.platform == "win32"
+SET_UP_WORKER = Path(__file__).with_name("set_up_worker.py")
+
+
+def python_in(location: str | Path) -> Path:
+    """The Python at `location`: an interpreter, an environment's folder, or a folder with a .venv in it.
+
+    Raises:
+        Problem: there is none.
+    """
+    if not str(location).strip():
+        raise Problem(
+            "The engine is not set up yet. It is a program of its own that does the sampling.",
+            "ddrep.open_preferences",
+            "Set up the engine",
+        )
+    path = Path(os.path.expandvars(str(location))).expanduser()
+    if path.is_file():
+        return path
+    inside = ("Scripts/python.exe",) if WINDOWS else ("bin/python", "bin/python3")
+    for candidate in [path / part for part in inside] + [path / ".venv" / part for part in inside]:
+        if candidate.is_file():
+            return candidate
+    raise Problem(
+        f"There is no Python at {path}. Choose the engine's folder (or its Python) in the preferences, or set it up.",
+        "ddrep.open_preferences",
+        "Open the preferences",
+    )
+
+
+def candidates(managed: Path) -> list[Path]:
+    """Places where an engine may be: the one we set up, the one on PATH, the active environment."""
+    places: list[Path] = [managed]
+    if named := os.environ.get("DDREP_ENGINE"):
+        places.insert(0, Path(named))
+    if command := shutil.which("ddrep"):
+        places.append(Path(command).resolve().parent / ("python.exe" if WINDOWS else "python"))
+        places.append(Path(command).parent / ("python.exe" if WINDOWS else "python"))
+    if active := os.environ.get("VIRTUAL_ENV"):
+        places.append(Path(active))
+    found: list[Path] = []
+    for place in places:
+        with contextlib.suppress(Problem):
+            python = python_in(place)
+            if python not in found:
+                found.append(python)
+    return found
+
+
+def fits(version: str) -> bool:
+    """Whether an engine of this version understands our jobs."""
+    return version == ENGINE_VERSION or version.startswith(ENGINE_VERSION + ".")
+
+
+class Task:
+    """A process beside us whose output we read when it is there. Never waits."""
+
+    def __init__(self, command: list[str]) -> None:
+        descriptor, name = tempfile.mkstemp(prefix="ddrep-", suffix=".log")
+        os.close(descriptor)
+        self.log = Path(name)
+        self._process: subprocess.Popen[bytes] = process.start(command, self.log)
+
+    @property
+    def status(self) -> int | None:
+        """The exit status, None while it runs."""
+        return self._process.poll()
+
+    def output(self) -> str:
+        """What it has printed so far."""
+        with contextlib.suppress(OSError):
+            return self.log.read_text(encoding="utf-8", errors="replace")
+        return ""
+
+    def close(self) -> None:
+        """End it if it still runs, and remove its output."""
+        if self._process.poll() is None:
+            with contextlib.suppress(OSError):
+                self._process.kill()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(timeout=1)
+        with contextlib.suppress(OSError):
+            self.log.unlink(missing_ok=True)
+
+
+class Probe:
+    """Finds out, beside us, which version of the engine a Python holds."""
+
+    def __init__(self, python: Path) -> None:
+        self.python = python
+        self.version: str | None = None
+        self.problem: Problem | None = None
+        self._task: Task | None = None
+        try:
+            self._task = Task([str(python), "-I", "-c", PROBE])
+        except OSError as error:
+            self.problem = Problem(
+                f"The engine's Python at {python} can't be started: {(error.strerror or str(error)).lower()}.",
+                "ddrep.open_preferences",
+                "Open the preferences",
+            )
+
+    def done(self) -> bool:
+        """Look whether the answer is there; then `version` or `problem` is set."""
+        if self._task is None:
+            return True
+        if self._task.status is None:
+            return False
+        match = re.search(r"^ddrep (\S+)$", self._task.output(), re.MULTILINE)
+        if match is None:
+            self.problem = Problem(
+                f"The Python at {self.python} has no engine in it. Set the engine up, or choose another Python.",
+                "ddrep.open_preferences",
+                "Set up the engine",
+            )
+        else:
+            self.version = match[1]
+            if not fits(self.version):
+                self.problem = Problem(
+                    f"The engine is version {self.version}; this extension works with {ENGINE_VERSION}.x. "
+                    "Set the engine up again, or install the extension that belongs to it.",
+                    "ddrep.open_preferences",
+                    "Update the engine",
+                )
+        self._task.close()
+        self._task = None
+        return True
+
+    def close(self) -> None:
+        """Give up."""
+        if self._task is not None:
+            self._task.close()
+            self._task = None
+
+
+class Doctor:
+    """`ddrep doctor --json`, beside us."""
+
+    def __init__(self, python: Path) -> None:
+        self.report: dict[str, Any] | None = None
+        self.problem: Problem | None = None
+        self._task: Task | None = None
+        try:
+            self._task = Task([str(python), "-I", "-m", "ddrep_core", "doctor", "--json"])
+        except OSError as error:
+            self.problem = Problem(
+                f"The engine at {python} can't be started: {(error.strerror or str(error)).lower()}."
+            )
+
+    def done(self) -> bool:
+        """Look whether the report is there; then `report` or `problem` is set."""
+        if self._task is None:
+            return True
+        if self._task.status is None:
+            return False
+        output = self._task.output()
+        self.report = last_object(output)
+        if self.report is None:
+            last = output.strip().splitlines()[-1:] or ["it said nothing"]
+            self.problem = Problem(
+                f"The engine could not check itself: {last[0]}", "ddrep.open_preferences", "Set up again"
+            )
+        self._task.close()
+        self._task = None
+        return True
+
+    def close(self) -> None:
+        """Give up."""
+        if self._task is not None:
+            self._task.close()
+            self._task = None
+
+
+def last_object(text: str) -> dict[str, Any] | None:
+    """The JSON object in a program's output, whatever warnings stand around it."""
+    decoder = json.JSONDecoder()
+    for match in re.finditer(r"^\{", text, re.MULTILINE):
+        with contextlib.suppress(ValueError):
+            data, _ = decoder.raw_decode(text[match.start() :])
+            if isinstance(data, dict) and "ok" in data:
+                return data
+    return None
+
+
+class SetUp:
+    """Makes a private environment and installs the engine in it, beside us; goes on when Blender closes.
+
+    Args:
+        folder: where the environment goes.
+        package: what pip installs: a requirement, a wheel, or the folder of a ddrep checkout.
+        index: an extra package index for pip, or "".
+        log: kept for reading afterwards.
+    """
+
+    def __init__(self, folder: Path, package: str, index: str, log: Path) -> None:
+        self.folder = folder
+        self.log = log
+        log.parent.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-I", str(SET_UP_WORKER), str(folder), package, index]
+        self._process: subprocess.Popen[bytes] = process.start(command, log)
+
+    def look(self) -> tuple[float, str, int | None]:
+        """How far it is (0 to 1), what it does, and its exit status (None while it runs)."""
+        with contextlib.suppress(OSError):
+            lines = self.log.read_bytes()[-65536:].decode("utf-8", "replace").splitlines()
+            told = [line for line in lines if line.startswith("[ddrep] ")]
+            packages = sum(line.startswith(("Collecting ", "Downloading ")) for line in lines)
+            fraction, words = 0.02, "Starting"
+            if told:
+                number, _, words = told[-1].removeprefix("[ddrep] ").partition(" ")
+                fraction = float(number) if number.replace(".", "", 1).isdigit() else fraction
+            if words.startswith("Installing the engine"):
+                fraction += 0.6 * (1 - 0.97**packages)
+            return min(fraction, 1.0), words, self._process.poll()
+        return 0.0, "Starting", self._process.poll()
+
+    def cancel(self) -> None:
+        """Stop it; what is there of the environment is removed at the next try."""
+        process.end(self._process, self._process.pid, self.log.parent, force=True)

@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Texture, Generate, Panorama; and Write Job, which saves what they would run."""
+
+from pathlib import Path
+
+import bpy
+from bpy.props import EnumProperty, StringProperty
+
+from .. import runtime
+from ..engine.folder import require_space, write_job
+from ..preferences import preferences
+from ..problems import Problem
+from ..scene.draft import (
+    Draft,
+    generate_draft,
+    panorama_draft,
+    require_object_mode,
+    require_prompt,
+    require_texture,
+    roll,
+    targets,
+    texture_draft,
+)
+from .telling import allowed, telling
+
+TASKS = (
+    ("texture", "Texture", "The selected meshes"),
+    ("generate", "Generate", "A new object at the 3D cursor"),
+    ("panorama", "Panorama", "The world around"),
+)
+
+
+def require(context: bpy.types.Context, task: str) -> None:
+    """Whether a task could begin, by what is cheap to know. Raises a Problem when not."""
+    if task == "texture":
+        require_object_mode(context)
+        require_texture(context, targets(context))
+    else:
+        require_prompt(getattr(context.scene.ddrep, task))
+    if not preferences().engine.strip():
+        raise Problem(
+            "The engine is not set up yet. It is a program of its own that does the sampling.",
+            "ddrep.open_preferences",
+            "Set up the engine",
+        )
+    if runtime.current().engine_problem is not None:
+        raise runtime.current().engine_problem
+
+
+def draft(context: bpy.types.Context, task: str) -> Draft:
+    """The job that the settings ask for now."""
+    prior = preferences().prior
+    if task == "texture":
+        return texture_draft(context, targets(context), prior)
+    return generate_draft(context, prior) if task == "generate" else panorama_draft(context, prior)
+
+
+def start(operator: bpy.types.Operator, context: bpy.types.Context, task: str) -> set[str]:
+    """Queue a task, and roll the dice for the next one."""
+    require(context, task)
+    made = draft(context, task)
+    runtime.queue(made)
+    roll(getattr(context.scene.ddrep, task))
+    context.window_manager.ddrep.warnings = " ".join(made.warnings)
+    for warning in made.warnings:
+        operator.report({"WARNING"}, warning)
+    operator.report({"INFO"}, "The job is in the queue. Go on working")
+    return {"FINISHED"}
+
+
+class DDREP_OT_texture(bpy.types.Operator):
+    """Sample a texture for the selected meshes, for all chosen cameras at once. Blender stays free meanwhile"""
+
+    bl_idname = "ddrep.texture"
+    bl_label = "Texture"
+    bl_options = {"REGISTER"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return allowed(cls, lambda: require(context, "texture"))
+
+    @telling
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        return start(self, context, "texture")
+
+
+class DDREP_OT_generate(bpy.types.Operator):
+    """Sample a new textured object from words. It will stand where the 3D cursor is now"""
+
+    bl_idname = "ddrep.generate"
+    bl_label = "Generate"
+    bl_options = {"REGISTER"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return allowed(cls, lambda: require(context, "generate"))
+
+    @telling
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        return start(self, context, "generate")
+
+
+class DDREP_OT_panorama(bpy.types.Operator):
+    """Sample a panorama from words. It becomes the world's environment"""
+
+    bl_idname = "ddrep.panorama"
+    bl_label = "Panorama"
+    bl_options = {"REGISTER"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return allowed(cls, lambda: require(context, "panorama"))
+
+    @telling
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        return start(self, context, "panorama")
+
+
+class DDREP_OT_write_job(bpy.types.Operator):
+    """Save exactly the job that the button would run, to run it elsewhere: ddrep run FOLDER"""
+
+    bl_idname = "ddrep.write_job"
+    bl_label = "Write Job"
+    bl_options = {"REGISTER"}
+
+    directory: StringProperty(name="Folder", description="A new or empty folder for the job", subtype="DIR_PATH")
+    task: EnumProperty(name="Task", description="What the job makes", items=TASKS, default="texture")
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+    @telling
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        if not self.directory:
+            raise Problem("No folder was chosen for the job.")
+        made = draft(context, self.task)
+        target = Path(bpy.path.abspath(self.directory))
+        require_space(target)
+        about = {**made.scene, "session": "", "document": runtime.current().document}
+        for _ in write_job(target, made.request, made.files, about):
+            pass
+        self.report({"INFO"}, f"The job is written. Run it with: ddrep run {target}")
+        return {"FINISHED"}
+
+
+class DDREP_OT_roll_seed(bpy.types.Operator):
+    """Roll the dice for another seed"""
+
+    bl_idname = "ddrep.roll_seed"
+    bl_label = "Roll the Dice"
+    bl_options = {"REGISTER", "UNDO", "INTERNAL"}
+
+    task: EnumProperty(name="Task", description="Whose seed", items=TASKS, default="texture")
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        settings = getattr(context.scene.ddrep, self.task)
+        settings.seed_locked = False
+        roll(settings)
+        return {"FINISHED"}
+
+
+CLASSES = (DDREP_OT_texture, DDREP_OT_generate, DDREP_OT_panorama, DDREP_OT_write_job, DDREP_OT_roll_seed)
+
+
+def register() -> None:
+    for cls in CLASSES:
+        bpy.utils.register_class(cls)
+
+
+def unregister() -> None:
+    for cls in reversed(CLASSES):
+        bpy.utils.unregister_class(cls)

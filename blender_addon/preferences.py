@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The extension's preferences: the engine, where jobs are kept, the default prior."""
+
+from pathlib import Path
+
+import bpy
+from bpy.props import StringProperty
+
+from . import __package__ as base_package
+from .ui.widgets import draw_problem, paragraph
+
+HOME = Path.home() / "ddrep"
+
+
+class DDREP_AP_preferences(bpy.types.AddonPreferences):
+    bl_idname = base_package
+
+    engine: StringProperty(
+        name="Engine",
+        description="The engine's environment (a folder), or its Python. Empty: not set up yet",
+        subtype="FILE_PATH",
+        update=lambda self, context: _engine_changed(),
+    )
+    engine_folder: StringProperty(
+        name="Set Up In",
+        description="Where the private environment is made. It needs several GB",
+        subtype="DIR_PATH",
+        default=str(HOME / "engine"),
+    )
+    engine_package: StringProperty(
+        name="Install From",
+        description="What is installed: the folder of a ddrep checkout, a wheel, or a package's name and version",
+        default="ddrep==0.1.*",
+    )
+    engine_index: StringProperty(
+        name="Extra Package Index",
+        description="A further package index for the set-up, for instance one with builds for your graphics card",
+    )
+    jobs_folder: StringProperty(
+        name="Jobs",
+        description="Where jobs and their results are kept. The folder stays when the extension is removed",
+        subtype="DIR_PATH",
+        default=str(HOME / "jobs"),
+        update=lambda self, context: _jobs_folder_changed(),
+    )
+    prior: StringProperty(
+        name="Default Prior",
+        description="The image model to sample from: bundled, the folder of a diffusers model, or a hub id",
+        default="bundled",
+    )
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout = self.layout
+        layout.use_property_split = True
+        layout.use_property_decorate = False
+        state = context.window_manager.ddrep
+
+        box = layout.box()
+        box.label(text="Engine", icon="MEMORY")
+        row = box.row(align=True)
+        row.prop(self, "engine")
+        row.operator("ddrep.find_engine", text="", icon="VIEWZOOM")
+        if state.engine_problem:
+            draw_problem(box, state.engine_problem, without_fix=True)
+        elif state.engine_words:
+            paragraph(box, state.engine_words, icon="CHECKMARK", width=90)
+        row = box.row(align=True)
+        row.operator("ddrep.check_engine", icon="PLAY")
+        row.operator("ddrep.set_up_engine", icon="IMPORT")
+        if state.setup_fraction >= 0:
+            row = box.row(align=True)
+            row.progress(factor=state.setup_fraction, text=state.setup_words)
+            row.operator("ddrep.cancel_set_up", text="", icon="X")
+        elif state.setup_words:
+            paragraph(box, state.setup_words, icon="INFO", width=90)
+        if state.setup_words:
+            box.operator("ddrep.open_set_up_log", icon="TEXT")
+        column = box.column()
+        column.prop(self, "engine_folder")
+        column.prop(self, "engine_package")
+        column.prop(self, "engine_index")
+        if not bpy.app.online_access:
+            words = (
+                "Blender was started offline, so nothing can be downloaded. Start it without --offline-mode"
+                if bpy.app.online_access_override
+                else "Online access is off (System > Network), so nothing can be downloaded. The engine you have works"
+            )
+            paragraph(box, words, icon="INTERNET_OFFLINE", width=90)
+
+        box = layout.box()
+        box.label(text="Jobs", icon="FILE_FOLDER")
+        box.prop(self, "jobs_folder")
+        box.prop(self, "prior")
+
+
+def _engine_changed() -> None:
+    from . import runtime
+
+    runtime.forget_engine()
+
+
+def _jobs_folder_changed() -> None:
+    from . import runtime
+
+    runtime.find_jobs(anew=True)
+
+
+def preferences() -> DDREP_AP_preferences:
+    """The extension's preferences."""
+    return bpy.context.preferences.addons[base_package].preferences
+
+
+CLASSES = (DDREP_AP_preferences,)
+
+
+def register() -> None:
+    for cls in CLASSES:
+        bpy.utils.register_class(cls)
+
+
+def unregister() -> None:
+    for cls in reversed(CLASSES):
+        bpy.utils.unregister_class(cls)

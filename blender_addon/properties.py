@@ -1,0 +1,447 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Everything the artist can set. Saved with the scene (what to make) or kept by the window (what is going on)."""
+
+import math
+
+import bpy
+from bpy.props import (
+    BoolProperty,
+    CollectionProperty,
+    EnumProperty,
+    FloatProperty,
+    IntProperty,
+    PointerProperty,
+    StringProperty,
+)
+
+LARGEST_SEED = 2**31 - 1
+STEPS = {"DRAFT": 12, "STANDARD": None, "FINE": 100}
+
+
+class SamplingSettings:
+    """What every task has in common (mixed into each task's own settings)."""
+
+    prompt: StringProperty(
+        name="Prompt",
+        description="What it should look like, in words. Each camera may add words of its own",
+        options={"TEXTEDIT_UPDATE"},
+        maxlen=2000,
+    )
+    negative_prompt: StringProperty(
+        name="Negative Prompt", description="What it should not look like, in words", maxlen=2000
+    )
+    seed: IntProperty(
+        name="Seed",
+        description="The same seed and settings give the same result on this machine",
+        min=0,
+        max=LARGEST_SEED,
+    )
+    seed_locked: BoolProperty(
+        name="Lock Seed", description="Keep the seed. Unlocked, every job rolls the dice for a new one", default=False
+    )
+    samples: IntProperty(
+        name="Samples",
+        description="How many different results to draw, one after the other, each with the next seed",
+        default=1,
+        min=1,
+        max=64,
+        soft_max=16,
+    )
+    quality: EnumProperty(
+        name="Quality",
+        description="How many steps the sampler takes",
+        items=(
+            ("DRAFT", "Draft", "Few steps: quick, to see where it goes"),
+            ("STANDARD", "Standard", "As many steps as the prior suggests"),
+            ("FINE", "Fine", "Many steps: slow, the best agreement between views"),
+            ("CUSTOM", "Custom", "As many steps as you say"),
+        ),
+        default="STANDARD",
+    )
+    steps: IntProperty(name="Steps", description="Steps of the sampler", default=50, min=1, max=1000)
+    prior: StringProperty(
+        name="Prior",
+        description="The image model to sample from: bundled, the folder of a diffusers model, or a hub id. "
+        "Empty: the one in the preferences",
+    )
+    controlnet: StringProperty(
+        name="ControlNet", description="A depth ControlNet for the prior: a folder or a hub id. Empty: none"
+    )
+    own_guidance: BoolProperty(
+        name="Own Guidance", description="Set the guidance scale instead of using the prior's own", default=False
+    )
+    guidance_scale: FloatProperty(
+        name="Guidance",
+        description="How closely to follow the prompt: 1 is the plain model, more is stricter and less varied",
+        default=7.5,
+        min=0.0,
+        max=100.0,
+        soft_max=20.0,
+    )
+    own_eta: BoolProperty(
+        name="Own Noise Share", description="Set the noise share instead of using the schedule's own", default=False
+    )
+    eta: FloatProperty(
+        name="Noise Share",
+        description="How much noise is drawn anew at each step: 0 is deterministic, 1 the most stochastic",
+        default=0.75,
+        min=0.0,
+        max=1.0,
+        subtype="FACTOR",
+    )
+    device: EnumProperty(
+        name="Device",
+        description="What the engine computes on",
+        items=(
+            ("auto", "Automatic", "The graphics card if the engine can use it, else the processor"),
+            ("cuda", "Graphics Card", "An NVIDIA card"),
+            ("mps", "Apple Graphics", "A Mac's own graphics"),
+            ("cpu", "Processor", "Slow, and works everywhere"),
+        ),
+        default="auto",
+    )
+    precision: EnumProperty(
+        name="Precision",
+        description="How exactly the prior computes",
+        items=(
+            ("auto", "Automatic", "What suits the device"),
+            ("float16", "Half", "Half the memory"),
+            ("bfloat16", "Brain Half", "Half the memory, on recent cards"),
+            ("float32", "Full", "Exact, and twice the memory"),
+        ),
+        default="auto",
+    )
+    max_batch: IntProperty(
+        name="Views at Once",
+        description="The most views the prior sees at once: fewer need less memory. 0: as many as fit",
+        default=0,
+        min=0,
+        max=256,
+    )
+
+
+class DDREP_PG_texture(SamplingSettings, bpy.types.PropertyGroup):
+    """Texture the selected meshes."""
+
+    resolution: EnumProperty(
+        name="Resolution",
+        description="Width and height of each texture in pixels",
+        items=[(str(size), f"{size} px", f"{size} by {size} pixels") for size in (128, 256, 512, 1024, 2048, 4096)],
+        default="1024",
+    )
+    space: EnumProperty(
+        name="Texture Space",
+        description="Where the texture is sampled",
+        items=(
+            ("auto", "Automatic", "What suits the prior"),
+            ("latent", "Latent", "In the prior's latent space, then baked: what latent priors need"),
+            ("image", "Image", "In colours, directly"),
+        ),
+        default="auto",
+    )
+    depth: BoolProperty(
+        name="Show Depth to the ControlNet",
+        description="Let a depth ControlNet see the surface's depth, so that what is drawn follows the shape",
+        default=True,
+    )
+    occluders: BoolProperty(
+        name="Other Objects Hide It",
+        description="Other visible meshes stand in the way: what they hide from every camera is not painted from there",
+        default=False,
+    )
+    uv_source: EnumProperty(
+        name="UV Map",
+        description="Which UV map the texture is for. A mesh without any gets a new one",
+        items=(
+            ("ACTIVE", "Active", "Each object's active UV map"),
+            ("NAMED", "By Name", "The UV map of this name, on every object"),
+            ("NEW", "New", "A new UV map 'DDRep', made by the engine; yours stay as they are"),
+        ),
+        default="ACTIVE",
+    )
+    uv_name: StringProperty(
+        name="UV Map Name", description="The UV map to use, on every selected object", default="UVMap"
+    )
+    material_target: EnumProperty(
+        name="Into",
+        description="Where the texture goes. Your own materials are kept, and 'Original' brings them back",
+        items=(
+            ("OBJECT", "Whole Object", "One new material stands in for all slots of the object"),
+            ("SLOT", "Active Slot", "A new material stands in for the active slot only"),
+        ),
+        default="OBJECT",
+    )
+    storage: EnumProperty(
+        name="Keep Texture",
+        description="Where the picture is kept",
+        items=(
+            ("PACK", "In the .blend", "Packed into the file"),
+            ("BESIDE", "Beside the .blend", "As a PNG in the folder 'textures' beside the file"),
+        ),
+        default="PACK",
+    )
+    coverage_map: BoolProperty(
+        name="Bring the Coverage Map",
+        description="Add the map of what the cameras saw to the material as a Non-Color image, to mask with",
+        default=False,
+    )
+
+
+class DDREP_PG_generate(SamplingSettings, bpy.types.PropertyGroup):
+    """A new object at the 3D cursor."""
+
+    size: FloatProperty(
+        name="Size",
+        description="The new object's longest side",
+        default=1.0,
+        min=0.001,
+        soft_max=100.0,
+        max=1e6,
+        unit="LENGTH",
+    )
+    faces: IntProperty(
+        name="Faces", description="About how many faces the mesh gets", default=20_000, min=100, max=2_000_000
+    )
+    grid: IntProperty(
+        name="Volume Grid",
+        description="Detail of the volume that is sampled: cells along a side",
+        default=100,
+        min=8,
+        max=512,
+    )
+    views: IntProperty(name="Views", description="Cameras around the new object", default=8, min=2, max=128)
+    resolution: EnumProperty(
+        name="Resolution",
+        description="Width and height of the texture in pixels",
+        items=[(str(size), f"{size} px", f"{size} by {size} pixels") for size in (256, 512, 1024, 2048, 4096)],
+        default="1024",
+    )
+
+
+class DDREP_PG_panorama(SamplingSettings, bpy.types.PropertyGroup):
+    """A panorama around the scene."""
+
+    width: EnumProperty(
+        name="Width",
+        description="Width of the panorama in pixels; it is half as high",
+        items=[(str(size), f"{size} px", f"{size} by {size // 2} pixels") for size in (512, 1024, 2048, 4096, 8192)],
+        default="2048",
+    )
+    hdr: BoolProperty(
+        name="High Dynamic Range",
+        description="Ask for light that is brighter than white, to light the scene with",
+        default=False,
+    )
+    target: EnumProperty(
+        name="Into",
+        description="Where the panorama goes. Your own world is kept, and 'Original' brings it back",
+        items=(
+            ("WORLD", "New World", "A new world that shows the panorama stands in for the scene's"),
+            ("LIBRARY", "New World, Not Shown", "A new world is made and kept, and the scene's stays"),
+        ),
+        default="WORLD",
+    )
+    strength: FloatProperty(
+        name="Strength", description="How strongly the panorama lights the scene", default=1.0, min=0.0, soft_max=10.0
+    )
+
+
+def _cameras_changed(self: bpy.types.PropertyGroup, context: bpy.types.Context) -> None:
+    from . import runtime
+
+    runtime.touch_coverage()
+
+
+class DDREP_PG_cameras(bpy.types.PropertyGroup):
+    """Which cameras look."""
+
+    source: EnumProperty(
+        name="Cameras",
+        description="Whose eyes the texture is painted for",
+        items=(
+            ("SCENE", "Scene", "The ticked cameras of the scene, each with its importance and words"),
+            ("ACTIVE", "Active", "The active camera alone: best for one shot"),
+            ("FRAMES", "Animated", "The active camera, at the frames of its animation"),
+            ("ORBIT", "Orbit", "A ring of cameras around the selection; the scene gets none of them"),
+        ),
+        default="SCENE",
+        update=_cameras_changed,
+    )
+    frame_step: IntProperty(
+        name="Every",
+        description="Use every n-th frame between the scene's first and last",
+        default=10,
+        min=1,
+        max=10_000,
+        update=_cameras_changed,
+    )
+    orbit_count: IntProperty(
+        name="Cameras", description="Cameras in the orbit", default=8, min=1, max=128, update=_cameras_changed
+    )
+    orbit_low: FloatProperty(
+        name="Lowest",
+        description="Height of every other camera above the horizon",
+        default=math.radians(15.0),
+        min=math.radians(-89.0),
+        max=math.radians(89.0),
+        subtype="ANGLE",
+        update=_cameras_changed,
+    )
+    orbit_high: FloatProperty(
+        name="Highest",
+        description="Height of the cameras between them above the horizon",
+        default=math.radians(45.0),
+        min=math.radians(-89.0),
+        max=math.radians(89.0),
+        subtype="ANGLE",
+        update=_cameras_changed,
+    )
+    index: IntProperty(
+        name="Camera", description="The camera whose settings are shown", default=0, options={"SKIP_SAVE"}
+    )
+    automatic_coverage: BoolProperty(
+        name="Measure by Itself",
+        description="Measure again what the cameras see whenever the selection or a camera changes",
+        default=True,
+    )
+
+
+class DDREP_PG_scene(bpy.types.PropertyGroup):
+    """What to make from this scene."""
+
+    texture: PointerProperty(type=DDREP_PG_texture, description="Settings of texturing")
+    generate: PointerProperty(type=DDREP_PG_generate, description="Settings of generating an object")
+    panorama: PointerProperty(type=DDREP_PG_panorama, description="Settings of making a panorama")
+    cameras: PointerProperty(type=DDREP_PG_cameras, description="Which cameras look")
+    automatic_import: BoolProperty(
+        name="Bring Results In",
+        description="Put a finished result into the scene by itself. Otherwise it waits in Jobs",
+        default=True,
+    )
+    live_preview: BoolProperty(
+        name="Live Preview",
+        description="Show the texture on the object while it is sampled. It is only drawn in the viewport: "
+        "no material and no mesh is touched",
+        default=True,
+    )
+    previous_world: PointerProperty(
+        type=bpy.types.World, name="Original World", description="The world before a panorama stood in for it"
+    )
+
+
+class DDREP_PG_slot(bpy.types.PropertyGroup):
+    """A material slot as it was before a texture came."""
+
+    material: PointerProperty(
+        type=bpy.types.Material, name="Material", description="The object's own material in this slot before"
+    )
+    link: StringProperty(name="Link", description="Whether the slot belonged to the object or to its mesh before")
+
+
+class DDREP_PG_object(bpy.types.PropertyGroup):
+    """What is remembered with an object: a camera's part in the job, or a mesh's materials from before."""
+
+    use: BoolProperty(name="Use", description="Paint what this camera sees", default=True, update=_cameras_changed)
+    weight: FloatProperty(
+        name="Importance",
+        description="How much this camera counts where several see the same place; 0 looks but does not paint",
+        default=1.0,
+        min=0.0,
+        soft_max=10.0,
+        max=1000.0,
+        update=_cameras_changed,
+    )
+    prompt: StringProperty(name="Words", description="Words for this camera alone, added to the prompt", maxlen=1000)
+    own_resolution: BoolProperty(
+        name="Own Resolution",
+        description="Give this camera a picture size of its own instead of the scene's",
+        default=False,
+        update=_cameras_changed,
+    )
+    width: IntProperty(
+        name="Width", description="This camera's picture width in pixels", default=1024, min=4, max=16384,
+        update=_cameras_changed,
+    )  # fmt: skip
+    height: IntProperty(
+        name="Height", description="This camera's picture height in pixels", default=1024, min=4, max=16384,
+        update=_cameras_changed,
+    )  # fmt: skip
+    original_slots: CollectionProperty(
+        type=DDREP_PG_slot, name="Original Slots", description="The material slots before a texture came"
+    )
+    original_kept: BoolProperty(
+        name="Original Kept", description="Whether the original materials are remembered", default=False
+    )
+    job: StringProperty(name="Job", description="The job whose result this object shows")
+    sample: IntProperty(name="Sample", description="Which sample of that job", default=0, min=0)
+
+
+class DDREP_PG_job(bpy.types.PropertyGroup):
+    """A line of the job list; the truth is in the job's folder."""
+
+    state: StringProperty(name="State", description="What the job is doing")
+    task: StringProperty(name="Task", description="texture, generate or panorama")
+    prompt: StringProperty(name="Prompt", description="What was asked for")
+    fraction: FloatProperty(name="Progress", description="How much is done", min=0.0, max=1.0)
+    words: StringProperty(name="Status", description="Progress in words")
+    problem: StringProperty(name="Problem", description="What went wrong, and what helps")
+    imported: BoolProperty(name="In the Scene", description="Whether the result has been brought in")
+
+
+class DDREP_PG_window(bpy.types.PropertyGroup):
+    """What is going on now. Not saved."""
+
+    jobs: CollectionProperty(
+        type=DDREP_PG_job, name="Jobs", description="The queue and its history", options={"SKIP_SAVE"}
+    )
+    job_index: IntProperty(name="Job", description="The job that is shown", default=0, options={"SKIP_SAVE"})
+    problem: StringProperty(
+        name="Problem", description="What stood in the way of the last button", options={"SKIP_SAVE"}
+    )
+    warnings: StringProperty(name="Warnings", description="What to know about the last job", options={"SKIP_SAVE"})
+    coverage: FloatProperty(
+        name="Seen",
+        description="Share of the selected surface that the chosen cameras see",
+        default=-1.0,
+        options={"SKIP_SAVE"},
+    )
+    coverage_words: StringProperty(name="Coverage", description="What the estimate says", options={"SKIP_SAVE"})
+    engine_words: StringProperty(name="Engine", description="What is known of the engine", options={"SKIP_SAVE"})
+    engine_problem: StringProperty(name="Engine Problem", description="Why there is no engine", options={"SKIP_SAVE"})
+    setup_words: StringProperty(name="Set-Up", description="What the set-up is doing", options={"SKIP_SAVE"})
+    setup_fraction: FloatProperty(
+        name="Set-Up Progress", description="How far the set-up is", default=-1.0, options={"SKIP_SAVE"}
+    )
+
+
+CLASSES = (
+    DDREP_PG_texture,
+    DDREP_PG_generate,
+    DDREP_PG_panorama,
+    DDREP_PG_cameras,
+    DDREP_PG_scene,
+    DDREP_PG_slot,
+    DDREP_PG_object,
+    DDREP_PG_job,
+    DDREP_PG_window,
+)
+
+
+def register() -> None:
+    for cls in CLASSES:
+        bpy.utils.register_class(cls)
+    bpy.types.Scene.ddrep = PointerProperty(
+        type=DDREP_PG_scene, name="DDRep", description="What to make from this scene"
+    )
+    bpy.types.Object.ddrep = PointerProperty(
+        type=DDREP_PG_object, name="DDRep", description="This object's part in jobs"
+    )
+    bpy.types.WindowManager.ddrep = PointerProperty(
+        type=DDREP_PG_window, name="DDRep", description="What is going on now", options={"SKIP_SAVE"}
+    )
+
+
+def unregister() -> None:
+    del bpy.types.WindowManager.ddrep, bpy.types.Object.ddrep, bpy.types.Scene.ddrep
+    for cls in reversed(CLASSES):
+        bpy.utils.unregister_class(cls)

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""outputs/result.json as the extension reads it. No bpy; every path is checked to stay in the job folder."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..engine.folder import JobFolder, read_object
+from ..problems import Problem
+
+
+@dataclass
+class ObjectResult:
+    """One textured object of one sample."""
+
+    key: str
+    texture: Path
+    coverage: Path | None = None
+    coverage_share: float | None = None
+    uv: list[list[float]] | None = None
+
+
+@dataclass
+class SampleResult:
+    """One sample of a job."""
+
+    number: int
+    seed: int
+    objects: list[ObjectResult] = field(default_factory=list)
+    mesh: Path | None = None
+    panorama: Path | None = None
+    contact_sheet: Path | None = None
+    agreement: float | None = None
+    coverage_share: float | None = None
+
+    @property
+    def picture(self) -> Path | None:
+        """What to show of it in the gallery."""
+        return self.contact_sheet or self.panorama or (self.objects[0].texture if self.objects else None)
+
+
+def read_samples(folder: JobFolder) -> list[SampleResult]:
+    """A finished job's samples.
+
+    Raises:
+        Problem: the job has no result, or its files are gone or damaged.
+    """
+    result = folder.result()
+    samples = result.get("samples")
+    if not isinstance(samples, list) or not samples:
+        raise Problem(
+            f"The result of this job is missing or damaged ({folder.result_file}). Run the job again.",
+            "ddrep.retry_job",
+            "Run again",
+            job=folder.name,
+        )
+    return [_sample(folder, number, data) for number, data in enumerate(samples) if isinstance(data, dict)]
+
+
+def _sample(folder: JobFolder, number: int, data: dict[str, Any]) -> SampleResult:
+    files = data.get("files") if isinstance(data.get("files"), dict) else {}
+    seed = data.get("seed")
+    sample = SampleResult(number, seed if isinstance(seed, int) else number)
+    sample.mesh = folder.inside(files.get("mesh"))
+    sample.panorama = folder.inside(files.get("panorama"))
+    sample.contact_sheet = folder.inside(files.get("contact_sheet"))
+    sample.agreement = _share(data.get("agreement"))
+    sample.coverage_share = _share(data.get("coverage_share"))
+    entries = data.get("objects") if isinstance(data.get("objects"), list) else []
+    for entry in entries:
+        texture = folder.inside(entry.get("texture")) if isinstance(entry, dict) else None
+        if texture is None:
+            continue
+        key = str(entry.get("name", ""))
+        coverage = folder.inside(entry.get("coverage"))
+        uv = _new_uv(folder, texture, key) if entry.get("uv_layer") else None
+        sample.objects.append(ObjectResult(key, texture, coverage, _share(entry.get("coverage_share")), uv))
+    if not sample.objects and (texture := folder.inside(files.get("texture"))):
+        sample.objects.append(ObjectResult("", texture, folder.inside(files.get("coverage"))))
+    return sample
+
+
+def _new_uv(folder: JobFolder, texture: Path, key: str) -> list[list[float]] | None:
+    """The UVs that the engine made, one for each face corner of the input file."""
+    for parent in (texture.parent, folder.path / "outputs"):
+        path = parent / f"uv_{key}.json"
+        if path.is_file() and path.resolve().is_relative_to(folder.path.resolve()):
+            uv = read_object(path).get("uv")
+            return uv if isinstance(uv, list) else None
+    return None
+
+
+def _share(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None

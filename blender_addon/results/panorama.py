@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A panorama into a world of its own; the scene's world stays, kept alive by the scene's settings."""
+
+import math
+from pathlib import Path
+
+import bpy
+
+from ..engine.folder import JobFolder
+from ..problems import Problem
+from .outcome import SampleResult
+from .textures import MARK, empty_tree, load_picture
+
+
+def bring_in(folder: JobFolder, sample: SampleResult, scene: bpy.types.Scene) -> bpy.types.World:
+    """Make a world that shows the panorama and, if the job says so, show it in the scene.
+
+    Raises:
+        Problem: the job has no panorama.
+    """
+    if sample.panorama is None:
+        raise Problem(
+            "This job has no panorama to bring in. Run it again.", "ddrep.retry_job", "Run again", job=folder.name
+        )
+    about = folder.scene()
+    mark = f"{folder.name}/{sample.number}/panorama"
+    world = next((each for each in bpy.data.worlds if each.get(MARK) == mark), None)
+    if world is None:
+        world = _world(folder, sample.panorama, mark, about)
+    if about.get("target") == "LIBRARY":
+        world.use_fake_user = True
+    else:
+        show(world, scene)
+    return world
+
+
+def show(world: bpy.types.World, scene: bpy.types.Scene) -> None:
+    """Let a world stand in for the scene's."""
+    if scene.world is not None and not str(scene.world.get(MARK, "")):
+        scene.ddrep.previous_world = scene.world
+    scene.world = world
+
+
+def bring_back_original(scene: bpy.types.Scene) -> None:
+    """Show the world that the scene had before."""
+    if scene.world is not None and str(scene.world.get(MARK, "")):
+        scene.world = scene.ddrep.previous_world
+        scene.ddrep.previous_world = None
+
+
+def discard(folder: JobFolder, number: int) -> None:
+    """Remove a sample's worlds from the file."""
+    mark = f"{folder.name}/{number}/panorama"
+    for scene in bpy.data.scenes:
+        if scene.world is not None and scene.world.get(MARK) == mark:
+            bring_back_original(scene)
+    for world in [each for each in bpy.data.worlds if each.get(MARK) == mark]:
+        bpy.data.worlds.remove(world)
+
+
+def _world(folder: JobFolder, path: Path, mark: str, about: dict) -> bpy.types.World:
+    prompt = str(folder.request().get("prompt", "")) or "DDRep"
+    world = bpy.data.worlds.new(prompt[:60])
+    world[MARK] = mark
+    nodes, links = empty_tree(world)
+    output = nodes.new("ShaderNodeOutputWorld")
+    background = nodes.new("ShaderNodeBackground")
+    picture = nodes.new("ShaderNodeTexEnvironment")
+    mapping = nodes.new("ShaderNodeMapping")
+    coordinates = nodes.new("ShaderNodeTexCoord")
+    for node, x in ((output, 300), (background, 80), (picture, -220), (mapping, -420), (coordinates, -620)):
+        node.location = (x, 0)
+    strength = about.get("strength")
+    background.inputs["Strength"].default_value = float(strength) if isinstance(strength, int | float) else 1.0
+    picture.image = load_picture(path, prompt, mark, "PACK", color=True)
+    mapping.inputs["Rotation"].default_value = (0.0, 0.0, ROTATION)
+    links.new(coordinates.outputs["Generated"], mapping.inputs["Vector"])
+    links.new(mapping.outputs["Vector"], picture.inputs["Vector"])
+    links.new(picture.outputs["Color"], background.inputs["Color"])
+    links.new(background.outputs["Background"], output.inputs["Surface"])
+    return world
+
+
+# Turns a direction before it is looked up.
+ROTATION = math.radians(0.0)

@@ -1,0 +1,286 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Textures into materials.
+
+The new material belongs to the object's slot, not to the mesh (Blender's "link: object"): the mesh keeps its own
+materials and its faces their slots, other users of the mesh see nothing, and going back is exact.
+"""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import bpy
+import numpy as np
+
+from ..engine.folder import JobFolder, slug
+from ..problems import Problem, disk_problem
+from ..scene.meshes import MOST_UV_LAYERS, NEW_LAYER, reversed_faces
+from .outcome import ObjectResult, SampleResult
+
+MARK = "ddrep"  # custom property of the datablocks we make: which job, object and sample they show
+
+
+def bring_in(folder: JobFolder, sample: SampleResult) -> list[bpy.types.Object]:
+    """Put a sample's textures on the objects of the job.
+
+    Raises:
+        Problem: an object is gone or was changed so much that the texture does not fit any more. Nothing is changed
+            then.
+    """
+    about = folder.scene()
+    pairs = [(thing, entry, _result_for(sample, entry)) for thing, entry in _objects(about)]
+    if not pairs:
+        raise Problem("This job does not say which objects it is for. Open its folder to get at the files.")
+    for thing, entry, result in pairs:
+        _require_fit(folder, thing, entry, result)
+    prompt = str(folder.request().get("prompt", ""))
+    for thing, entry, result in pairs:
+        layer = _ensure_layer(thing, entry, result) if entry.get("makes_layer") else str(entry.get("layer", ""))
+        material = _material(folder, about, entry, sample, result, layer, prompt)
+        _assign(thing, material, entry.get("slot"))
+        thing.ddrep.job, thing.ddrep.sample = folder.name, sample.number
+    return [thing for thing, _, _ in pairs]
+
+
+def bring_back_original(thing: bpy.types.Object) -> None:
+    """Give an object the materials it had before the first texture came."""
+    settings = thing.ddrep
+    if not settings.original_kept:
+        return
+    for number, kept in enumerate(settings.original_slots):
+        if number >= len(thing.material_slots):
+            break
+        slot = thing.material_slots[number]
+        if kept.link == "OBJECT":
+            slot.link, slot.material = "OBJECT", kept.material
+        else:
+            if slot.link == "OBJECT":
+                slot.material = None
+            slot.link = "DATA"
+    if not len(settings.original_slots) and thing.data.library is None:
+        _drop_empty_slots(thing)
+    settings.original_slots.clear()
+    settings.original_kept = False
+    settings.job = ""
+
+
+def _drop_empty_slots(thing: bpy.types.Object) -> None:
+    """The mesh had no slots at all: take back the one we gave it, unless another object uses it now."""
+    materials = thing.data.materials
+    others = [each for each in bpy.data.objects if each.data is thing.data and each is not thing]
+    if any(material is not None for material in materials) or any(each.ddrep.original_kept for each in others):
+        return
+    materials.clear()
+
+
+def discard(folder: JobFolder, number: int) -> None:
+    """Remove a sample's materials and images from the file, and show the original where it was shown."""
+    prefix = f"{folder.name}/{number}/"
+    for thing in bpy.data.objects:
+        if thing.ddrep.job == folder.name and thing.ddrep.sample == number and thing.type == "MESH":
+            bring_back_original(thing)
+    for collection in (bpy.data.materials, bpy.data.images):
+        for block in [each for each in collection if str(each.get(MARK, "")).startswith(prefix)]:
+            collection.remove(block)
+
+
+def materials_of(folder: JobFolder, number: int) -> list[bpy.types.Material]:
+    """The materials that show a sample."""
+    return [each for each in bpy.data.materials if str(each.get(MARK, "")).startswith(f"{folder.name}/{number}/")]
+
+
+def load_picture(path: Path, name: str, mark: str, storage: str, color: bool) -> bpy.types.Image:
+    """A picture of a job as an image of this file: sRGB if it is colour, Non-Color if it is data.
+
+    Raises:
+        Problem: it can't be read, or not be kept where the artist wants it.
+    """
+    for image in bpy.data.images:
+        if image.get(MARK) == mark:
+            return image
+    try:
+        source = path if storage == "PACK" else _beside(path, name)
+        image = bpy.data.images.load(str(source), check_existing=False)
+    except RuntimeError as error:
+        raise Problem(f"The picture {path} can't be read. Run the job again.") from error
+    except OSError as error:
+        raise disk_problem(error, Path(bpy.path.abspath("//textures"))) from error
+    image.name = name
+    image[MARK] = mark
+    if not image.is_float:
+        image.colorspace_settings.name = "sRGB" if color else "Non-Color"
+    if storage == "PACK":
+        image.pack()
+        image.filepath_raw = f"//{source.name}"  # a packed picture should not point into the job's folder
+        for packed in image.packed_files:
+            packed.filepath = f"//{source.name}"
+    else:
+        image.filepath = bpy.path.relpath(str(source))
+    return image
+
+
+def _beside(path: Path, name: str) -> Path:
+    if not bpy.data.filepath:
+        raise Problem(
+            "This .blend was never saved, so there is no folder beside it. Save it, or keep textures in the .blend.",
+            "ddrep.pack_textures",
+            "Keep them in the .blend",
+        )
+    folder = Path(bpy.path.abspath("//textures"))
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / f"{slug(name, 80)}{path.suffix}"
+    shutil.copyfile(path, target)
+    return target
+
+
+def _objects(about: dict[str, Any]) -> list[tuple[bpy.types.Object, dict[str, Any]]]:
+    """The objects a job was made for: by name, for pointers do not outlive an undo."""
+    found = []
+    entries = about.get("objects")
+    for entry in entries if isinstance(entries, list) else []:
+        if not isinstance(entry, dict):
+            continue
+        name = str(entry.get("name", ""))
+        thing = bpy.data.objects.get((name, None)) or bpy.data.objects.get(name)
+        if thing is None:
+            raise Problem(
+                f"There is no object '{name}' in this file any more. If it was renamed, name it '{name}' again; "
+                "if it is in another file, open that one."
+            )
+        if thing.type != "MESH" or thing.library is not None or thing.override_library is not None:
+            raise Problem(f"'{name}' is no mesh of this file's own any more, so it can't get the texture.")
+        found.append((thing, entry))
+    return found
+
+
+def _result_for(sample: SampleResult, entry: dict[str, Any]) -> ObjectResult:
+    for result in sample.objects:
+        if result.key == entry.get("key"):
+            return result
+    if len(sample.objects) == 1 and not sample.objects[0].key:
+        return sample.objects[0]
+    raise Problem(f"The job made no texture for '{entry.get('name')}'. Run it again.")
+
+
+def _require_fit(folder: JobFolder, thing: bpy.types.Object, entry: dict[str, Any], result: ObjectResult) -> None:
+    mesh = thing.data
+    if thing.mode != "OBJECT":
+        raise Problem(
+            f"'{thing.name}' is being edited. Go back to Object Mode first.", "ddrep.leave_mode", "Object Mode"
+        )
+    if not entry.get("makes_layer"):
+        if entry.get("layer") not in mesh.uv_layers:
+            raise Problem(
+                f"'{thing.name}' has no UV map '{entry.get('layer')}' any more, which the texture was made for. "
+                "Bring the map back under that name, then import again."
+            )
+        return
+    if len(mesh.loops) != entry.get("corners"):
+        raise Problem(
+            f"The faces of '{thing.name}' were changed since the job was made, so its new UV map does not fit. "
+            "Undo the change, or run the job again.",
+            "ddrep.bring_in",
+            "Import again",
+            job=folder.name,
+        )
+    if NEW_LAYER not in mesh.uv_layers and len(mesh.uv_layers) >= MOST_UV_LAYERS:
+        raise Problem(
+            f"'{thing.name}' has {MOST_UV_LAYERS} UV maps by now, as many as Blender allows. Delete one first."
+        )
+    if result.uv is None or len(result.uv) != len(mesh.loops):
+        raise Problem(f"The engine sent no UV map that fits '{thing.name}'. Run the job again.")
+
+
+def _ensure_layer(thing: bpy.types.Object, entry: dict[str, Any], result: ObjectResult) -> str:
+    """Add the layer that the engine made; the layers that were there, and which is active, stay as they are."""
+    mesh = thing.data
+    uv = np.asarray(result.uv, np.float32).reshape(-1, 2)
+    if entry.get("turned"):
+        uv = uv[_turning(mesh)]
+    name = NEW_LAYER
+    number = 1
+    while (existing := mesh.uv_layers.get(name)) is not None:
+        have = np.empty(len(mesh.loops) * 2, np.float32)
+        existing.uv.foreach_get("vector", have)
+        if np.allclose(have.reshape(-1, 2), uv, atol=1e-6):
+            return name
+        number += 1
+        name = f"{NEW_LAYER} {number}"
+    if len(mesh.uv_layers) >= MOST_UV_LAYERS:
+        raise Problem(
+            f"'{thing.name}' has {MOST_UV_LAYERS} UV maps by now, as many as Blender allows. Delete one first."
+        )
+    layer = mesh.uv_layers.new(name=name, do_init=False)
+    layer.uv.foreach_set("vector", uv.reshape(-1))
+    mesh.update()
+    return layer.name
+
+
+def _turning(mesh: bpy.types.Mesh) -> np.ndarray:
+    """[L] for each loop of the mesh the file's face corner, where every face was turned over."""
+    sizes = np.empty(len(mesh.polygons), np.int32)
+    mesh.polygons.foreach_get("loop_total", sizes)
+    return np.argsort(reversed_faces(sizes))
+
+
+def _material(
+    folder: JobFolder,
+    about: dict[str, Any],
+    entry: dict[str, Any],
+    sample: SampleResult,
+    result: ObjectResult,
+    layer: str,
+    prompt: str,
+) -> bpy.types.Material:
+    mark = f"{folder.name}/{sample.number}/{entry.get('key')}"
+    for material in bpy.data.materials:
+        if material.get(MARK) == mark:
+            return material
+    storage = "BESIDE" if about.get("storage") == "BESIDE" else "PACK"
+    title = f"{prompt[:32].strip() or 'DDRep'} · {entry.get('name')} · {sample.seed}"
+    image = load_picture(result.texture, title, mark, storage, color=True)
+    material = bpy.data.materials.new(title[:60])
+    material[MARK] = mark
+    nodes, links = empty_tree(material)
+    output = nodes.new("ShaderNodeOutputMaterial")
+    shader = nodes.new("ShaderNodeBsdfPrincipled")
+    picture = nodes.new("ShaderNodeTexImage")
+    coordinates = nodes.new("ShaderNodeUVMap")
+    output.location, shader.location, picture.location, coordinates.location = (300, 0), (0, 0), (-320, 0), (-540, -120)
+    shader.inputs["Roughness"].default_value = 0.6
+    picture.image, coordinates.uv_map = image, layer
+    links.new(coordinates.outputs["UV"], picture.inputs["Vector"])
+    links.new(picture.outputs["Color"], shader.inputs["Base Color"])
+    links.new(shader.outputs["BSDF"], output.inputs["Surface"])
+    nodes.active = picture  # what the viewport's solid mode and texture paint look at
+    if about.get("coverage_map") is True and result.coverage is not None:
+        coverage = nodes.new("ShaderNodeTexImage")
+        coverage.label, coverage.location = "Coverage", (-320, -320)
+        coverage.image = load_picture(result.coverage, f"{title} · coverage", f"{mark}/coverage", storage, color=False)
+        links.new(coordinates.outputs["UV"], coverage.inputs["Vector"])
+    return material
+
+
+def empty_tree(block: Any) -> tuple[Any, Any]:
+    """A datablock's node tree without nodes. From Blender 5.0 on there is always a tree."""
+    if block.node_tree is None:
+        block.use_nodes = True
+    block.node_tree.nodes.clear()
+    return block.node_tree.nodes, block.node_tree.links
+
+
+def _assign(thing: bpy.types.Object, material: bpy.types.Material, slot_number: Any) -> None:
+    settings = thing.ddrep
+    if not settings.original_kept:
+        for slot in thing.material_slots:
+            kept = settings.original_slots.add()
+            kept.link, kept.material = slot.link, slot.material
+        settings.original_kept = True
+    if not thing.material_slots:
+        thing.data.materials.append(None)
+    chosen = range(len(thing.material_slots))
+    if isinstance(slot_number, int) and 0 <= slot_number < len(thing.material_slots):
+        chosen = [slot_number]
+    for number in chosen:
+        thing.material_slots[number].link = "OBJECT"
+        thing.material_slots[number].material = material

@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What share of the surface the chosen cameras see, before anything runs; and where a camera is missing.
+
+Points are spread over the surface by area; a camera sees a point that is in its picture, turned towards it and hidden
+by nothing. Blender's own ray casting answers the last, in slices of a few milliseconds.
+"""
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+
+import bpy
+import numpy as np
+from mathutils import Vector
+
+from .cameras import ORBIT_FIELD_OF_VIEW, View, bounding_sphere, look_at, perspective
+
+POINTS = 1500
+GRAZING = 0.12  # cosine below which a surface is seen too flatly to be painted well
+LARGEST_AUTOMATIC = 60_000  # faces; above that, only on request
+
+
+class Surface:
+    """Points on the evaluated surface of some objects.
+
+    Args:
+        objects: meshes; hidden parts of each other count.
+    """
+
+    def __init__(
+        self, objects: Sequence[bpy.types.Object], depsgraph: bpy.types.Depsgraph, count: int = POINTS
+    ) -> None:
+        self.names = [thing.name for thing in objects]
+        rng = np.random.default_rng(0)
+        triangles = [_triangles(thing, depsgraph) for thing in objects]
+        areas = [np.linalg.norm(_normals(each), axis=1) / 2 for each in triangles]
+        everything = np.concatenate(triangles) if triangles else np.zeros((0, 3, 3))
+        area = np.concatenate(areas) if areas else np.zeros(0)
+        total = float(area.sum())
+        if total <= 0:
+            self.points = self.normals = np.zeros((0, 3))
+            return
+        self.size = float(np.linalg.norm(np.ptp(everything.reshape(-1, 3), axis=0)))
+        chosen = everything[rng.choice(len(everything), size=count, p=area / total)]
+        first, second = np.sqrt(rng.random(count)), rng.random(count)
+        weights = np.stack([1 - first, first * (1 - second), first * second], axis=1)
+        self.points = (chosen * weights[:, :, None]).sum(axis=1)  # [N, 3] world
+        normals = _normals(chosen)
+        self.normals = normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-30)  # [N, 3]
+
+
+def _triangles(thing: bpy.types.Object, depsgraph: bpy.types.Depsgraph) -> np.ndarray:
+    evaluated = thing.evaluated_get(depsgraph)
+    mesh = evaluated.to_mesh()
+    try:
+        mesh.calc_loop_triangles()
+        vertices = np.empty(len(mesh.vertices) * 3, np.float32)
+        mesh.vertices.foreach_get("co", vertices)
+        corners = np.empty(len(mesh.loop_triangles) * 3, np.int32)
+        mesh.loop_triangles.foreach_get("vertices", corners)
+    finally:
+        evaluated.to_mesh_clear()
+    matrix = np.array(evaluated.matrix_world, float)
+    world = vertices.reshape(-1, 3) @ matrix[:3, :3].T + matrix[:3, 3]
+    triangles = world[corners].reshape(-1, 3, 3)
+    return triangles[:, ::-1] if np.linalg.det(matrix[:3, :3]) < 0 else triangles
+
+
+def _normals(triangles: np.ndarray) -> np.ndarray:
+    return np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
+
+
+class Estimate:
+    """The share of a surface that some views see; `step` works for a while, until `done`."""
+
+    def __init__(self, surface: Surface, views: Sequence[View]) -> None:
+        self.surface = surface
+        self.views = [view for view in views if view.weight > 0]
+        self.seen = np.zeros((len(self.views), len(surface.points)), bool)
+        self.done = False
+        self._work = self._run()
+
+    @property
+    def share(self) -> float:
+        """0 to 1."""
+        return float(self.seen.any(axis=0).mean()) if self.seen.size else 0.0
+
+    def step(self, budget: float = 0.005) -> bool:
+        """Work for about `budget` seconds. Returns whether it is done."""
+        deadline = time.perf_counter() + budget
+        for _ in self._work:
+            if time.perf_counter() > deadline:
+                return False
+        self.done = True
+        return True
+
+    def _run(self) -> Iterator[None]:
+        for number, view in enumerate(self.views):
+            facing = _facing(self.surface, view)
+            yield
+            for index in np.flatnonzero(facing):
+                if _unhidden(self.surface, int(index), view):
+                    self.seen[number, index] = True
+                yield
+
+
+def _facing(surface: Surface, view: View) -> np.ndarray:
+    """[N] whether each point is in the picture and turned towards the camera."""
+    homogeneous = np.concatenate([surface.points, np.ones((len(surface.points), 1))], axis=1)
+    clip = homogeneous @ view.world_to_clip.T
+    inside = (np.abs(clip[:, :3]) <= np.abs(clip[:, 3:])).all(axis=1) & (clip[:, 3] > 0)
+    return inside & ((surface.normals * _towards(surface, view)).sum(axis=1) > GRAZING)
+
+
+def _towards(surface: Surface, view: View) -> np.ndarray:
+    """[N, 3] unit vectors from each point to the camera."""
+    if not view.perspective:
+        axis = view.matrix_world[:3, 2] / np.linalg.norm(view.matrix_world[:3, 2])
+        return np.broadcast_to(axis, surface.points.shape)
+    towards = view.matrix_world[:3, 3] - surface.points
+    return towards / np.maximum(np.linalg.norm(towards, axis=1, keepdims=True), 1e-30)
+
+
+def _unhidden(surface: Surface, index: int, view: View) -> bool:
+    point, normal = Vector(surface.points[index]), Vector(surface.normals[index])
+    if view.perspective:
+        way = Vector(view.matrix_world[:3, 3]) - point
+        distance = way.length
+        way.normalize()
+    else:
+        way = Vector(view.matrix_world[:3, 2]).normalized()
+        distance = 1e6 * surface.size
+    start = point + normal * (surface.size * 1e-4)
+    for name in surface.names:
+        thing = bpy.data.objects.get(name)
+        if thing is not None and _hit(thing, start, way, distance):
+            return False
+    return True
+
+
+def _hit(thing: bpy.types.Object, start: Vector, way: Vector, distance: float) -> bool:
+    inverse = thing.matrix_world.inverted_safe()
+    local_start = inverse @ start
+    local_way = inverse.to_3x3() @ way
+    length = local_way.length
+    if length == 0:
+        return False
+    hit, *_ = thing.ray_cast(local_start, local_way / length, distance=distance * length)
+    return bool(hit)
+
+
+def best_new_view(
+    surface: Surface, seen: np.ndarray, objects: Sequence[bpy.types.Object], directions: int = 48
+) -> tuple[View, float] | None:
+    """A view of the objects that sees the most of what no camera sees yet.
+
+    Args:
+        seen: [N] bool, what is seen already.
+
+    Returns:
+        the view and the share of the surface it adds, or None where nothing is left to see.
+    """
+    missing = np.flatnonzero(~seen)
+    if not len(missing):
+        return None
+    share = len(missing) / len(surface.points)
+    missing = missing[:: max(1, len(missing) // 250)]  # enough to choose by, and quick enough for a button
+    centre, radius = bounding_sphere(objects)
+    distance = radius / math.sin(ORBIT_FIELD_OF_VIEW / 2) * 1.05
+    projection = perspective(ORBIT_FIELD_OF_VIEW, distance * 0.01, distance + 2 * radius)
+    best: tuple[View, float] | None = None
+    candidates = []
+    for number in range(directions):
+        height = 1 - (2 * number + 1) / directions
+        around = number * math.pi * (3 - math.sqrt(5))
+        level = math.sqrt(1 - height * height)
+        direction = Vector((level * math.sin(around), -level * math.cos(around), height))
+        matrix = np.array(look_at(centre + direction * distance, centre), float)
+        view = View("DDRep Camera", matrix, projection, 512, 512)
+        candidates.append((int(_facing(surface, view)[missing].sum()), number, view))
+    candidates.sort(key=lambda each: (-each[0], each[1]))
+    for hoped, _, view in candidates[:12]:  # facing is an upper bound: only the hopeful ones are worth rays
+        if best is not None and hoped / len(missing) * share <= best[1]:
+            break
+        facing = _facing(surface, view)
+        gained = sum(_unhidden(surface, int(index), view) for index in missing if facing[index]) / len(missing) * share
+        if gained > 0 and (best is None or gained > best[1]):
+            best = view, gained
+    return best

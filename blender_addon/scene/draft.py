@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From the scene and its settings to a job. The button, Write Job and the command line all come through here."""
+
+import json
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import bpy
+import numpy as np
+
+from ..engine.folder import encode
+from ..problems import Problem
+from ..properties import LARGEST_SEED, STEPS
+from .cameras import View, chosen_views, require_cameras
+from .meshes import capture, job_names, obj_pieces, require_textureable
+
+SCHEMA_VERSION = 1
+MOST_OBJECTS = 64
+
+
+@dataclass
+class Draft:
+    """A job that is not written yet. Holds copies only: the scene may change while it is written."""
+
+    request: dict[str, Any]
+    scene: dict[str, Any]
+    files: dict[str, Iterable[bytes]] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+
+def targets(context: bpy.types.Context) -> list[bpy.types.Object]:
+    """The objects that would be textured, by name."""
+    return sorted(context.selected_objects, key=lambda thing: thing.name)
+
+
+def require_texture(context: bpy.types.Context, objects: Sequence[bpy.types.Object]) -> None:
+    """Whether texturing could begin, by all that is cheap to know: the panel asks at every redraw.
+
+    Raises:
+        Problem: it could not, with what to do.
+    """
+    settings = context.scene.ddrep.texture
+    if not objects:
+        raise Problem("Nothing is selected. Select the meshes to texture.")
+    if len(objects) > MOST_OBJECTS:
+        raise Problem(f"{len(objects)} objects are too many for one job. Select {MOST_OBJECTS} at most.")
+    for thing in objects:
+        require_textureable(thing, settings.uv_source, settings.uv_name)
+    _require_own_meshes(objects, settings.uv_source)
+    require_prompt(settings)
+    require_cameras(context.scene)
+    require_storage(settings)
+
+
+def require_prompt(settings: Any) -> None:
+    """Raises a Problem when there are no words to go by."""
+    if not settings.prompt.strip():
+        raise Problem("The prompt is empty. Say what it should look like.")
+
+
+def require_storage(settings: Any) -> None:
+    """Raises a Problem when there is no folder beside the .blend, for it was never saved."""
+    if settings.storage == "BESIDE" and not bpy.data.filepath:
+        raise Problem(
+            "This .blend was never saved, so there is no folder beside it. Save it, or keep textures in the .blend.",
+            "ddrep.pack_textures",
+            "Keep them in the .blend",
+        )
+
+
+def require_object_mode(context: bpy.types.Context) -> None:
+    """Raises a Problem in any mode whose changes are not in the mesh yet."""
+    if context.mode != "OBJECT":
+        mode = context.mode.replace("_", " ").title()
+        raise Problem(f"Blender is in {mode} Mode. Go back to Object Mode first.", "ddrep.leave_mode", "Object Mode")
+
+
+def _require_own_meshes(objects: Sequence[bpy.types.Object], uv_source: str) -> None:
+    seen: dict[Any, str] = {}
+    for thing in objects:
+        if uv_source != "NEW" and thing.data.uv_layers:
+            continue
+        if thing.data in seen:
+            raise Problem(
+                f"'{thing.name}' and '{seen[thing.data]}' share one mesh, which can get only one new UV map. "
+                "Give each its own mesh, or unwrap the mesh they share.",
+                "ddrep.make_single_user",
+                f"Give '{thing.name}' its own mesh",
+                name=thing.name,
+            )
+        seen[thing.data] = thing.name
+
+
+def texture_draft(context: bpy.types.Context, objects: Sequence[bpy.types.Object], default_prior: str) -> Draft:
+    """Texture `objects` as the scene's settings say.
+
+    Raises:
+        Problem: the scene or a setting does not allow it.
+    """
+    require_object_mode(context)
+    require_texture(context, objects)
+    scene = context.scene
+    settings = scene.ddrep.texture
+    depsgraph = context.evaluated_depsgraph_get()
+    others = _occluders(context, objects) if settings.occluders else []
+    keys = job_names([thing.name for thing in [*objects, *others]])
+    meshes = [capture(thing, depsgraph, keys[thing.name], settings.uv_source, settings.uv_name) for thing in objects]
+    in_the_way = []
+    for thing in others:
+        try:
+            in_the_way.append(capture(thing, depsgraph, keys[thing.name], needs_uv=False))
+        except Problem:
+            continue  # an empty mesh hides nothing
+    views = chosen_views(context, objects)
+    request = {
+        **_common(settings, default_prior, "texture"),
+        "cameras": "inputs/cameras.json",
+        "texture": {
+            "mesh": "inputs/mesh.obj",
+            "mesh_up": "z",
+            "resolution": int(settings.resolution),
+            "space": settings.space,
+            "objects": [mesh.key for mesh in meshes] if in_the_way else None,
+            "depth": settings.depth,
+        },
+    }
+    about = {
+        **_about(context, "texture", settings),
+        "objects": [
+            {
+                "name": mesh.name,
+                "key": mesh.key,
+                "layer": mesh.layer,
+                "makes_layer": mesh.makes_layer,
+                "corners": len(mesh.corners),
+                "slot": thing.active_material_index if settings.material_target == "SLOT" else None,
+            }
+            for mesh, thing in zip(meshes, objects, strict=True)
+        ],
+        "storage": settings.storage,
+        "coverage_map": settings.coverage_map,
+    }
+    # The loops' order is what brings new UVs home; a mirrored object's faces were turned over.
+    for entry, mesh in zip(about["objects"], meshes, strict=True):
+        entry["turned"] = bool(mesh.makes_layer and (np.diff(mesh.loops) < 0).any())
+    warnings = [warning for mesh in meshes for warning in mesh.warnings]
+    if any(_instances(thing) for thing in objects):
+        warnings.append("Instances are not textured; make them real first (Object > Apply > Make Instances Real).")
+    files = {"inputs/mesh.obj": obj_pieces([*meshes, *in_the_way]), "inputs/cameras.json": [camera_file(views)]}
+    return Draft(request, about, files, warnings)
+
+
+def generate_draft(context: bpy.types.Context, default_prior: str) -> Draft:
+    """A new object at the 3D cursor. Raises a Problem when there are no words for it."""
+    settings = context.scene.ddrep.generate
+    require_prompt(settings)
+    cursor = context.scene.cursor
+    request = {
+        **_common(settings, default_prior, "generate"),
+        "cameras": f"orbit:{settings.views}",
+        "generate": {
+            "size": round(settings.size, 6),
+            "faces": settings.faces,
+            "resolution": int(settings.resolution),
+            "grid": settings.grid,
+        },
+    }
+    about = {
+        **_about(context, "generate", settings),
+        "location": list(cursor.location),
+        "size": round(settings.size, 6),
+    }
+    return Draft(request, about)
+
+
+def panorama_draft(context: bpy.types.Context, default_prior: str) -> Draft:
+    """A panorama for the world. Raises a Problem when there are no words for it."""
+    settings = context.scene.ddrep.panorama
+    require_prompt(settings)
+    request = {
+        **_common(settings, default_prior, "panorama"),
+        "panorama": {"projection": "sphere", "width": int(settings.width), "hdr": settings.hdr},
+    }
+    about = {**_about(context, "panorama", settings), "target": settings.target, "strength": settings.strength}
+    return Draft(request, about)
+
+
+def camera_file(views: Sequence[View]) -> bytes:
+    """inputs/cameras.json."""
+    return (json.dumps({"cameras": [view.to_json() for view in views]}, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def request_bytes(request: dict[str, Any]) -> bytes:
+    """job.json as it is written."""
+    return encode(request).encode()
+
+
+def roll(settings: Any) -> None:
+    """Roll the dice for the next job, unless the seed is locked. What is shown is always what will run."""
+    if not settings.seed_locked:
+        settings.seed = random.SystemRandom().randint(0, LARGEST_SEED - 1000)
+
+
+def _common(settings: Any, default_prior: str, task: str) -> dict[str, Any]:
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "task": task,
+        "prompt": settings.prompt.strip(),
+        "negative_prompt": settings.negative_prompt.strip(),
+        "seed": settings.seed,
+        "samples": settings.samples,
+        "prior": settings.prior.strip() or default_prior.strip() or "bundled",
+        "controlnet": settings.controlnet.strip() or None,
+        "guidance_scale": round(settings.guidance_scale, 6) if settings.own_guidance else None,
+        "steps": settings.steps if settings.quality == "CUSTOM" else STEPS[settings.quality],
+        "eta": round(settings.eta, 6) if settings.own_eta else None,
+        "schedule": "auto",
+        "device": settings.device,
+        "precision": settings.precision,
+        "max_batch": settings.max_batch or None,
+    }
+
+
+def _about(context: bpy.types.Context, task: str, settings: Any) -> dict[str, Any]:
+    return {
+        "format": 1,
+        "task": task,
+        "scene": context.scene.name,
+        "blend": bpy.data.filepath,
+        "blender": bpy.app.version_string,
+    }
+
+
+def _occluders(context: bpy.types.Context, objects: Sequence[bpy.types.Object]) -> list[bpy.types.Object]:
+    return [
+        thing
+        for thing in sorted(context.visible_objects, key=lambda each: each.name)
+        if thing.type == "MESH" and thing not in objects and not thing.hide_render
+    ]
+
+
+def _instances(thing: bpy.types.Object) -> bool:
+    return thing.is_instancer and thing.instance_type != "NONE"

@@ -1,0 +1,336 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Meshes of the scene as the engine gets them: evaluated, in world space, with a UV per face corner.
+
+Reading is quick and uses Blender; writing works on arrays alone, in slices, so that a large mesh does not hold the
+interface up.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import bpy
+import numpy as np
+
+from ..problems import Problem
+
+NEW_LAYER = "DDRep"
+MOST_UV_LAYERS = 8
+LINES_A_PIECE = 4096
+
+
+@dataclass
+class CapturedMesh:
+    """One object's surface at one moment; no reference into Blender is kept.
+
+    A mesh with UVs is cut into Blender's own triangles, so that nobody can cut its polygons another way. One without
+    is kept in polygons: the new UVs come back per polygon corner.
+    """
+
+    name: str  # in Blender
+    key: str  # in the job: letters, digits, "_", "-", "."
+    vertices: np.ndarray  # [N, 3] float64, world
+    corners: np.ndarray  # [L] vertex of each face corner
+    sizes: np.ndarray  # [F] corners of each face
+    loops: np.ndarray  # [L] the mesh loop that each face corner is
+    uv: np.ndarray | None  # [L, 2]
+    layer: str  # the UV map they come from, or the one to be made
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def makes_layer(self) -> bool:
+        return self.uv is None
+
+
+def require_textureable(thing: bpy.types.Object, uv_source: str = "ACTIVE", uv_name: str = "") -> None:
+    """The checks that cost nothing: kind, ownership, visibility, UV maps by name.
+
+    Raises:
+        Problem: the object can't be textured, with what to do.
+    """
+    name = thing.name
+    if thing.type != "MESH":
+        kind = thing.type.replace("_", " ").lower()
+        if thing.type in {"CURVE", "SURFACE", "FONT", "META"}:
+            raise Problem(f"'{name}' is a {kind}, not a mesh. Convert it to a mesh (Object > Convert), or deselect it.")
+        raise Problem(
+            f"'{name}' is not a mesh ({kind}). Select meshes only.", "ddrep.deselect", f"Deselect '{name}'", name=name
+        )
+    if thing.override_library is not None:
+        raise Problem(
+            f"'{name}' is a library override: its mesh belongs to another file. Make it local first.",
+            "ddrep.make_local",
+            f"Make '{name}' local",
+            name=name,
+        )
+    if thing.library is not None:
+        raise Problem(
+            f"'{name}' is linked from {thing.library.filepath} and can't be changed here. Make it local first.",
+            "ddrep.make_local",
+            f"Make '{name}' local",
+            name=name,
+        )
+    if thing.hide_viewport or thing.hide_get() or not thing.visible_get():
+        raise Problem(
+            f"'{name}' is hidden, so nobody would see its texture. Show it, or deselect it.",
+            "ddrep.show_object",
+            f"Show '{name}'",
+            name=name,
+        )
+    if thing.mode != "OBJECT":
+        raise Problem(
+            f"'{name}' is in {thing.mode.replace('_', ' ').title()} Mode. Go back to Object Mode first.",
+            "ddrep.leave_mode",
+            "Object Mode",
+        )
+    mesh = thing.data
+    layers = mesh.uv_layers
+    if mesh.library is not None and (uv_source == "NEW" or not layers or not thing.material_slots):
+        raise Problem(
+            f"The mesh of '{name}' is linked from another file and can't get a UV map or a material slot. "
+            "Make it local first.",
+            "ddrep.make_local",
+            f"Make '{name}' local",
+            name=name,
+        )
+    if uv_source == "NAMED" and uv_name not in layers:
+        found = ", ".join(f"'{layer.name}'" for layer in layers) or "none"
+        raise Problem(
+            f"'{name}' has no UV map called '{uv_name}' (it has {found}). Choose another, or use the active one.",
+            "ddrep.set_uv_source",
+            "Use the active UV map",
+            source="ACTIVE",
+        )
+    if (uv_source == "NEW" or not layers) and len(layers) >= MOST_UV_LAYERS:
+        raise Problem(
+            f"'{name}' has {MOST_UV_LAYERS} UV maps already, all that Blender allows. Delete one, or texture one of them.",
+            "ddrep.set_uv_source",
+            "Use the active UV map",
+            source="ACTIVE",
+        )
+    if len(mesh.polygons) == 0 and not thing.modifiers:
+        raise Problem(f"'{name}' has no faces, so there is nothing to paint. Give it some, or deselect it.")
+
+
+def capture(
+    thing: bpy.types.Object,
+    depsgraph: bpy.types.Depsgraph,
+    key: str,
+    uv_source: str = "ACTIVE",
+    uv_name: str = "",
+    needs_uv: bool = True,
+) -> CapturedMesh:
+    """Copy an object's evaluated surface into arrays.
+
+    Args:
+        key: its name in the job.
+        uv_source: "ACTIVE", "NAMED" (`uv_name`) or "NEW": leave the UVs out, the engine makes a layer.
+        needs_uv: False for an object that only stands in the way.
+
+    Raises:
+        Problem: it has no surface, its UVs were lost by a modifier, or are spread over UDIM tiles.
+    """
+    evaluated = thing.evaluated_get(depsgraph)
+    mesh = evaluated.to_mesh(preserve_all_data_layers=True, depsgraph=depsgraph)
+    try:
+        return _captured(thing, mesh, np.array(evaluated.matrix_world, float), key, uv_source, uv_name, needs_uv)
+    finally:
+        evaluated.to_mesh_clear()
+
+
+def _captured(
+    thing: bpy.types.Object,
+    mesh: bpy.types.Mesh,
+    matrix: np.ndarray,
+    key: str,
+    uv_source: str,
+    uv_name: str,
+    needs_uv: bool,
+) -> CapturedMesh:
+    name = thing.name
+    if len(mesh.polygons) == 0:
+        raise Problem(f"'{name}' has no faces, so there is nothing to paint. Give it some, or deselect it.")
+    if abs(np.linalg.det(matrix[:3, :3])) < 1e-18:
+        raise Problem(f"'{name}' is scaled to nothing along an axis. Clear its scale, or deselect it.")
+    vertices = _floats(mesh.vertices, "co", 3) @ matrix[:3, :3].T + matrix[:3, 3]
+    if not np.isfinite(vertices).all():
+        raise Problem(f"'{name}' has vertices at infinity. Run Mesh > Clean Up, or undo what moved them.")
+    base = thing.data
+    layer = _layer_name(base, uv_source, uv_name) if needs_uv else ""
+    makes_layer = needs_uv and not layer
+    uv = None
+    if layer:
+        if layer not in mesh.uv_layers:
+            raise _lost_uv(thing, layer)
+        uv = _floats(mesh.uv_layers[layer].uv, "vector", 2)
+    elif makes_layer and not _same_topology(base, mesh):
+        raise Problem(
+            f"'{name}' has no UV map, and its modifier '{_topology_modifier(thing)}' changes its faces, so new UVs "
+            "could not be carried back. Unwrap the mesh, or apply the modifier.",
+            "ddrep.unwrap",
+            f"Unwrap '{name}'",
+            name=name,
+        )
+    warnings: list[str] = []
+    if uv is not None:
+        _check_tiles(thing, uv)
+    if makes_layer:
+        corners, loops = _integers(mesh.loops, "vertex_index"), np.arange(len(mesh.loops))
+        sizes = _integers(mesh.polygons, "loop_total")
+    else:
+        mesh.calc_loop_triangles()
+        corners = _integers(mesh.loop_triangles, "vertices", 3).reshape(-1)
+        loops = _integers(mesh.loop_triangles, "loops", 3).reshape(-1)
+        sizes = np.full(len(mesh.loop_triangles), 3)
+        if uv is not None:
+            uv = uv[loops]
+            lost = _share_without_uv(vertices[corners].reshape(-1, 3, 3), uv.reshape(-1, 3, 2))
+            if lost > 0.999:
+                raise _lost_uv(thing, layer)
+            if lost > 0.02:
+                warnings.append(f"{lost:.0%} of the surface of '{name}' has no place in the UV map '{layer}'.")
+    if np.linalg.det(matrix[:3, :3]) < 0:  # mirrored: turn every face over, and remember which loop went where
+        order = reversed_faces(sizes)
+        corners, loops = corners[order], loops[order]
+        uv = uv[order] if uv is not None else None
+    return CapturedMesh(name, key, vertices, corners, sizes, loops, uv, layer or NEW_LAYER, warnings)
+
+
+def _floats(collection: bpy.types.bpy_prop_collection, attribute: str, width: int) -> np.ndarray:
+    values = np.empty(len(collection) * width, np.float32)
+    collection.foreach_get(attribute, values)
+    return values.reshape(-1, width).astype(np.float64)
+
+
+def _integers(collection: bpy.types.bpy_prop_collection, attribute: str, width: int = 1) -> np.ndarray:
+    values = np.empty(len(collection) * width, np.int32)
+    collection.foreach_get(attribute, values)
+    return values if width == 1 else values.reshape(-1, width)
+
+
+def _layer_name(mesh: bpy.types.Mesh, uv_source: str, uv_name: str) -> str:
+    """The UV map to use, "" when one must be made."""
+    if uv_source == "NEW" or not mesh.uv_layers:
+        return ""
+    return uv_name if uv_source == "NAMED" else mesh.uv_layers.active.name
+
+
+def _lost_uv(thing: bpy.types.Object, layer: str) -> Problem:
+    return Problem(
+        f"The modifier '{_topology_modifier(thing)}' on '{thing.name}' makes a new surface that the UV map '{layer}' "
+        "does not reach. Apply the modifier and unwrap, or turn it off.",
+        "ddrep.turn_modifier_off",
+        f"Turn '{_topology_modifier(thing)}' off",
+        name=thing.name,
+        modifier=_topology_modifier(thing),
+    )
+
+
+def _topology_modifier(thing: bpy.types.Object) -> str:
+    """The last modifier that can change faces: the likeliest culprit."""
+    harmless = {
+        "ARMATURE", "CAST", "CURVE", "DISPLACE", "HOOK", "LAPLACIANDEFORM", "LATTICE", "MESH_DEFORM", "SHRINKWRAP",
+        "SIMPLE_DEFORM", "SMOOTH", "CORRECTIVE_SMOOTH", "LAPLACIANSMOOTH", "SURFACE_DEFORM", "WARP", "WAVE", "CLOTH",
+        "SOFT_BODY", "COLLISION", "UV_PROJECT", "UV_WARP", "WEIGHTED_NORMAL", "NORMAL_EDIT", "DATA_TRANSFER",
+        "VERTEX_WEIGHT_EDIT", "VERTEX_WEIGHT_MIX", "VERTEX_WEIGHT_PROXIMITY",
+    }  # fmt: skip
+    names = [each.name for each in thing.modifiers if each.show_viewport and each.type not in harmless]
+    return names[-1] if names else (thing.modifiers[-1].name if thing.modifiers else "")
+
+
+def _same_topology(base: bpy.types.Mesh, mesh: bpy.types.Mesh) -> bool:
+    if len(base.loops) != len(mesh.loops) or len(base.polygons) != len(mesh.polygons):
+        return False
+    return np.array_equal(_integers(base.loops, "vertex_index"), _integers(mesh.loops, "vertex_index"))
+
+
+def _check_tiles(thing: bpy.types.Object, uv: np.ndarray) -> None:
+    """UDIM: pictures in numbered tiles, which one texture can't fill."""
+    if uv.min() >= -1e-4 and uv.max() <= 1 + 1e-4:
+        return
+    for slot in thing.material_slots:
+        tree = slot.material.node_tree if slot.material is not None else None
+        for node in tree.nodes if tree is not None else ():
+            if node.type == "TEX_IMAGE" and node.image is not None and node.image.source == "TILED":
+                raise Problem(
+                    f"The UVs of '{thing.name}' are spread over UDIM tiles, and a texture here is one picture. "
+                    "Use a UV map that stays in the first tile, or a new one.",
+                    "ddrep.set_uv_source",
+                    "Use a new UV map",
+                    source="NEW",
+                )
+    outside = ((uv < -1e-4) | (uv > 1 + 1e-4)).any(axis=1).mean()
+    if (np.floor(uv.reshape(-1, 2)).max(axis=0) - np.floor(uv.reshape(-1, 2)).min(axis=0)).max() >= 2 and outside > 0.5:
+        raise Problem(
+            f"The UVs of '{thing.name}' are spread over several tiles, so parts of it would share their texels. "
+            "Use a UV map that stays in the first tile, or a new one.",
+            "ddrep.set_uv_source",
+            "Use a new UV map",
+            source="NEW",
+        )
+
+
+def _share_without_uv(triangles: np.ndarray, uv: np.ndarray) -> float:
+    """Share of the surface [F, 3, 3] whose UV triangles [F, 3, 2] have no area."""
+    area = np.linalg.norm(np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0]), axis=1)
+    first, second = uv[:, 1] - uv[:, 0], uv[:, 2] - uv[:, 0]
+    flat = np.abs(first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0]) < 1e-12
+    return float(area[flat].sum() / max(area.sum(), 1e-30))
+
+
+def reversed_faces(sizes: np.ndarray) -> np.ndarray:
+    """[L] the order of corners that turns each face over, keeping its first corner."""
+    starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    position = np.arange(int(sizes.sum())) - np.repeat(starts, sizes)
+    return np.repeat(starts, sizes) + (np.repeat(sizes, sizes) - position) % np.repeat(sizes, sizes)
+
+
+def job_names(names: Sequence[str]) -> dict[str, str]:
+    """For each Blender name a name that any file system and any OBJ reader takes."""
+    taken: set[str] = set()
+    keys: dict[str, str] = {}
+    for name in names:
+        plain = re.sub(r"[^A-Za-z0-9_.-]+", "_", name).strip("._") or "object"
+        key, number = plain, 1
+        while key.lower() in taken:
+            number += 1
+            key = f"{plain}_{number}"
+        taken.add(key.lower())
+        keys[name] = key
+    return keys
+
+
+def obj_pieces(meshes: Sequence[CapturedMesh]) -> Iterator[bytes]:
+    """The OBJ file of some meshes, in pieces of a few thousand lines. World space, Z-up, nine digits."""
+    yield b"# ddrep: world space, Z-up, metres\n"
+    first_vertex = first_uv = 1
+    for mesh in meshes:
+        yield f"o {mesh.key}\n".encode()
+        yield from _rows("v %.9g %.9g %.9g\n", mesh.vertices)
+        if mesh.uv is not None:
+            yield from _rows("vt %.9g %.9g\n", mesh.uv)
+        yield from _faces(mesh, first_vertex, first_uv)
+        first_vertex += len(mesh.vertices)
+        first_uv += len(mesh.uv) if mesh.uv is not None else 0
+
+
+def _rows(form: str, values: np.ndarray) -> Iterator[bytes]:
+    for start in range(0, len(values), LINES_A_PIECE):
+        piece = values[start : start + LINES_A_PIECE]
+        yield ((form * len(piece)) % tuple(piece.reshape(-1).tolist())).encode()
+
+
+def _faces(mesh: CapturedMesh, first_vertex: int, first_uv: int) -> Iterator[bytes]:
+    corners = (mesh.corners + first_vertex).tolist()
+    sizes = mesh.sizes.tolist()
+    position = 0
+    for start in range(0, len(sizes), LINES_A_PIECE):
+        lines = []
+        for size in sizes[start : start + LINES_A_PIECE]:
+            numbers = range(position, position + size)
+            if mesh.uv is None:
+                lines.append("f " + " ".join(str(corners[number]) for number in numbers))
+            else:
+                lines.append("f " + " ".join(f"{corners[number]}/{first_uv + number}" for number in numbers))
+            position += size
+        yield ("\n".join(lines) + "\n").encode()

@@ -1,0 +1,491 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The sidebar tab "DDRep"."""
+
+from collections.abc import Callable
+from typing import Any
+
+import bpy
+
+from .. import runtime
+from ..engine.manager import Job
+from ..operators.make import require
+from ..problems import Problem
+from ..results import gallery
+from ..results.textures import MARK
+from ..scene.cameras import scene_cameras
+from ..scene.draft import targets
+from .presets import DDREP_PT_generate_presets, DDREP_PT_panorama_presets, DDREP_PT_texture_presets
+from .widgets import draw_problem, paragraph, width_of
+
+
+class _Tab:
+    bl_space_type = "VIEW_3D"
+    bl_region_type = "UI"
+    bl_category = "DDRep"
+
+
+def problem_of(check: Callable[[], Any]) -> Problem | None:
+    """What stands in the way, if anything."""
+    try:
+        check()
+    except Problem as problem:
+        return problem
+    return None
+
+
+def draw_words(layout: bpy.types.UILayout, settings: Any) -> None:
+    """Prompt and negative prompt."""
+    column = layout.column(align=True)
+    row = column.row(align=True)
+    row.scale_y = 1.3
+    row.prop(settings, "prompt", text="", icon="OUTLINER_OB_FONT", placeholder="What it should look like")
+    column.prop(settings, "negative_prompt", text="", icon="REMOVE", placeholder="What to avoid")
+
+
+def draw_sampling(layout: bpy.types.UILayout, settings: Any, task: str) -> None:
+    """Seed, samples, quality."""
+    column = layout.column()
+    row = column.row(align=True)
+    row.prop(settings, "seed")
+    row.prop(settings, "seed_locked", text="", icon="LOCKED" if settings.seed_locked else "UNLOCKED")
+    row.operator("ddrep.roll_seed", text="", icon="FILE_REFRESH").task = task
+    column.prop(settings, "samples")
+    column.prop(settings, "quality")
+    if settings.quality == "CUSTOM":
+        column.prop(settings, "steps")
+
+
+def draw_button(layout: bpy.types.UILayout, context: bpy.types.Context, task: str, text: str, icon: str) -> None:
+    """The task's button; below it, what stands in its way and the button that helps."""
+    row = layout.row(align=True)
+    row.scale_y = 1.6
+    row.operator(f"ddrep.{task}", text=text, icon=icon)
+    row.operator("ddrep.write_job", text="", icon="FILE_TICK").task = task
+    settings = getattr(context.scene.ddrep, task)
+    problem = problem_of(lambda: require(context, task))
+    if problem is not None and settings.prompt.strip():
+        draw_problem(layout, problem, width_of(context))
+
+
+def draw_advanced(layout: bpy.types.UILayout, settings: Any) -> None:
+    """What most artists never need."""
+    layout.use_property_split = True
+    layout.use_property_decorate = False
+    column = layout.column()
+    column.prop(settings, "prior")
+    column.prop(settings, "controlnet")
+    column = layout.column(align=True)
+    row = column.row(heading="Guidance", align=True)
+    row.prop(settings, "own_guidance", text="")
+    sub = row.row(align=True)
+    sub.active = settings.own_guidance
+    sub.prop(settings, "guidance_scale", text="")
+    row = column.row(heading="Noise Share", align=True)
+    row.prop(settings, "own_eta", text="")
+    sub = row.row(align=True)
+    sub.active = settings.own_eta
+    sub.prop(settings, "eta", text="")
+    column = layout.column()
+    column.prop(settings, "device")
+    column.prop(settings, "precision")
+    column.prop(settings, "max_batch")
+
+
+class DDREP_PT_texture(_Tab, bpy.types.Panel):
+    bl_label = "Texture"
+    bl_idname = "DDREP_PT_texture"
+
+    def draw_header_preset(self, context: bpy.types.Context) -> None:
+        DDREP_PT_texture_presets.draw_panel_header(self.layout)
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout = self.layout
+        settings = context.scene.ddrep.texture
+        draw_notices(layout, context)
+        chosen = targets(context)
+        meshes = [thing for thing in chosen if thing.type == "MESH"]
+        row = layout.row()
+        if meshes:
+            words = meshes[0].name if len(meshes) == 1 else f"{meshes[0].name} and {len(meshes) - 1} more"
+            row.label(text=words, icon="OUTLINER_OB_MESH")
+        else:
+            row.active = False
+            row.label(text="Select the meshes to texture", icon="RESTRICT_SELECT_OFF")
+        draw_words(layout, settings)
+        column = layout.column()
+        column.use_property_split = True
+        column.use_property_decorate = False
+        draw_sampling(column, settings, "texture")
+        column.prop(settings, "resolution")
+        draw_button(layout, context, "texture", "Texture", "TEXTURE")
+
+
+class DDREP_PT_texture_placing(_Tab, bpy.types.Panel):
+    bl_label = "UV Map and Material"
+    bl_parent_id = "DDREP_PT_texture"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout = self.layout
+        layout.use_property_split = True
+        layout.use_property_decorate = False
+        settings = context.scene.ddrep.texture
+        column = layout.column()
+        column.prop(settings, "uv_source")
+        if settings.uv_source == "NAMED":
+            thing = context.object
+            if thing is not None and thing.type == "MESH":
+                column.prop_search(settings, "uv_name", thing.data, "uv_layers", text="Name", icon="GROUP_UVS")
+            else:
+                column.prop(settings, "uv_name", text="Name")
+        column.prop(settings, "material_target")
+        column.prop(settings, "storage")
+        column.prop(settings, "coverage_map")
+        column.prop(settings, "occluders")
+
+
+class DDREP_PT_texture_advanced(_Tab, bpy.types.Panel):
+    bl_label = "Advanced"
+    bl_parent_id = "DDREP_PT_texture"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        settings = context.scene.ddrep.texture
+        draw_advanced(self.layout, settings)
+        column = self.layout.column()
+        column.prop(settings, "space")
+        column.prop(settings, "depth", text="Depth to ControlNet")
+
+
+class DDREP_PT_cameras(_Tab, bpy.types.Panel):
+    bl_label = "Cameras"
+    bl_idname = "DDREP_PT_cameras"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout = self.layout
+        scene = context.scene
+        settings = scene.ddrep.cameras
+        layout.row().prop(settings, "source", expand=True)
+        if settings.source == "SCENE":
+            self._draw_list(layout, context)
+        elif settings.source == "ORBIT":
+            column = layout.column()
+            column.use_property_split = True
+            column.use_property_decorate = False
+            column.prop(settings, "orbit_count")
+            row = column.column(align=True)
+            row.prop(settings, "orbit_low")
+            row.prop(settings, "orbit_high")
+        else:
+            row = layout.row()
+            if scene.camera is not None:
+                row.label(text=scene.camera.name, icon="OUTLINER_OB_CAMERA")
+            else:
+                row.label(text="The scene has no active camera", icon="ERROR")
+            if settings.source == "FRAMES":
+                column = layout.column()
+                column.use_property_split = True
+                column.use_property_decorate = False
+                column.prop(settings, "frame_step", text="Every n-th Frame")
+                count = len(range(scene.frame_start, scene.frame_end + 1, settings.frame_step))
+                column.label(text=f"{count} views, frames {scene.frame_start} to {scene.frame_end}")
+            elif scene.camera is not None:
+                draw_camera(layout, scene.camera)
+        self._draw_coverage(layout, context)
+
+    def _draw_list(self, layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
+        scene = context.scene
+        settings = scene.ddrep.cameras
+        cameras = scene_cameras(scene)
+        if not cameras:
+            column = layout.column(align=True)
+            column.label(text="The scene has no camera yet", icon="INFO")
+            column.operator("ddrep.add_camera", text="Add One That Sees the Selection", icon="ADD")
+            return
+        row = layout.row()
+        row.template_list(
+            "DDREP_UL_cameras", "", scene, "objects", settings, "index", rows=min(6, max(3, len(cameras)))
+        )
+        column = row.column(align=True)
+        column.operator("ddrep.add_camera", text="", icon="ADD")
+        column.separator()
+        column.operator("ddrep.use_all_cameras", text="", icon="CHECKBOX_HLT").use = True
+        column.operator("ddrep.use_all_cameras", text="", icon="CHECKBOX_DEHLT").use = False
+        if 0 <= settings.index < len(scene.objects) and scene.objects[settings.index].type == "CAMERA":
+            draw_camera(layout, scene.objects[settings.index])
+
+    def _draw_coverage(self, layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
+        window = context.window_manager.ddrep
+        column = layout.column(align=True)
+        row = column.row(align=True)
+        if window.coverage >= 0:
+            row.progress(factor=window.coverage, text=f"{window.coverage:.0%} of the surface seen")
+        else:
+            row.label(text=window.coverage_words or "Select meshes to see what is covered", icon="HIDE_OFF")
+        row.operator("ddrep.measure_coverage", text="", icon="FILE_REFRESH")
+        row.prop(context.scene.ddrep.cameras, "automatic_coverage", text="", icon="AUTO")
+        if 0 <= window.coverage < 0.9 and context.scene.ddrep.cameras.source == "SCENE":
+            column.operator("ddrep.add_camera", icon="OUTLINER_OB_CAMERA")
+
+
+def draw_camera(layout: bpy.types.UILayout, camera: bpy.types.Object) -> None:
+    """A camera's part in the job."""
+    settings = camera.ddrep
+    column = layout.column()
+    column.use_property_split = True
+    column.use_property_decorate = False
+    column.prop(settings, "weight", slider=True)
+    column.prop(settings, "prompt", placeholder="Words for this view alone")
+    row = column.row(heading="Own Resolution", align=True)
+    row.prop(settings, "own_resolution", text="")
+    sub = row.row(align=True)
+    sub.active = settings.own_resolution
+    sub.prop(settings, "width", text="")
+    sub.prop(settings, "height", text="")
+
+
+class DDREP_PT_generate(_Tab, bpy.types.Panel):
+    bl_label = "Generate"
+    bl_idname = "DDREP_PT_generate"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw_header_preset(self, context: bpy.types.Context) -> None:
+        DDREP_PT_generate_presets.draw_panel_header(self.layout)
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout = self.layout
+        settings = context.scene.ddrep.generate
+        layout.label(text="A new object, standing at the 3D cursor", icon="CURSOR")
+        draw_words(layout, settings)
+        column = layout.column()
+        column.use_property_split = True
+        column.use_property_decorate = False
+        draw_sampling(column, settings, "generate")
+        column.prop(settings, "size")
+        column.prop(settings, "resolution", text="Texture")
+        draw_button(layout, context, "generate", "Generate", "MESH_MONKEY")
+
+
+class DDREP_PT_generate_advanced(_Tab, bpy.types.Panel):
+    bl_label = "Advanced"
+    bl_parent_id = "DDREP_PT_generate"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        settings = context.scene.ddrep.generate
+        draw_advanced(self.layout, settings)
+        column = self.layout.column()
+        column.prop(settings, "views")
+        column.prop(settings, "faces")
+        column.prop(settings, "grid")
+
+
+class DDREP_PT_panorama(_Tab, bpy.types.Panel):
+    bl_label = "Panorama"
+    bl_idname = "DDREP_PT_panorama"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw_header_preset(self, context: bpy.types.Context) -> None:
+        DDREP_PT_panorama_presets.draw_panel_header(self.layout)
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout = self.layout
+        settings = context.scene.ddrep.panorama
+        layout.label(text="A world around the scene", icon="WORLD")
+        draw_words(layout, settings)
+        column = layout.column()
+        column.use_property_split = True
+        column.use_property_decorate = False
+        draw_sampling(column, settings, "panorama")
+        column.prop(settings, "width")
+        column.prop(settings, "hdr")
+        column.prop(settings, "target")
+        column.prop(settings, "strength")
+        draw_button(layout, context, "panorama", "Panorama", "WORLD")
+
+
+class DDREP_PT_panorama_advanced(_Tab, bpy.types.Panel):
+    bl_label = "Advanced"
+    bl_parent_id = "DDREP_PT_panorama"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        draw_advanced(self.layout, context.scene.ddrep.panorama)
+
+
+def draw_notices(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
+    """What stood in the way of the last button, and what to know about the last job."""
+    window = context.window_manager.ddrep
+    if window.problem:
+        row = layout.row(align=True)
+        column = row.column()
+        draw_problem(column, window.problem, width_of(context) - 4)
+        row.operator("ddrep.dismiss", text="", icon="X", emboss=False)
+    elif window.warnings:
+        row = layout.row(align=True)
+        paragraph(row.column(), window.warnings, icon="INFO", width=width_of(context) - 4)
+        row.operator("ddrep.dismiss", text="", icon="X", emboss=False)
+
+
+def chosen_job(context: bpy.types.Context) -> Job | None:
+    """The job that is chosen in the list."""
+    window = context.window_manager.ddrep
+    if runtime.state is None or not 0 <= window.job_index < len(window.jobs):
+        return None
+    return runtime.state.manager.jobs.get(window.jobs[window.job_index].name)
+
+
+class DDREP_PT_jobs(_Tab, bpy.types.Panel):
+    bl_label = "Jobs"
+    bl_idname = "DDREP_PT_jobs"
+
+    def draw_header_preset(self, context: bpy.types.Context) -> None:
+        self.layout.operator("ddrep.find_jobs", text="", icon="FILE_REFRESH", emboss=False)
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout = self.layout
+        window = context.window_manager.ddrep
+        if not len(window.jobs):
+            row = layout.row()
+            row.active = False
+            row.label(text="No jobs yet", icon="TIME")
+            return
+        layout.template_list("DDREP_UL_jobs", "", window, "jobs", window, "job_index", rows=3, maxrows=6)
+        job = chosen_job(context)
+        if job is None:
+            return
+        if runtime.current().held and job.arrival:
+            paragraph(layout, runtime.current().held, icon="PAUSE", width=width_of(context))
+        if job.active:
+            self._draw_running(layout, job)
+        self._draw_buttons(layout, job)
+        if job.problem is not None:
+            draw_problem(layout, job.problem, width_of(context))
+        for warning in job.progress.warnings[-3:]:
+            paragraph(layout, warning, icon="INFO", width=width_of(context))
+
+    def _draw_running(self, layout: bpy.types.UILayout, job: Job) -> None:
+        words = runtime.words_of(job)
+        row = layout.row(align=True)
+        row.scale_y = 1.2
+        row.progress(factor=job.progress.fraction, text=words)
+        row.operator("ddrep.cancel_job", text="", icon="X").job = job.name
+        if job.progress.agreement is not None:
+            row = layout.row()
+            row.active = False
+            row.label(text=f"The views agree by {job.progress.agreement:.0%}", icon="CON_CAMERASOLVER")
+        if icon := gallery.icon(runtime.preview_picture(job)):
+            layout.template_icon(icon_value=icon, scale=7)
+
+    def _draw_buttons(self, layout: bpy.types.UILayout, job: Job) -> None:
+        row = layout.row(align=True)
+        if job.state == "done":
+            text = "Import Again" if job.imported else "Bring In"
+            button = row.operator("ddrep.bring_in", text=text, icon="IMPORT")
+            button.job, button.sample = job.name, 0
+        elif not job.active:
+            row.operator("ddrep.retry_job", icon="FILE_REFRESH").job = job.name
+        elif job.state == "waiting" and job.session != runtime.SESSION:
+            row.operator("ddrep.retry_job", text="Start", icon="PLAY").job = job.name
+        row.operator("ddrep.open_job", text="" if not job.active else "Open Folder", icon="FILE_FOLDER").job = job.name
+        row.operator("ddrep.open_job_log", text="", icon="TEXT").job = job.name
+        if not job.active:
+            row.operator("ddrep.forget_job", text="", icon="TRASH").job = job.name
+
+
+class DDREP_PT_results(_Tab, bpy.types.Panel):
+    bl_label = "Results"
+    bl_idname = "DDREP_PT_results"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout = self.layout
+        job = chosen_job(context)
+        if job is None or job.state != "done":
+            row = layout.row()
+            row.active = False
+            row.label(text="Choose a finished job above", icon="IMAGE_DATA")
+            return
+        discarded = runtime.discarded_of(job)
+        samples = [sample for sample in runtime.samples_of(job) if sample.number not in discarded]
+        if not samples:
+            layout.label(text="This job has no result to show", icon="INFO")
+            return
+        shown = shown_sample(context, job)
+        if len(samples) == 1:
+            self._draw_sample(layout, job, samples[0], shown, scale=9)
+        else:
+            grid = layout.grid_flow(row_major=True, columns=2, even_columns=True, even_rows=True, align=False)
+            for sample in samples:
+                self._draw_sample(grid, job, sample, shown, scale=5)
+        if job.task != "generate" and shown is not None:
+            layout.operator("ddrep.show_original", icon="LOOP_BACK").job = job.name
+
+    def _draw_sample(self, layout: bpy.types.UILayout, job: Job, sample: Any, shown: int | None, scale: float) -> None:
+        box = layout.box()
+        column = box.column(align=True)
+        icon = gallery.icon(sample.picture)
+        if icon:
+            column.template_icon(icon_value=icon, scale=scale)
+        facts = [f"Seed {sample.seed}"]
+        if sample.agreement is not None:
+            facts.append(f"agree {sample.agreement:.0%}")
+        row = column.row()
+        row.alignment = "CENTER"
+        row.label(text=" · ".join(facts))
+        row = column.row(align=True)
+        is_shown = shown == sample.number
+        button = row.operator("ddrep.bring_in", text="Shown" if is_shown else "Show", depress=is_shown)
+        button.job, button.sample = job.name, sample.number
+        for operator, symbol in (
+            ("ddrep.keep_sample", "FAKE_USER_ON" if kept(job, sample.number) else "FAKE_USER_OFF"),
+            ("ddrep.mark_asset", "ASSET_MANAGER"),
+            ("ddrep.discard_sample", "TRASH"),
+        ):
+            button = row.operator(operator, text="", icon=symbol)
+            button.job, button.sample = job.name, sample.number
+
+
+def shown_sample(context: bpy.types.Context, job: Job) -> int | None:
+    """Which of a job's samples the scene shows now."""
+    prefix = f"{job.folder.name}/"
+    if job.task == "panorama":
+        world = context.scene.world
+        mark = str(world.get(MARK, "")) if world is not None else ""
+        return int(mark.split("/")[1]) if mark.startswith(prefix) else None
+    for thing in context.scene.objects:
+        if thing.ddrep.job == job.name and not thing.hide_viewport:
+            return thing.ddrep.sample
+    return None
+
+
+def kept(job: Job, number: int) -> bool:
+    """Whether a sample is kept in the file."""
+    prefix = f"{job.folder.name}/{number}/"
+    blocks = bpy.data.worlds if job.task == "panorama" else bpy.data.materials
+    if job.task == "generate":
+        blocks = bpy.data.objects
+    return any(block.use_fake_user for block in blocks if str(block.get(MARK, "")).startswith(prefix))
+
+
+CLASSES = (
+    DDREP_PT_texture,
+    DDREP_PT_texture_placing,
+    DDREP_PT_texture_advanced,
+    DDREP_PT_cameras,
+    DDREP_PT_generate,
+    DDREP_PT_generate_advanced,
+    DDREP_PT_panorama,
+    DDREP_PT_panorama_advanced,
+    DDREP_PT_jobs,
+    DDREP_PT_results,
+)
+
+
+def register() -> None:
+    for cls in CLASSES:
+        bpy.utils.register_class(cls)
+
+
+def unregister() -> None:
+    for cls in reversed(CLASSES):
+        bpy.utils.unregister_class(cls)

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Small pieces of layout."""
+
+import textwrap
+
+import bpy
+
+from ..problems import Problem, decode
+
+
+def paragraph(layout: bpy.types.UILayout, text: str, icon: str = "NONE", width: int = 38) -> None:
+    """Text over as many lines as it needs: Blender's labels do not wrap."""
+    column = layout.column(align=True)
+    column.scale_y = 0.8
+    for number, line in enumerate(textwrap.wrap(text, width) or [""]):
+        column.label(text=line, icon=icon if number == 0 else ("NONE" if icon == "NONE" else "BLANK1"))
+
+
+def width_of(context: bpy.types.Context) -> int:
+    """About how many letters fit in a line of the region."""
+    region = context.region
+    if region is None:
+        return 38
+    scale = context.preferences.system.ui_scale
+    return max(20, int((region.width / scale - 70) / 6.2))
+
+
+def fix_button(layout: bpy.types.UILayout, problem: Problem) -> None:
+    """The button that puts a problem right."""
+    if not problem.fix.startswith("ddrep."):  # problems can come from a job's files: only our own operators
+        return
+    button = layout.operator(problem.fix, text=problem.label or "Fix", icon="TOOL_SETTINGS")
+    for name, value in problem.arguments.items():
+        if name in button.bl_rna.properties and isinstance(value, str | int | float | bool):
+            setattr(button, name, value)
+
+
+def draw_problem(
+    layout: bpy.types.UILayout, problem: Problem | str, width: int = 38, without_fix: bool = False
+) -> None:
+    """What is wrong, and the button that helps."""
+    told = decode(problem) if isinstance(problem, str) else problem
+    if told is None:
+        return
+    box = layout.box()
+    paragraph(box, told.message, icon="ERROR", width=width)
+    if told.fix and not without_fix:
+        fix_button(box, told)
