@@ -6,6 +6,7 @@ from typing import Protocol
 
 from torch import Tensor
 
+from ddrep_core.diffreps.linearized import LinearizedRendering
 from ddrep_core.diffreps.protocol import Diffrep, LinearRendering
 from ddrep_core.errors import RequestError
 
@@ -36,7 +37,7 @@ class Solver(Protocol):
 
 
 def choose_solver(rep: Diffrep, solver: str | Solver = "auto") -> Solver:
-    """ "auto" takes the exact solver where the representation is linear, the warm-started one elsewhere.
+    """ "auto" is exact where the representation is linear, Gauss-Newton where it knows its Jacobian, else warm Adam.
 
     Raises:
         RequestError: an unknown name, or "linear" for a representation that is not.
@@ -45,17 +46,21 @@ def choose_solver(rep: Diffrep, solver: str | Solver = "auto") -> Solver:
         return solver
     linear = isinstance(rep, LinearRendering)
     if solver == "auto":
-        solver = "linear" if linear else "warm"
+        solver = "linear" if linear else "newton" if isinstance(rep, LinearizedRendering) else "warm"
     if solver == "linear":
         if not linear:
             raise RequestError(
-                f"{type(rep).__name__} is not linear in its parameters.", "Use the solver auto, warm or adam."
+                f"{type(rep).__name__} is not linear in its parameters.", "Use the solver auto, newton, warm or adam."
             )
         from ddrep_core.sampling.linear import LinearSolver
 
         return LinearSolver()
+    if solver == "newton":
+        from ddrep_core.sampling.gauss_newton import GaussNewtonSolver
+
+        return GaussNewtonSolver()
     if solver in ("warm", "adam"):
         from ddrep_core.sampling import first_order
 
         return first_order.WarmStartSolver() if solver == "warm" else first_order.AdamSolver()
-    raise RequestError(f"Unknown solver '{solver}'.", "Use auto, linear, warm or adam.")
+    raise RequestError(f"Unknown solver '{solver}'.", "Use auto, linear, newton, warm or adam.")

@@ -1,0 +1,106 @@
+"""Nonlinear pull-backs by gradient descent: the paper's Adam, and one that starts where the last step ended."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ddrep_core.diffreps.protocol import Diffrep
+from ddrep_core.errors import RunError
+
+
+class AdamSolver:
+    """Adam from zero moments in every pull-back, as the paper does it (§4: 200 steps).
+
+    Args:
+        steps: of Adam in each pull-back.
+        learning_rate: of the first step; it falls to a tenth along a cosine, so that the last steps settle.
+        betas: of the two moments.
+    """
+
+    def __init__(self, steps: int = 200, learning_rate: float = 1e-3, betas: tuple[float, float] = (0.9, 0.99)) -> None:
+        self.steps, self.learning_rate, self.betas = steps, learning_rate, betas
+        self._moments: dict[str, Tensor] = {}
+        self._count = 0
+
+    def fit(self, rep: Diffrep, targets: Tensor, indices: Tensor, weights: Tensor) -> int:
+        self.forget()
+        return self.descend(rep, targets, indices, weights)
+
+    def forget(self) -> None:
+        """Start the moments anew."""
+        self._moments, self._count = {}, 0
+
+    def descend(self, rep: Diffrep, targets: Tensor, indices: Tensor, weights: Tensor) -> int:
+        """`steps` of Adam on the weighted mean square, in place."""
+        parameters = rep.parameters()
+        scale = weights / (weights.sum() * targets.shape[1]).clamp_min(1e-30)
+        for number in range(self.steps):
+            gradients = _gradients(rep, targets, indices, scale)
+            fraction = number / max(self.steps - 1, 1)
+            cosine = 0.5 + 0.5 * float(torch.cos(torch.tensor(torch.pi * fraction)))
+            self._step(parameters, gradients, self.learning_rate * (0.1 + 0.9 * cosine))
+        return self.steps
+
+    def _step(self, parameters: dict[str, Tensor], gradients: dict[str, Tensor], rate: float) -> None:
+        first, second = self.betas
+        self._count += 1
+        correction_1, correction_2 = 1 - first**self._count, 1 - second**self._count
+        for name, gradient in gradients.items():
+            mean = self._moments.setdefault(f"mean.{name}", torch.zeros_like(gradient))
+            square = self._moments.setdefault(f"square.{name}", torch.zeros_like(gradient))
+            mean.lerp_(gradient, 1 - first)
+            square.mul_(second).addcmul_(gradient, gradient, value=1 - second)
+            # ε far below any gradient: the loss is a mean over many pixels, so gradients are small by their nature.
+            denominator = (square / correction_2).sqrt_().add_(1e-15)
+            parameters[name].addcdiv_(mean, denominator, value=-rate / correction_1)
+
+    def state(self) -> dict[str, Tensor]:
+        return {}
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        if state:
+            raise RunError("The checkpoint was written by another solver.", "Start the job anew.")
+
+
+class WarmStartSolver(AdamSolver):
+    """Few steps of Adam, the moments kept from pull-back to pull-back.
+
+    Targets move little from step to step, and so do the curvatures that the second moments know: starting each
+    pull-back where the last one ended spares most of the paper's 200 steps.
+
+    Args:
+        steps: of Adam in each pull-back.
+        learning_rate: of the first step of each pull-back.
+    """
+
+    def __init__(self, steps: int = 20, learning_rate: float = 1e-3, betas: tuple[float, float] = (0.9, 0.99)) -> None:
+        super().__init__(steps, learning_rate, betas)
+
+    def fit(self, rep: Diffrep, targets: Tensor, indices: Tensor, weights: Tensor) -> int:
+        return self.descend(rep, targets, indices, weights)
+
+    def state(self) -> dict[str, Tensor]:
+        return {**self._moments, "count": torch.tensor(self._count)}
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        if "count" not in state:
+            raise RunError("The checkpoint was written by another solver.", "Start the job anew.")
+        self._count = int(state["count"])
+        self._moments = {name: tensor.clone() for name, tensor in state.items() if name != "count"}
+
+
+def _gradients(rep: Diffrep, targets: Tensor, indices: Tensor, scale: Tensor) -> dict[str, Tensor]:
+    """∂/∂θ Σ scale (f − target)², the leaves' gradient flags as they were before."""
+    parameters = rep.parameters()
+    leaves = [tensor.requires_grad_(True) for tensor in parameters.values()]
+    try:
+        loss = (scale * (rep.render(indices) - targets).square()).sum()
+        gradients = torch.autograd.grad(loss, leaves, allow_unused=True)
+    finally:
+        for leaf in leaves:
+            leaf.requires_grad_(False)
+    return {
+        name: torch.zeros_like(tensor) if gradient is None else gradient
+        for (name, tensor), gradient in zip(parameters.items(), gradients, strict=True)
+    }
