@@ -89,7 +89,7 @@ def clip_text_model(projection: int | None = None, seed: int = 0) -> CLIPTextMod
             hidden_act="gelu",
         )
         model = CLIPTextModelWithProjection(config) if projection else CLIPTextModel(config)
-        enlarge(model, 8.0)
+        enlarge(model, 2.0)
     return model.eval()
 
 

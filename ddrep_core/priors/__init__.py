@@ -2,6 +2,7 @@
 
 from ddrep_core.priors.empirical import EmpiricalPrior
 from ddrep_core.priors.gaussian import GaussianMixturePrior, GaussianPrior
+from ddrep_core.priors.load import load_prior
 from ddrep_core.priors.protocol import Conditioning, Prior, karras_sigmas
 
 __all__ = [
@@ -11,4 +12,5 @@ __all__ = [
     "GaussianPrior",
     "Prior",
     "karras_sigmas",
+    "load_prior",
 ]

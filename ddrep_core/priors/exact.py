@@ -22,6 +22,8 @@ ELEMENTS_AT_ONCE = 1 << 24
 
 def floating(values: ArrayLike, like: Tensor | None = None) -> Tensor:
     """The values as a float32 or float64 tensor, on the device and in the dtype of `like` when given."""
+    if isinstance(values, list | tuple) and values and all(isinstance(value, Tensor) for value in values):
+        values = torch.stack(list(values))
     if like is not None:
         return torch.as_tensor(values, dtype=like.dtype, device=like.device)
     tensor = torch.as_tensor(values)
@@ -59,6 +61,9 @@ class ExactPrior(ABC):
         dtype, device: where the closed form is computed; x is brought there, and the answer back.
         sigmas: [L] descending levels; a ρ = 7 grid of 1000 from 40 to 0.02 when not given.
     """
+
+    default_guidance_scale = 1.0
+    """Guidance that suits exact priors: none."""
 
     def __init__(
         self,

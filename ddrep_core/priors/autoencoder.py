@@ -1,0 +1,74 @@
+"""Between pictures and latents: the autoencoder of a latent diffusion model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ddrep_core.priors.batches import default_limit
+
+
+class Autoencoder:
+    """A diffusers `AutoencoderKL`, with its scale and shift. Gradients flow through both ways; weights are fixed.
+
+    Args:
+        network: the autoencoder.
+        device: where it runs.
+        dtype: of the prior. The autoencoder runs in float32 where it was trained so, for half precision overflows there
+            (`force_upcast`), and bfloat16 bands smooth colours.
+        max_batch: the most pictures at once.
+    """
+
+    def __init__(self, network: Any, device: torch.device, dtype: torch.dtype, max_batch: int | None) -> None:
+        config = network.config
+        upcast = dtype == torch.bfloat16 or (dtype == torch.float16 and config.get("force_upcast", True))
+        self.dtype = torch.float32 if upcast else dtype
+        self.network = network.to(device, self.dtype).eval().requires_grad_(False)
+        self.device = device
+        self.channels: int = config.latent_channels
+        self.factor: int = 2 ** (len(config.block_out_channels) - 1)
+        """Pixels along one side of a latent cell."""
+        self.max_batch = max_batch
+        self._width: int = config.block_out_channels[0]
+        # A few models state mean and spread of each latent channel; the others a common scale and shift.
+        scale, shift = config.scaling_factor, config.get("shift_factor") or 0.0
+        means, spreads = config.get("latents_mean"), config.get("latents_std")
+        self._scale: Tensor | float = scale
+        self._shift: Tensor | float = shift
+        if means is not None and spreads is not None:
+            self._scale = scale / torch.tensor(spreads, device=device, dtype=self.dtype).reshape(1, -1, 1, 1)
+            self._shift = torch.tensor(means, device=device, dtype=self.dtype).reshape(1, -1, 1, 1)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Pictures [B, 3, H, W], sRGB in [0, 1], float32 (float64 for a float64 prior)."""
+        latents = latents.to(self.device, self.dtype) / self._scale + self._shift
+        pixels = latents.shape[-1] * latents.shape[-2] * self.factor**2
+        pictures = self._limit(pixels).run(
+            lambda rows: self.network.decode(latents[rows], return_dict=False)[0], len(latents)
+        )
+        return (pictures.to(self._result) / 2 + 0.5).clamp(0.0, 1.0)
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Latents [B, C, h, w] at the mode of the encoder's distribution, from sRGB in [0, 1]: nothing is drawn."""
+        images = images.to(self.device, self.dtype) * 2 - 1
+        latents = self._limit(images.shape[-1] * images.shape[-2]).run(
+            lambda rows: self.network.encode(images[rows]).latent_dist.mode(), len(images)
+        )
+        return ((latents - self._shift) * self._scale).to(self._result)
+
+    @property
+    def _result(self) -> torch.dtype:
+        return torch.float64 if self.dtype == torch.float64 else torch.float32
+
+    def _limit(self, pixels: int) -> Any:
+        # About ten feature maps of the widest level are alive at once in the decoder.
+        return default_limit(self.device, 10 * 4 * self._width * pixels, self.max_batch)
+
+    def to(self, device: torch.device) -> None:
+        """Move to another device."""
+        self.network.to(device)
+        self.device = device
+        if isinstance(self._scale, Tensor) and isinstance(self._shift, Tensor):
+            self._scale, self._shift = self._scale.to(device), self._shift.to(device)

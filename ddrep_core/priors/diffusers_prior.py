@@ -1,0 +1,284 @@
+"""A prior made of a diffusers model: Stable Diffusion 1.x and 2.x, SDXL, SD3."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ddrep_core.errors import RequestError
+from ddrep_core.priors.autoencoder import Autoencoder
+from ddrep_core.priors.batches import BatchLimit, default_limit
+from ddrep_core.priors.levels import NoiseLevels
+from ddrep_core.priors.networks import Network
+from ddrep_core.priors.prompts import PromptEncoder, TextEmbedding
+from ddrep_core.priors.protocol import Indices, index_tensor
+from ddrep_core.views.directions import direction_words
+
+
+@dataclass(frozen=True)
+class PromptConditioning:
+    """What a diffusers prior was told about each view.
+
+    Args:
+        texts: every text of the run, once.
+        prompts: [V] which of them is each view's prompt; [1] where all views are alike.
+        negatives: [V] or [1] which of them is its negative prompt.
+        guidance_scale: w in ε_u + w (ε_c − ε_u).
+        depth: [V, 1, H, W] in [0, 1], or None.
+        view_count: V; None where all views are alike and there may be any number of them.
+    """
+
+    texts: TextEmbedding
+    prompts: Tensor
+    negatives: Tensor
+    guidance_scale: float
+    depth: Tensor | None = None
+    view_count: int | None = None
+
+    def __getitem__(self, indices: Indices) -> PromptConditioning:
+        if self.view_count is None:
+            return self
+        rows = index_tensor(indices, self.view_count).to(self.prompts.device)
+        return replace(
+            self,
+            prompts=self.prompts if len(self.prompts) == 1 else self.prompts[rows],
+            negatives=self.negatives if len(self.negatives) == 1 else self.negatives[rows],
+            depth=None if self.depth is None else self.depth[rows],
+            view_count=len(rows),
+        )
+
+
+def view_prompts(prompt: str, views: Any | None) -> list[str]:
+    """The prompt of each view: the run's, the camera's own words, the direction it looks from. One without views."""
+    if views is None:
+        return [prompt]
+    target = getattr(views, "target", (0.0, 0.0, 0.0))
+    return [
+        ", ".join(part for part in (prompt.strip(), camera.prompt.strip(), direction_words(camera, target)) if part)
+        for camera in views
+    ]
+
+
+class DiffusersPrior:
+    """Predicts noise with a diffusers network. Made by `load_prior`.
+
+    Args:
+        name: what a person called it.
+        network: what predicts.
+        levels: what it was trained on, and what its output means.
+        prompt_encoder: words to embeddings.
+        autoencoder: latents to pictures and back.
+        latent_size: (h, w), its native size.
+        device, dtype: where and in what the network runs. x may be anything; answers come back like x.
+        max_batch: the most rows that the network sees at once, both branches of guidance counted. None: as many as fit.
+        default_guidance_scale: the guidance that suits this model.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        network: Network,
+        levels: NoiseLevels,
+        prompt_encoder: PromptEncoder,
+        autoencoder: Autoencoder,
+        latent_size: tuple[int, int],
+        device: torch.device,
+        dtype: torch.dtype,
+        max_batch: int | None = None,
+        default_guidance_scale: float = 7.5,
+    ) -> None:
+        self.name = name
+        self.network = network
+        self.levels = levels
+        self.prompt_encoder = prompt_encoder
+        self.autoencoder = autoencoder
+        self.latent_size = latent_size
+        self.device = device
+        self.dtype = dtype
+        self.max_batch = max_batch
+        self.default_guidance_scale = default_guidance_scale
+        self._limits: dict[tuple[int, int], BatchLimit] = {}
+
+    @property
+    def sigmas(self) -> Tensor:
+        """[L] all levels it was trained on, descending; ∞ comes first for flows and zero-terminal-SNR models."""
+        return self.levels.sigmas
+
+    @property
+    def channels(self) -> int:
+        """C of the latents."""
+        return self.autoencoder.channels
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(C, h, w) of the latents at the native size."""
+        return (self.channels, *self.latent_size)
+
+    @property
+    def image_size(self) -> int:
+        """The native size in pixels (the larger side)."""
+        return max(self.latent_size) * self.autoencoder.factor
+
+    @property
+    def uses_depth(self) -> bool:
+        """Whether depth given to `condition` makes a difference (there is a depth ControlNet)."""
+        return self.network.uses_depth
+
+    def condition(
+        self,
+        prompt: str,
+        negative_prompt: str = "",
+        views: Any | None = None,
+        guidance_scale: float = 7.5,
+        depth: Tensor | None = None,
+    ) -> PromptConditioning:
+        """Encode the prompts of a run, each different text once.
+
+        Args:
+            prompt: what the pictures show. Each view adds its camera's words, and the direction it looks from.
+            negative_prompt: what guidance leads away from.
+            views: cameras; None: all views are alike.
+            guidance_scale: w; 0 evaluates the unconditional branch alone, 1 the conditional one alone.
+            depth: [V, 1, H, W] in [0, 1], near = 1, background 0; used where there is a ControlNet.
+
+        Raises:
+            RequestError: a guidance that is not a number, depth of a wrong shape.
+        """
+        if not guidance_scale >= 0:
+            raise RequestError(f"The guidance scale must be zero or more, not {guidance_scale}.")
+        prompts = view_prompts(prompt, views) if guidance_scale != 0 else [""]
+        texts: dict[str, int] = {}
+        for text in prompts:
+            texts.setdefault(text, len(texts))
+        embeddings = [self.prompt_encoder(text) for text in texts] if guidance_scale != 0 else []
+        negative = 0
+        if guidance_scale != 1:
+            negative = len(embeddings)
+            embeddings.append(self.prompt_encoder(negative_prompt, negative=True))
+        view_count = None if views is None else len(views)
+        if depth is not None:
+            depth, view_count = self._checked_depth(depth, view_count)
+        return PromptConditioning(
+            texts=TextEmbedding.stack(embeddings),
+            prompts=torch.tensor([texts[text] for text in prompts], device=self.device),
+            negatives=torch.tensor([negative], device=self.device),
+            guidance_scale=float(guidance_scale),
+            depth=depth,
+            view_count=view_count,
+        )
+
+    def predict_noise(self, x: Tensor, sigma: float | Tensor, conditioning: PromptConditioning) -> Tensor:
+        """ε̂ [B, C, h, w] like x, with guidance. σ > 0: a number, or one a view ([B]). Carries no gradient.
+
+        Raises:
+            RequestError: a conditioning for another number of views, latents of another number of channels.
+            RunError: no memory for a single view.
+        """
+        level = _levels(sigma)
+        return self._predict(x, level, conditioning, *self.levels.noise_weights(level))
+
+    def predict_clean(self, x: Tensor, sigma: float | Tensor, conditioning: PromptConditioning) -> Tensor:
+        """x̂0 [B, C, h, w] like x, with guidance; at σ = ∞, x is the noise itself. Carries no gradient.
+
+        Raises:
+            RequestError: as `predict_noise`; and σ = ∞ for a model that predicts noise.
+        """
+        level = _levels(sigma)
+        return self._predict(x, level, conditioning, *self.levels.clean_weights(level))
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Pictures [B, 3, H, W], sRGB in [0, 1]. Gradients flow where latents ask for them."""
+        return self.autoencoder.decode(latents)
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Latents [B, C, h, w] of pictures [B, 3, H, W], sRGB in [0, 1]; the distribution's mode, nothing is drawn."""
+        return self.autoencoder.encode(images)
+
+    def release(self) -> None:
+        """Give the accelerator's memory back: everything moves to main memory, and runs there from now on."""
+        cpu = torch.device("cpu")
+        self.network.to(cpu)
+        self.autoencoder.to(cpu)
+        self.prompt_encoder.to(cpu)
+        self.device = cpu
+        self._limits.clear()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    @torch.no_grad()
+    def _predict(
+        self, x: Tensor, sigma: Tensor, conditioning: PromptConditioning, output_weight: Tensor, input_weight: Tensor
+    ) -> Tensor:
+        """output_weight · (guided output) + input_weight · (scaled input)."""
+        count = len(x)
+        if x.ndim != 4 or x.shape[1] != self.channels:
+            raise RequestError(f"{self.name} denoises [B, {self.channels}, h, w], not {tuple(x.shape)}.")
+        if conditioning.view_count not in (None, count):
+            raise RequestError(f"{count} latents came with a conditioning for {conditioning.view_count} views.")
+        if len(sigma) not in (1, count):
+            raise RequestError(f"{count} latents came with {len(sigma)} noise levels.")
+        # Scales and weights meet x in full precision; only the network itself runs in half.
+        precision = torch.float64 if self.dtype == torch.float64 else torch.float32
+        scaled = x.to(self.device, precision) * self._column(self.levels.input_scale(sigma), precision)
+        timesteps = self.levels.timestep(sigma).to(self.device, precision).expand(count)
+
+        weight = conditioning.guidance_scale
+        branches = [conditioning.prompts] if weight == 1 else [conditioning.negatives]
+        if weight not in (0, 1):
+            branches.append(conditioning.prompts)
+        outputs = self._evaluate(scaled, timesteps, [branch.expand(count) for branch in branches], conditioning)
+        # Every read-out is linear in the output with the same input in both branches: guiding it guides ε̂.
+        guided = outputs[0] if len(outputs) == 1 else outputs[0] + weight * (outputs[1] - outputs[0])
+        answer = self._column(output_weight, precision) * guided + self._column(input_weight, precision) * scaled
+        return answer.to(x)
+
+    def _evaluate(
+        self, scaled: Tensor, timesteps: Tensor, branches: Sequence[Tensor], conditioning: PromptConditioning
+    ) -> Sequence[Tensor]:
+        """The network's output for each branch of guidance, [B, C, h, w] each, in batches that fit."""
+        repeats = len(branches)
+        inputs = scaled.to(self.dtype).repeat(repeats, 1, 1, 1)
+        timesteps, texts = timesteps.repeat(repeats), torch.cat(list(branches))
+        depth = conditioning.depth
+        depth = None if depth is None else depth.repeat(repeats, 1, 1, 1)
+
+        def call(rows: slice) -> Tensor:
+            return self.network(
+                inputs[rows],
+                timesteps[rows],
+                conditioning.texts[texts[rows]],
+                None if depth is None else depth[rows],
+            )
+
+        return self._limit(scaled).run(call, len(inputs)).to(scaled.dtype).chunk(repeats)
+
+    def _limit(self, x: Tensor) -> BatchLimit:
+        """How many rows of this size at once; remembered, with what running out of memory has taught."""
+        height, width = x.shape[-2:]
+        if (height, width) not in self._limits:
+            row_bytes = self.network.row_bytes(height, width)
+            self._limits[height, width] = default_limit(self.device, row_bytes, self.max_batch)
+        return self._limits[height, width]
+
+    def _column(self, values: Tensor, dtype: torch.dtype) -> Tensor:
+        return values.to(self.device, dtype).reshape(-1, 1, 1, 1)
+
+    def _checked_depth(self, depth: Tensor, view_count: int | None) -> tuple[Tensor | None, int]:
+        """Depth on the device, and V; None where nothing looks at it."""
+        if depth.ndim != 4 or depth.shape[1] != 1 or (view_count is not None and len(depth) != view_count):
+            views = "V" if view_count is None else view_count
+            raise RequestError(f"Depth must be [{views}, 1, H, W], not {tuple(depth.shape)}.")
+        if not self.uses_depth:
+            return None, len(depth)
+        if not bool(((depth >= 0) & (depth <= 1)).all()):
+            raise RequestError("Depth must lie in [0, 1], near = 1 and background = 0.")
+        return depth.to(self.device, torch.float32), len(depth)
+
+
+def _levels(sigma: float | Tensor) -> Tensor:
+    """[1] or [B] float64 on the CPU."""
+    return torch.as_tensor(sigma).detach().to("cpu", torch.float64).reshape(-1)

@@ -1,0 +1,135 @@
+"""What a network was trained to see and to say at each noise level, in our coordinates x = x0 + σ ε.
+
+DESIGN §2: variance-preserving diffusion with α = 1/√(1+σ²), and rectified flow with t = σ/(1+σ). Each is a scaled
+input and a linear read-out of the network's output, so one small table serves every parameterisation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ddrep_core.errors import RequestError
+
+Prediction = Literal["epsilon", "v_prediction", "sample", "flow"]
+
+
+@dataclass(frozen=True)
+class NoiseLevels:
+    """The levels of one model.
+
+    Args:
+        sigmas: [L] noise-to-signal ratios, descending, float64; the first may be infinite.
+        timesteps: [L] what the network is told at each of them, descending, float64.
+        prediction: what the network's output means: ε, v = α ε − √(1−α²) x0, x0, or the flow's velocity ε − x0.
+    """
+
+    sigmas: Tensor
+    timesteps: Tensor
+    prediction: Prediction
+
+    def timestep(self, sigma: Tensor) -> Tensor:
+        """What to tell the network at σ [B] (float64). Exact at trained levels; between them even in log σ."""
+        if self.prediction == "flow":
+            # t = σ/(1+σ) holds everywhere, and is written so that it holds at σ = ∞ as well.
+            return float(self.timesteps[0]) * self._flow_time(sigma)
+        # np.interp wants ascending abscissae. Levels of σ = ∞ are reached only by σ = ∞ itself.
+        finite = self.sigmas.isfinite()
+        log_sigmas = self.sigmas[finite].flip(0).log().numpy()
+        timesteps = self.timesteps[finite].flip(0).numpy()
+        ceiling = float(self.sigmas[finite][0])
+        found = np.interp(sigma.clamp(max=ceiling).log().numpy(), log_sigmas, timesteps)
+        nearest = np.round(found)
+        # A trained level that went through float32 on its way here is still that level.
+        found = np.where(np.abs(found - nearest) < 1e-3, nearest, found)
+        return torch.from_numpy(np.where(sigma.isinf().numpy(), float(self.timesteps[0]), found))
+
+    def input_scale(self, sigma: Tensor) -> Tensor:
+        """Factor from x to the network's input, [B]; 1 at σ = ∞, where x is already the unit-variance noise."""
+        scale = 1 / (1 + sigma) if self.prediction == "flow" else 1 / (1 + sigma.square()).sqrt()
+        return torch.where(sigma.isinf(), 1.0, scale)
+
+    def noise_weights(self, sigma: Tensor) -> tuple[Tensor, Tensor]:
+        """(a, b), each [B]: ε̂ = a·output + b·input."""
+        if self.prediction == "flow":
+            return 1 / (1 + sigma), torch.ones_like(sigma)
+        signal, noise = _signal_and_noise(sigma)
+        if self.prediction == "epsilon":
+            return torch.ones_like(sigma), torch.zeros_like(sigma)
+        if self.prediction == "v_prediction":
+            return signal, noise
+        return -signal / noise, 1 / noise
+
+    def clean_weights(self, sigma: Tensor) -> tuple[Tensor, Tensor]:
+        """(a, b), each [B]: x̂0 = a·output + b·input."""
+        if self.prediction == "flow":
+            return -self._flow_time(sigma), torch.ones_like(sigma)
+        signal, noise = _signal_and_noise(sigma)
+        if self.prediction == "epsilon":
+            if bool(sigma.isinf().any()):
+                raise RequestError("A model that predicts noise says nothing of the image at σ = ∞.")
+            return -noise / signal, 1 / signal
+        if self.prediction == "v_prediction":
+            return -noise, signal
+        return torch.ones_like(sigma), torch.zeros_like(sigma)
+
+    @staticmethod
+    def _flow_time(sigma: Tensor) -> Tensor:
+        return 1 / (1 + 1 / sigma)
+
+
+def _signal_and_noise(sigma: Tensor) -> tuple[Tensor, Tensor]:
+    """α and √(1−α²), both finite up to σ = ∞."""
+    return 1 / (1 + sigma.square()).sqrt(), 1 / (1 + 1 / sigma.square()).sqrt()
+
+
+def diffusion_levels(scheduler: Mapping[str, Any]) -> NoiseLevels:
+    """The levels of a variance-preserving model, from its scheduler's configuration (any diffusers scheduler's).
+
+    Raises:
+        RequestError: a schedule of betas or a kind of prediction that is not known.
+    """
+    # Betas and their products are float32, as in diffusers: the network was trained with those.
+    count = int(scheduler.get("num_train_timesteps", 1000))
+    start, end = float(scheduler.get("beta_start", 1e-4)), float(scheduler.get("beta_end", 0.02))
+    kind = scheduler.get("beta_schedule", "linear")
+    if (betas := scheduler.get("trained_betas")) is not None:
+        betas = torch.tensor(betas, dtype=torch.float32)
+    elif kind == "linear":
+        betas = torch.linspace(start, end, count, dtype=torch.float32)
+    elif kind == "scaled_linear":
+        betas = torch.linspace(start**0.5, end**0.5, count, dtype=torch.float32).square()
+    elif kind == "squaredcos_cap_v2":
+        edges = torch.cos((torch.arange(count + 1, dtype=torch.float64) / count + 0.008) / 1.008 * torch.pi / 2) ** 2
+        betas = (1 - edges[1:] / edges[:-1]).clamp_max(0.999).float()
+    else:
+        raise RequestError(f"This model's noise schedule, '{kind}', is not known.")
+    prediction = scheduler.get("prediction_type", "epsilon")
+    if prediction not in ("epsilon", "v_prediction", "sample"):
+        raise RequestError(f"This model predicts '{prediction}', which is not known.")
+
+    signal_power = (1 - betas).cumprod(0)
+    if scheduler.get("rescale_betas_zero_snr"):
+        # Lin et al., "Common Diffusion Noise Schedules and Sample Steps are Flawed", Algorithm 1.
+        root = signal_power.sqrt()
+        signal_power = ((root - root[-1]) * root[0] / (root[0] - root[-1])).square()
+    sigmas = ((1 - signal_power.double()) / signal_power.double()).sqrt().flip(0)
+    timesteps = torch.arange(len(sigmas) - 1, -1, -1, dtype=torch.float64)
+    if prediction == "epsilon":  # where nothing of the image is left, ε says nothing of it
+        finite = sigmas.isfinite()
+        sigmas, timesteps = sigmas[finite], timesteps[finite]
+    return NoiseLevels(sigmas, timesteps, prediction)
+
+
+def flow_levels(scheduler: Mapping[str, Any]) -> NoiseLevels:
+    """The levels of a rectified flow, t = 1 (σ = ∞) first, bent towards noise by the model's own shift."""
+    count = int(scheduler.get("num_train_timesteps", 1000))
+    shift = float(scheduler.get("shift", 1.0))
+    times = torch.arange(count, 0, -1, dtype=torch.float64) / count
+    times = shift * times / (1 + (shift - 1) * times)
+    return NoiseLevels(times / (1 - times), times * count, "flow")

@@ -1,0 +1,290 @@
+"""Loading a prior by name: the bundled one, a folder, or a model on the hub."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ddrep_core.errors import RequestError
+
+if TYPE_CHECKING:
+    from ddrep_core.priors.diffusers_prior import DiffusersPrior
+    from ddrep_core.priors.model_folder import ModelFolder
+
+BUNDLED = Path(__file__).resolve().parent / "bundled"
+PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16, "fp64": torch.float64}
+
+
+def load_prior(
+    source: str | Path = "bundled",
+    *,
+    device: str | torch.device = "auto",
+    precision: str = "auto",
+    controlnet: str | Path | None = None,
+    controlnet_scale: float = 1.0,
+    image_size: int | None = None,
+    max_batch: int | None = None,
+    allow_download: bool = True,
+) -> DiffusersPrior:
+    """A diffusion model as a prior: Stable Diffusion 1.x and 2.x, SDXL, Stable Diffusion 3.
+
+    Args:
+        source: "bundled", a folder in diffusers' format, or a hub id (owner/name). A folder never causes a
+            download; naming a hub id asks for it, and what this machine already has is used first.
+        device: "auto" (CUDA where there is one), "cpu", "cuda", "cuda:1", ….
+        precision: "auto" (fp16 on CUDA, bf16 for flow models there, fp32 on a CPU), "fp32", "fp16", "bf16", "fp64".
+        controlnet: a depth ControlNet, folder or hub id. When not given, the model folder's own `controlnet/`, if any.
+        controlnet_scale: how much the ControlNet counts.
+        image_size: pixels along a side, for another than the model's native size.
+        max_batch: the most rows that the network sees at once, both branches of guidance counted. When not given, all
+            that fit: on CUDA the batch is halved when memory runs out.
+        allow_download: False fetches nothing, even for a hub id.
+
+    Returns:
+        the prior, its weights on the device.
+
+    Raises:
+        RequestError: an unknown prior, a folder that is no model, lacks a part or holds only pickled weights, a device
+            that is not there, a precision or size that is not possible.
+        RunError: the hub cannot be reached.
+    """
+    chosen_device = choose_device(device)
+    if precision != "auto" and precision not in PRECISIONS:
+        raise RequestError(f"There is no precision '{precision}'.", f"Use auto, {', '.join(PRECISIONS)}.")
+    if max_batch is not None and max_batch < 1:
+        raise RequestError(f"A batch holds at least one row, not {max_batch}.")
+    folder = _find_folder(source, chosen_device, precision, allow_download)
+    dtype = _choose_precision(precision, chosen_device, folder)
+    own = None if controlnet is None else _find_controlnet(controlnet, dtype, allow_download)
+    return _assemble(folder, chosen_device, dtype, own, controlnet_scale, image_size, max_batch)
+
+
+def choose_device(name: str | torch.device) -> torch.device:
+    """The device that a name means, checked to be there.
+
+    Raises:
+        RequestError: no such device on this machine.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise RequestError(f"There is no kind of device called '{name}'.", "Use auto, cpu or cuda.") from error
+    if device.type == "cuda":
+        if not torch.cuda.is_available():
+            built = "This PyTorch was installed without CUDA." if torch.version.cuda is None else "No GPU was found."
+            raise RequestError(
+                f"CUDA was asked for, but it is not available. {built}",
+                "Use --device cpu, or install a CUDA build of PyTorch and its driver.",
+            )
+        if device.index is not None and device.index >= torch.cuda.device_count():
+            raise RequestError(f"There is no GPU number {device.index}: {torch.cuda.device_count()} were found.")
+    elif device.type == "mps" and not torch.backends.mps.is_available():
+        raise RequestError("Apple's GPU was asked for, but it is not available.", "Use --device cpu.")
+    elif device.type not in ("cpu", "mps"):
+        raise RequestError(f"Priors do not run on '{device.type}'.", "Use auto, cpu or cuda.")
+    return device
+
+
+def verify_checksums(folder: Path) -> None:
+    """Compare every file with checksums.json, {relative path: SHA-256}.
+
+    Raises:
+        RequestError: a file is missing or different.
+    """
+    try:
+        checksums: Any = json.loads((folder / "checksums.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RequestError(
+            "The bundled prior is not installed with this copy of ddrep.",
+            "Install ddrep again, or name another prior with --prior.",
+        ) from error
+    for name, expected in sorted(checksums.items()):
+        path = folder / name
+        if not path.is_file():
+            raise RequestError(f"The bundled prior lacks the file {name}.", "Install ddrep again.")
+        digest = hashlib.sha256()
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+        if digest.hexdigest() != expected:
+            raise RequestError(f"The bundled prior's file {name} is damaged.", "Install ddrep again.")
+
+
+def _find_folder(source: str | Path, device: torch.device, precision: str, allow_download: bool) -> ModelFolder:
+    from ddrep_core.priors.hub import find_model, is_hub_id
+    from ddrep_core.priors.model_folder import ModelFolder
+
+    name = str(source)
+    if name == "bundled":
+        verify_checksums(BUNDLED)
+        return ModelFolder(BUNDLED, name)
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return ModelFolder(path, name)
+    if path.is_file():
+        raise RequestError(
+            f"'{name}' is a file; a prior is a folder in diffusers' format.",
+            "Convert a single-file checkpoint with diffusers: from_single_file(file), then save_pretrained(folder).",
+        )
+    if not isinstance(source, str) or not is_hub_id(name):
+        raise RequestError(
+            f"There is no prior called '{name}'.", "Use 'bundled', a model's folder, or a hub id (owner/name)."
+        )
+    half = precision in ("fp16", "bf16") or (precision == "auto" and device.type == "cuda")
+    return ModelFolder(find_model(name, half, allow_download), name)
+
+
+def _find_controlnet(source: str | Path, dtype: torch.dtype, allow_download: bool) -> Any:
+    from ddrep_core.priors.hub import find_controlnet, is_hub_id
+    from ddrep_core.priors.model_folder import load_part
+
+    path = Path(source).expanduser()
+    if not path.is_dir():
+        if not isinstance(source, str) or not is_hub_id(source):
+            raise RequestError(f"There is no ControlNet called '{source}'.", "Use a folder, or a hub id (owner/name).")
+        path = find_controlnet(source, dtype in (torch.float16, torch.bfloat16), allow_download)
+    if not (path / "config.json").is_file():
+        raise RequestError(f"'{source}' is not a ControlNet in diffusers' format: it has no config.json.")
+    return load_part(path, "ControlNetModel", str(source), dtype)
+
+
+def _choose_precision(precision: str, device: torch.device, folder: ModelFolder) -> torch.dtype:
+    if precision != "auto":
+        return PRECISIONS[precision]
+    if device.type == "cpu":
+        return torch.float32
+    # Large transformers leave float16's range; U-Nets stay inside and want its finer digits.
+    if folder.family.network == "transformer" and device.type == "cuda" and torch.cuda.is_bf16_supported():
+        return torch.bfloat16
+    return torch.float16
+
+
+def _assemble(
+    folder: ModelFolder,
+    device: torch.device,
+    dtype: torch.dtype,
+    controlnet: Any | None,
+    controlnet_scale: float,
+    image_size: int | None,
+    max_batch: int | None,
+) -> DiffusersPrior:
+    """Read the parts and put them together."""
+    from ddrep_core.priors.autoencoder import Autoencoder
+    from ddrep_core.priors.diffusers_prior import DiffusersPrior
+    from ddrep_core.priors.levels import diffusion_levels, flow_levels
+    from ddrep_core.priors.networks import FlowTransformer, UNet
+    from ddrep_core.priors.prompts import T5_LENGTH, PromptEncoder, TextEncoder
+
+    scheduler = folder.scheduler()
+    kind = str(scheduler.get("_class_name", ""))
+    if kind.startswith("EDM"):
+        raise RequestError(f"The model '{folder.name}' has a noise schedule of EDM's kind, which is not supported.")
+    levels = (flow_levels if "FlowMatch" in kind else diffusion_levels)(scheduler)
+
+    core = folder.network(folder.family.network, dtype)
+    autoencoder = Autoencoder(folder.network("vae", dtype), device, dtype, max_batch)
+    _check_network(core, autoencoder.channels, folder)
+    if folder.family.network == "unet":
+        controlnet = controlnet or folder.controlnet(dtype)
+        if controlnet is not None:
+            _check_controlnet(controlnet, core, folder.name)
+            controlnet.eval().requires_grad_(False)
+        network = UNet(_settled(core, device), autoencoder.factor, controlnet, controlnet_scale)
+    elif controlnet is not None:
+        raise RequestError(
+            f"A ControlNet cannot be used with '{folder.name}'.", "It goes with Stable Diffusion and SDXL."
+        )
+    else:
+        network = FlowTransformer(_settled(core, device))
+    network.to(device)
+
+    encoders = [
+        TextEncoder(
+            folder.tokenizer(part.replace("text_encoder", "tokenizer")),
+            folder.network(part, dtype),
+            T5_LENGTH if part == "text_encoder_3" else None,
+        )
+        for part in folder.text_encoders()
+    ]
+    prompts = PromptEncoder(
+        folder.family.style,
+        encoders,
+        device,
+        dtype,
+        joint_width=core.config.get("joint_attention_dim"),
+        zero_empty_negative=bool(folder.index.get("force_zeros_for_empty_prompt", folder.family.style == "sdxl")),
+    )
+    guidance = folder.settings().get("guidance_scale", folder.family.guidance_scale)
+    return DiffusersPrior(
+        name=folder.name,
+        network=network,
+        levels=levels,
+        prompt_encoder=prompts,
+        autoencoder=autoencoder,
+        latent_size=_latent_size(core, autoencoder.factor, image_size),
+        device=device,
+        dtype=dtype,
+        max_batch=max_batch,
+        default_guidance_scale=float(guidance),
+    )
+
+
+def _settled(network: Any, device: torch.device) -> Any:
+    """Ready to predict: no dropout, no gradients, and convolutions laid out as the device likes them."""
+    return network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+
+
+def _check_network(network: Any, latent_channels: int, folder: ModelFolder) -> None:
+    """Refuse relatives that share a class with the known families but want other inputs.
+
+    Raises:
+        RequestError: an inpainting, editing, upscaling or distilled model, or one with other prompts.
+    """
+    config = network.config
+    if config.in_channels != latent_channels:
+        raise RequestError(
+            f"The model '{folder.name}' sees {config.in_channels} channels where its images have {latent_channels}: "
+            "it is made for inpainting, editing or depth.",
+            "Choose the text-to-image model of the family.",
+        )
+    unusual = ("encoder_hid_dim_type", "class_embed_type", "num_class_embeds", "time_cond_proj_dim")
+    if told := [key for key in unusual if config.get(key) is not None]:
+        raise RequestError(
+            f"The model '{folder.name}' wants to be told more than a prompt ({', '.join(told)}), which ddrep cannot.",
+            "Choose the family's base model.",
+        )
+    if folder.index.get("requires_aesthetics_score"):
+        raise RequestError(f"The model '{folder.name}' is a refiner.", "Choose the base model that it refines.")
+
+
+def _check_controlnet(controlnet: Any, unet: Any, name: str) -> None:
+    """Raises:
+    RequestError: a ControlNet of another family."""
+    for key in ("cross_attention_dim", "in_channels", "addition_embed_type"):
+        ours, theirs = unet.config.get(key), controlnet.config.get(key)
+        if ours != theirs:
+            raise RequestError(
+                f"The ControlNet was made for another model than '{name}' ({key} is {theirs}, not {ours}).",
+                "Choose one of the same family.",
+            )
+
+
+def _latent_size(network: Any, factor: int, image_size: int | None) -> tuple[int, int]:
+    """(h, w) of the latents."""
+    native = network.config.sample_size
+    height, width = (native, native) if isinstance(native, int) else tuple(native)
+    if image_size is None:
+        return height, width
+    blocks = network.config.get("block_out_channels")
+    multiple = factor * (2 ** (len(blocks) - 1) if blocks else network.config.patch_size)
+    if image_size < multiple or image_size % multiple:
+        raise RequestError(
+            f"This prior cannot draw {image_size} pixels along a side.", f"Choose a multiple of {multiple}."
+        )
+    return image_size // factor, image_size // factor
