@@ -51,6 +51,22 @@ def write_bytes(path: Path, data: bytes) -> None:
         sync_folder(path.parent)
 
 
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """For writers that want a path: yields a neighbour's, of the same suffix, which takes `path`'s place at the end."""
+    with told_in_words(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        neighbour = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+        try:
+            yield neighbour
+            with neighbour.open("rb+") as file:
+                os.fsync(file.fileno())
+            neighbour.replace(path)
+        finally:
+            neighbour.unlink(missing_ok=True)
+        sync_folder(path.parent)
+
+
 def write_json(path: Path, data: object) -> None:
     """`write_bytes` of readable JSON with a stable layout."""
     write_bytes(path, (json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())

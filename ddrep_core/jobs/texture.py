@@ -1,0 +1,167 @@
+"""`ddrep texture`: a mesh and words in, the same mesh with a texture out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ddrep_core.diffreps.texture import TextureDiffrep
+from ddrep_core.geometry.bake import BakedTexture, Baker, coverage_share
+from ddrep_core.geometry.glb import to_uint8, write_glb
+from ddrep_core.geometry.load import load_mesh
+from ddrep_core.geometry.mesh import Mesh, Part
+from ddrep_core.geometry.raycast import depth_maps
+from ddrep_core.jobs.folder import replacing, write_json
+from ddrep_core.jobs.request import TextureRequest
+from ddrep_core.jobs.session import Preview, Session, agreement
+from ddrep_core.jobs.views import request_views
+from ddrep_core.report import contact_sheet, turntable
+from ddrep_core.sampling.sample import StepReport
+
+PREVIEW_TEXTURE = 256
+PREVIEW_VIEWS = 4
+UV_LAYER = "DDRep"
+
+
+class TextureTask:
+    """Everything that the samples of one texture job share: the mesh, the views, the rays between them.
+
+    Raises:
+        RequestError: a mesh that cannot be textured, cameras that see nothing, a schedule that cannot be read.
+    """
+
+    def __init__(self, session: Session) -> None:
+        request, prior = session.request, session.prior
+        settings = request.texture
+        assert settings is not None
+        self.settings: TextureRequest = settings
+        self.arguments = session.sampling_arguments()
+        session.stage("Reading the mesh")
+        self.mesh = load_mesh(session.folder.resolve(settings.mesh), settings.mesh_up, objects=settings.objects)
+        size = prior.image_size
+        self.views = request_views(request, session.folder, self.mesh, size)
+        session.stage("Looking at the mesh from every camera")
+        self.rep = texture_diffrep(self.mesh, self.views, prior, settings)
+        if settings.depth and getattr(prior, "uses_depth", False):
+            self.arguments["depth"] = depth_maps(self.mesh, self.views, size, size, subsamples=2)
+        self.preview_baker = Baker(self.mesh, self.views, min(PREVIEW_TEXTURE, settings.resolution), (size, size))
+        self.baker: Baker | None = None
+
+    def run_sample(self, session: Session) -> dict[str, Any]:
+        """Sample one texture, bake it, and write the sample's files."""
+        prior = session.prior
+
+        def previews(step: StepReport) -> Sequence[Preview]:
+            return self._previews(decode(prior, step.diffrep.render()))
+
+        result = session.sample(self.rep, self.views, previews=previews, **self.arguments)
+        session.stage("Baking the texture")
+        with torch.no_grad():
+            pictures = decode(prior, result.diffrep.render())
+        if self.baker is None:
+            self.baker = Baker(self.mesh, self.views, self.settings.resolution, tuple(pictures.shape[2:]))
+        baked = self.baker.bake(pictures)
+        session.stage("Writing the results")
+        record = write_textured_mesh(session, self.mesh, baked)
+        files, folder = record["files"], session.folder
+        with replacing(session.outputs / "contact_sheet.png") as path:
+            contact_sheet(self.mesh, baked, self.views, pictures, path)
+        files["contact_sheet"] = folder.relative(session.outputs / "contact_sheet.png")
+        return {
+            **record,
+            "nfe": result.nfe,
+            "seconds": result.seconds,
+            "agreement": agreement(result.disagreement),
+        }
+
+    def _previews(self, pictures: Tensor) -> list[Preview]:
+        found = [
+            Preview("texture", Image.fromarray(to_uint8(baked.texture)), self._part(name).object_name)
+            for name, baked in self.preview_baker.bake(pictures).items()
+        ]
+        shown = pictures[:: max(1, len(pictures) // PREVIEW_VIEWS)][:PREVIEW_VIEWS]
+        row = Image.fromarray(to_uint8(torch.cat(list(shown), dim=2)))
+        row.thumbnail((1024, 256))
+        return [*found, Preview("views", row)]
+
+    def _part(self, name: str) -> Part:
+        return next(part for part in self.mesh.parts if part.name == name)
+
+
+def texture_diffrep(mesh: Mesh, views: Any, prior: Any, settings: TextureRequest) -> TextureDiffrep:
+    """The representation that a texture request samples."""
+    return TextureDiffrep(
+        mesh,
+        views,
+        settings.resolution,
+        prior.channels,
+        view_size=tuple(prior.image_shape[1:]),
+        dtype=torch.float64 if prior.dtype == torch.float64 else torch.float32,
+        device=prior.device,
+    )
+
+
+def decode(prior: Any, latents: Tensor) -> Tensor:
+    """[V, 3, H, W] sRGB in [0, 1] on the CPU."""
+    with torch.no_grad():
+        return prior.decode(latents).float().cpu().clamp(0, 1)
+
+
+def write_textured_mesh(session: Session, mesh: Mesh, baked: dict[str, BakedTexture]) -> dict[str, Any]:
+    """Write textures, coverage maps, new UVs, GLB and turntable; returns the files and objects of the record."""
+    outputs, folder = session.outputs, session.folder
+    files: dict[str, str] = {}
+    objects = []
+    names = _file_names(list(baked))
+    for part_name, texture in baked.items():
+        part = next(part for part in mesh.parts if part.name == part_name)
+        suffix = "" if len(baked) == 1 else f"_{names[part_name]}"
+        paths = {"texture": outputs / f"texture{suffix}.png", "coverage": outputs / f"coverage{suffix}.png"}
+        with replacing(paths["texture"]) as texture_path, replacing(paths["coverage"]) as coverage_path:
+            texture.save(texture_path, coverage_path)
+        for what, path in paths.items():
+            files[f"{what}{suffix}"] = folder.relative(path)
+        if part.unwrapped:
+            path = outputs / f"uv_{_file_name(part.object_name)}.json"
+            write_json(path, {"uv": mesh.uv_layout(part.object_name).tolist()})
+            files[f"uv_{_file_name(part.object_name)}"] = folder.relative(path)
+        objects.append(
+            {
+                "name": part.object_name,
+                "material": part.material,
+                "texture": folder.relative(paths["texture"]),
+                "coverage": folder.relative(paths["coverage"]),
+                "uv_layer": UV_LAYER if part.unwrapped else None,
+                "coverage_share": round(texture.coverage_share, 4),
+            }
+        )
+    textures = {name: texture.texture for name, texture in baked.items()}
+    with replacing(outputs / "mesh.glb") as path:
+        write_glb(mesh, textures, path)
+    files["mesh"] = folder.relative(outputs / "mesh.glb")
+    with replacing(outputs / "turntable.mp4") as film, replacing(outputs / "turntable.png") as still:
+        turntable(mesh, baked, film, still)
+    files["turntable"] = folder.relative(outputs / "turntable.mp4")
+    files["turntable_still"] = folder.relative(outputs / "turntable.png")
+    return {"files": files, "objects": objects, "coverage_share": round(coverage_share(baked), 4)}
+
+
+def _file_names(names: Sequence[str]) -> dict[str, str]:
+    """A file name for each part, all different."""
+    found: dict[str, str] = {}
+    for name in names:
+        plain = base = _file_name(name)
+        number = 2
+        while plain.lower() in (other.lower() for other in found.values()):
+            plain, number = f"{base}_{number}", number + 1
+        found[name] = plain
+    return found
+
+
+def _file_name(name: str) -> str:
+    return re.sub(r"[^\w.-]+", "_", name).strip(".") or "object"
