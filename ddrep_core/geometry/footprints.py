@@ -14,6 +14,7 @@ from ddrep_core.views import Camera
 
 # Cosine between a ray and the surface: below the first a pixel does not paint, above the second it paints in full.
 GRAZING = (0.1, 0.35)
+PAINTS = 0.15  # above this cosine a place counts as seen
 
 
 @dataclass(frozen=True)

@@ -212,15 +212,14 @@ def _split_primitive(builder: _Builder, document: GltfDocument, primitive: dict[
         entry = entries[accessor]
         return builder.add_accessor(document.accessor(accessor)[source], entry["type"], ARRAY_BUFFER, entry)
 
-    attributes = {name: gathered(index) for name, index in primitive["attributes"].items()
-                  if not name.startswith("TEXCOORD_")}
+    attributes = {
+        name: gathered(index) for name, index in primitive["attributes"].items() if not name.startswith("TEXCOORD_")
+    }
     attributes["TEXCOORD_0"] = builder.add_accessor(uv[corner], "VEC2", ARRAY_BUFFER)
     primitive["attributes"] = attributes
     if "targets" in primitive:
         primitive["targets"] = [{name: gathered(index) for name, index in t.items()} for t in primitive["targets"]]
-    primitive["indices"] = builder.add_accessor(
-        faces.reshape(-1, 1).astype(np.uint32), "SCALAR", ELEMENT_ARRAY_BUFFER
-    )
+    primitive["indices"] = builder.add_accessor(faces.reshape(-1, 1).astype(np.uint32), "SCALAR", ELEMENT_ARRAY_BUFFER)
     primitive.pop("mode", None)
 
 
@@ -244,8 +243,15 @@ def _split_corners(vertex: Int, *attributes: NDArray[Any]) -> tuple[Int, Int, In
 
 def _built(mesh: Mesh, images: Mapping[str, bytes]) -> _Builder:
     """A new document, Y-up, with one node and one mesh an object."""
-    builder = _Builder({"asset": {"version": "2.0", "generator": "ddrep"}, "scene": 0, "scenes": [{"nodes": []}],
-                        "nodes": [], "meshes": []})
+    builder = _Builder(
+        {
+            "asset": {"version": "2.0", "generator": "ddrep"},
+            "scene": 0,
+            "scenes": [{"nodes": []}],
+            "nodes": [],
+            "meshes": [],
+        }
+    )
     materials: dict[str, int] = {}
     for name in mesh.object_names:
         primitives = []

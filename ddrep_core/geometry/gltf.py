@@ -234,8 +234,9 @@ def primitive_faces(document: GltfDocument, primitive: dict[str, Any]) -> Int | 
     return faces
 
 
-def _skin_matrices(document: GltfDocument, node: dict[str, Any], primitive: dict[str, Any],
-                   worlds: dict[int, Float]) -> Float | None:
+def _skin_matrices(
+    document: GltfDocument, node: dict[str, Any], primitive: dict[str, Any], worlds: dict[int, Float]
+) -> Float | None:
     """[N, 4, 4] file-space transform of each vertex of a skinned primitive in its rest pose."""
     attributes = primitive["attributes"]
     if "skin" not in node or not {"JOINTS_0", "WEIGHTS_0"} <= set(attributes):
@@ -317,4 +318,3 @@ def read_gltf(path: Path, axes_to_world: Float = Y_UP_TO_WORLD) -> Mesh:
         raise RequestError(f"{path.name} cannot be read as glTF: {error!r}.", "Export it again.") from error
     parts = [replace(part, corner_count=corner_counts[where.node]) for where, part in found]
     return Mesh(path, tuple(parts), axes_to_world, document)
-

@@ -19,7 +19,7 @@ class Multigrid:
 
     Args:
         matrix: [N, N] symmetric positive definite.
-        aggregates: level -> [N] which block each unknown of the finest grid falls in at that level, level 1 upward; blocks nest.
+        aggregates: level (1 upward) -> [N] which block each unknown of the finest grid falls in; blocks nest.
         most_levels: how often blocks double.
     """
 
@@ -39,7 +39,8 @@ class Multigrid:
             if count == current.shape[0]:
                 continue
             ones = np.ones(len(coarse_of), current.dtype)
-            prolongation = sparse.csr_array((ones, (np.arange(len(coarse_of)), coarse_of)), shape=(len(coarse_of), count))
+            fine = np.arange(len(coarse_of))
+            prolongation = sparse.csr_array((ones, (fine, coarse_of)), shape=(len(coarse_of), count))
             self._prolongations.append(prolongation)
             self._matrices.append((prolongation.T @ current @ prolongation).tocsr())
         self._scales = [0.7 / matrix.diagonal()[:, None] for matrix in self._matrices]

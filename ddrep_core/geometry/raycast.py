@@ -104,17 +104,30 @@ class RayCaster:
         right, bottom = np.clip(np.ceil(pixels.max(axis=0)), 0, (width, height)).astype(int)
         return left, top, right, bottom
 
-    def visible(self, camera: Camera, points: Float, tolerance: float = 2e-3) -> NDArray[np.bool_]:
-        """[N] whether surface points [N, 3] are seen from a camera: in front of it, and nothing stands before them.
+    def visible(
+        self, camera: Camera, points: Float, normals: Float, least_cosine: float = 0.0, tolerance: float = 2e-3
+    ) -> NDArray[np.bool_]:
+        """[N] which surface points a camera sees: within its picture, from the front, and nothing stands before them.
 
         Args:
+            points, normals: [N, 3] in the world, normals of unit length.
+            least_cosine: between the normal and the ray back to the camera.
             tolerance: how much nearer than the point a hit may be, as a share of the mesh's size.
         """
+        seen = np.zeros(len(points), bool)
         pixels, depth = camera.project(points)
-        origins, directions = camera.rays(pixels)
-        hits = self.cast(origins, directions)
-        reach = np.einsum("ij,ij->i", points - origins, directions)
-        return (depth > 0) & (reach > 0) & (hits.distance > reach - tolerance * self._scale)
+        inside = (depth > 0) & (pixels >= 0).all(axis=1) & (pixels <= (camera.width, camera.height)).all(axis=1)
+        candidate = np.flatnonzero(inside)
+        origins, directions = camera.rays(pixels[candidate])
+        facing = -np.einsum("ij,ij->i", directions, normals[candidate]) > least_cosine
+        candidate, origins, directions = candidate[facing], origins[facing], directions[facing]
+        first = self._first(origins, directions).astype(np.int64)
+        reach = np.einsum("ij,ij->i", points[candidate] - origins, directions)
+        hit = first >= 0
+        distance = np.full(len(first), np.inf)
+        distance[hit] = _intersect(origins[hit], directions[hit], self._triangles[first[hit]])[1]
+        seen[candidate] = distance > reach - tolerance * self._scale
+        return seen
 
 
 def _intersect(origins: Float, directions: Float, triangles: Float) -> tuple[Float, Float]:

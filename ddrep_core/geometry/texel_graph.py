@@ -83,8 +83,7 @@ def texel_graph(mesh: Mesh, resolution: int) -> TexelGraph:
     start = 0
     for part in mesh.textured_parts:
         entry = _part_texels(part, resolution, start)
-        for block, (i, j, w) in enumerate((_neighbours(entry, resolution), _welds(entry, resolution))):
-            del block
+        for i, j, w in (_neighbours(entry, resolution), _welds(entry, resolution)):
             rows.append(i)
             columns.append(j)
             weights.append(w)
@@ -163,7 +162,7 @@ def _metric(part: Part) -> tuple[Float, Float, Float]:
 
 
 def _welds(entry: PartTexels, resolution: int) -> tuple[Int, Int, Float]:
-    """Pairs of texels that face each other across a seam: an edge that two triangles share in space, not in the texture."""
+    """Pairs of texels that face each other across a seam: an edge that triangles share in space, not in the texture."""
     part = entry.part
     assert part.uv is not None
     empty = np.zeros(0, np.int64)
