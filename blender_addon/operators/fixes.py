@@ -12,13 +12,13 @@ from .telling import telling
 class _OnObject:
     """An operator on one object, by its name."""
 
-    name: StringProperty(name="Object", description="The object's name", options={"SKIP_SAVE"})
+    object_name: StringProperty(name="Object", description="The object's name", options={"SKIP_SAVE"})
 
     def found(self) -> bpy.types.Object:
         """The object. Raises a Problem where there is none."""
-        thing = bpy.context.scene.objects.get(self.name)
+        thing = bpy.context.scene.objects.get(self.object_name)
         if thing is None:
-            raise Problem(f"There is no object '{self.name}' any more.")
+            raise Problem(f"There is no object '{self.object_name}' any more.")
         return thing
 
 

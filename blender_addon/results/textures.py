@@ -17,7 +17,7 @@ from ..problems import Problem, disk_problem
 from ..scene.meshes import MOST_UV_LAYERS, NEW_LAYER, reversed_faces
 from .outcome import ObjectResult, SampleResult
 
-MARK = "ddrep"  # custom property of the datablocks we make: which job, object and sample they show
+MARK = "ddrep_result"  # custom property of the datablocks we make: which job, object and sample they show
 
 
 def bring_in(folder: JobFolder, sample: SampleResult) -> list[bpy.types.Object]:

@@ -106,10 +106,16 @@ class Estimate:
 
 def _facing(surface: Surface, view: View) -> np.ndarray:
     """[N] whether each point is in the picture and turned towards the camera."""
+    return _worth(surface, view) > 0
+
+
+def _worth(surface: Surface, view: View) -> np.ndarray:
+    """[N] how squarely each point is seen: the cosine, 0 where it is out of the picture or too flat."""
     homogeneous = np.concatenate([surface.points, np.ones((len(surface.points), 1))], axis=1)
     clip = homogeneous @ view.world_to_clip.T
     inside = (np.abs(clip[:, :3]) <= np.abs(clip[:, 3:])).all(axis=1) & (clip[:, 3] > 0)
-    return inside & ((surface.normals * _towards(surface, view)).sum(axis=1) > GRAZING)
+    cosine = (surface.normals * _towards(surface, view)).sum(axis=1)
+    return np.where(inside & (cosine > GRAZING), cosine, 0.0)
 
 
 def _towards(surface: Surface, view: View) -> np.ndarray:
@@ -177,13 +183,15 @@ def best_new_view(
         direction = Vector((level * math.sin(around), -level * math.cos(around), height))
         matrix = np.array(look_at(centre + direction * distance, centre), float)
         view = View("DDRep Camera", matrix, projection, 512, 512)
-        candidates.append((int(_facing(surface, view)[missing].sum()), number, view))
+        candidates.append((_worth(surface, view)[missing].sum(), number, view))
     candidates.sort(key=lambda each: (-each[0], each[1]))
-    for hoped, _, view in candidates[:12]:  # facing is an upper bound: only the hopeful ones are worth rays
-        if best is not None and hoped / len(missing) * share <= best[1]:
+    most = 0.0
+    for hoped, _, view in candidates[:12]:  # an upper bound: only the hopeful ones are worth rays
+        if hoped <= most:
             break
-        facing = _facing(surface, view)
-        gained = sum(_unhidden(surface, int(index), view) for index in missing if facing[index]) / len(missing) * share
-        if gained > 0 and (best is None or gained > best[1]):
-            best = view, gained
+        worth = _worth(surface, view)
+        seen_new = [index for index in missing if worth[index] > 0 and _unhidden(surface, int(index), view)]
+        if worth[seen_new].sum() > most:
+            most = worth[seen_new].sum()
+            best = view, len(seen_new) / len(missing) * share
     return best

@@ -88,7 +88,7 @@ def _require_own_meshes(objects: Sequence[bpy.types.Object], uv_source: str) -> 
                 "Give each its own mesh, or unwrap the mesh they share.",
                 "ddrep.make_single_user",
                 f"Give '{thing.name}' its own mesh",
-                name=thing.name,
+                object_name=thing.name,
             )
         seen[thing.data] = thing.name
 

@@ -54,28 +54,31 @@ def require_textureable(thing: bpy.types.Object, uv_source: str = "ACTIVE", uv_n
         if thing.type in {"CURVE", "SURFACE", "FONT", "META"}:
             raise Problem(f"'{name}' is a {kind}, not a mesh. Convert it to a mesh (Object > Convert), or deselect it.")
         raise Problem(
-            f"'{name}' is not a mesh ({kind}). Select meshes only.", "ddrep.deselect", f"Deselect '{name}'", name=name
+            f"'{name}' is not a mesh ({kind}). Select meshes only.",
+            "ddrep.deselect",
+            f"Deselect '{name}'",
+            object_name=name,
         )
     if thing.override_library is not None:
         raise Problem(
             f"'{name}' is a library override: its mesh belongs to another file. Make it local first.",
             "ddrep.make_local",
             f"Make '{name}' local",
-            name=name,
+            object_name=name,
         )
     if thing.library is not None:
         raise Problem(
             f"'{name}' is linked from {thing.library.filepath} and can't be changed here. Make it local first.",
             "ddrep.make_local",
             f"Make '{name}' local",
-            name=name,
+            object_name=name,
         )
     if thing.hide_viewport or thing.hide_get() or not thing.visible_get():
         raise Problem(
             f"'{name}' is hidden, so nobody would see its texture. Show it, or deselect it.",
             "ddrep.show_object",
             f"Show '{name}'",
-            name=name,
+            object_name=name,
         )
     if thing.mode != "OBJECT":
         raise Problem(
@@ -91,7 +94,7 @@ def require_textureable(thing: bpy.types.Object, uv_source: str = "ACTIVE", uv_n
             "Make it local first.",
             "ddrep.make_local",
             f"Make '{name}' local",
-            name=name,
+            object_name=name,
         )
     if uv_source == "NAMED" and uv_name not in layers:
         found = ", ".join(f"'{layer.name}'" for layer in layers) or "none"
@@ -103,7 +106,7 @@ def require_textureable(thing: bpy.types.Object, uv_source: str = "ACTIVE", uv_n
         )
     if (uv_source == "NEW" or not layers) and len(layers) >= MOST_UV_LAYERS:
         raise Problem(
-            f"'{name}' has {MOST_UV_LAYERS} UV maps already, all that Blender allows. Delete one, or texture one of them.",
+            f"'{name}' has {MOST_UV_LAYERS} UV maps already, all that Blender allows. Delete one, or texture one.",
             "ddrep.set_uv_source",
             "Use the active UV map",
             source="ACTIVE",
@@ -169,7 +172,7 @@ def _captured(
             "could not be carried back. Unwrap the mesh, or apply the modifier.",
             "ddrep.unwrap",
             f"Unwrap '{name}'",
-            name=name,
+            object_name=name,
         )
     warnings: list[str] = []
     if uv is not None:
@@ -185,8 +188,16 @@ def _captured(
         if uv is not None:
             uv = uv[loops]
             lost = _share_without_uv(vertices[corners].reshape(-1, 3, 3), uv.reshape(-1, 3, 2))
-            if lost > 0.999:
+            if lost > 0.999 and _topology_modifier(thing):
                 raise _lost_uv(thing, layer)
+            if lost > 0.999:
+                raise Problem(
+                    f"The UV map '{layer}' of '{name}' has no area: every face lies on a point or a line of it. "
+                    "Unwrap the mesh, or use a new map.",
+                    "ddrep.set_uv_source",
+                    "Use a new UV map",
+                    source="NEW",
+                )
             if lost > 0.02:
                 warnings.append(f"{lost:.0%} of the surface of '{name}' has no place in the UV map '{layer}'.")
     if np.linalg.det(matrix[:3, :3]) < 0:  # mirrored: turn every face over, and remember which loop went where
@@ -221,7 +232,7 @@ def _lost_uv(thing: bpy.types.Object, layer: str) -> Problem:
         "does not reach. Apply the modifier and unwrap, or turn it off.",
         "ddrep.turn_modifier_off",
         f"Turn '{_topology_modifier(thing)}' off",
-        name=thing.name,
+        object_name=thing.name,
         modifier=_topology_modifier(thing),
     )
 
