@@ -125,12 +125,10 @@ def _run(
         events.emit("done", result=folder.relative(folder.result_file), seconds=0.0)
         return folder.result_file
     stop = StopSwitch(folder)
-    session = Session(folder, request, events, stop, checkpoint_seconds, preview_seconds)
+    session = Session(folder, request, events, stop, load_request_prior, checkpoint_seconds, preview_seconds)
     with stop.listening():
         resume = resume and _can_resume(folder, identity, events)
         events.emit("started", task=request.task, pid=os.getpid(), samples=request.samples, of=request.samples)
-        session.stage("Loading the prior")
-        session.prior = load_request_prior(request)
         task = prepare_task(session)
         if not resume:
             folder.clear_results()

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -105,13 +106,12 @@ class Session:
     Tasks call `stage` before slow work, `sample` instead of `dd.sample`, and `warn` for what a person should know.
 
     Attributes:
-        folder, request, prior: of this job. `prior` is loaded before a task starts.
+        folder, request: of this job.
+        prior: the request's; loaded when it is first asked for, so that a task checks what is cheap to check before.
         sample_number: the sample that is being made, from 0.
         seed: its seed.
         outputs: its output folder.
     """
-
-    prior: Prior
 
     def __init__(
         self,
@@ -119,14 +119,21 @@ class Session:
         request: Request,
         events: EventLog,
         stop: StopSwitch,
+        load_prior: Callable[[Request], Prior],
         checkpoint_seconds: float = 10.0,
         preview_seconds: float = 3.0,
     ) -> None:
         self.folder, self.request, self.events, self.stop = folder, request, events, stop
         self.sample_number = 0
+        self._load_prior = load_prior
         self._preview_pace = Paced(preview_seconds, share=0.02)
         self._checkpoint_pace = Paced(checkpoint_seconds, share=0.05 if checkpoint_seconds else 0.0)
         self._time_left = TimeLeft()
+
+    @cached_property
+    def prior(self) -> Any:
+        self.stage("Loading the prior")
+        return self._load_prior(self.request)
 
     @property
     def seed(self) -> int:

@@ -19,7 +19,7 @@ from ddrep_core.geometry.raycast import depth_maps
 from ddrep_core.jobs.folder import replacing, write_json
 from ddrep_core.jobs.request import TextureRequest
 from ddrep_core.jobs.session import Preview, Session, agreement
-from ddrep_core.jobs.views import request_views
+from ddrep_core.jobs.views import request_cameras, sampled_views
 from ddrep_core.report import contact_sheet, turntable
 from ddrep_core.sampling.sample import StepReport
 
@@ -36,15 +36,17 @@ class TextureTask:
     """
 
     def __init__(self, session: Session) -> None:
-        request, prior = session.request, session.prior
+        request = session.request
         settings = request.texture
         assert settings is not None
         self.settings: TextureRequest = settings
-        self.arguments = session.sampling_arguments()
         session.stage("Reading the mesh")
         self.mesh = load_mesh(session.folder.resolve(settings.mesh), settings.mesh_up, objects=settings.objects)
+        cameras = request_cameras(request, session.folder)
+        prior = session.prior
+        self.arguments = session.sampling_arguments()
         size = prior.image_size
-        self.views = request_views(request, session.folder, self.mesh, size)
+        self.views = sampled_views(cameras, self.mesh, size)
         session.stage("Looking at the mesh from every camera")
         self.rep = texture_diffrep(self.mesh, self.views, prior, settings)
         if settings.depth and getattr(prior, "uses_depth", False):
@@ -64,7 +66,7 @@ class TextureTask:
         with torch.no_grad():
             pictures = decode(prior, result.diffrep.render())
         if self.baker is None:
-            self.baker = Baker(self.mesh, self.views, self.settings.resolution, tuple(pictures.shape[2:]))
+            self.baker = Baker(self.mesh, self.views, self.settings.resolution, (pictures.shape[2], pictures.shape[3]))
         baked = self.baker.bake(pictures)
         session.stage("Writing the results")
         record = write_textured_mesh(session, self.mesh, baked)

@@ -15,16 +15,24 @@ from ddrep_core.views import Camera, Views, orbit_views
 MARGIN = 0.06  # of the object's size in the picture, left free on each side
 
 
-def request_views(request: Request, folder: JobFolder, mesh: Mesh, size: int) -> Views:
+def request_cameras(request: Request, folder: JobFolder) -> Views | int:
+    """The cameras of the request's camera file, or how many an orbit has.
+
+    Raises:
+        RequestError: the file is missing or holds no good cameras.
+    """
+    return request.orbit_count or Views.load(folder.resolve(request.cameras))
+
+
+def sampled_views(cameras: Views | int, mesh: Mesh, size: int) -> Views:
     """The views that a job samples, each `size` x `size` pixels.
 
     An orbit is made around the mesh. Cameras from a file keep their place and perspective; their frames are cut (or
     widened) to a square around what they see of the textured parts, because a prior spends its few pixels best on the
     object, and was trained on square pictures.
     """
-    if request.orbit_count is not None:
-        return orbit_views(count=request.orbit_count, target=mesh, width=size, height=size)
-    cameras = Views.load(folder.resolve(request.cameras))
+    if isinstance(cameras, int):
+        return orbit_views(count=cameras, target=mesh, width=size, height=size)
     points = np.concatenate([part.vertices[np.unique(part.faces)] for part in mesh.textured_parts])
     framed = tuple(square_frame(camera, points, size) for camera in cameras)
     return Views(framed, mesh.bounds.mean(axis=0))
