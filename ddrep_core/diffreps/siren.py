@@ -27,6 +27,7 @@ from ddrep_core.errors import RequestError
 FEATURES = 128
 WIDTH = 256
 RADIANS_PER_PIXEL = 0.63 * math.pi / 2
+FILE_FORMAT = "ddrep siren 1"
 LAYERS = ("hidden_1", "hidden_2", "output")
 
 
@@ -134,7 +135,8 @@ class SirenDiffrep:
     def save(self, path: str | Path, notes: dict[str, str] | None = None) -> None:
         """Write the network as safetensors: layers, frequencies and phases; `notes` are kept beside them as text."""
         tensors = {**self.theta, "frequencies": self.frequencies, "phases": self.phases}
-        header = {"format": "ddrep siren 1", "notes": json.dumps(notes or {})}
+        # One entry only: safetensors writes several in an order that differs from run to run.
+        header = {FILE_FORMAT: json.dumps(notes or {}, sort_keys=True)}
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path, header)
 
     @classmethod
@@ -150,7 +152,7 @@ class SirenDiffrep:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
         except (OSError, SafetensorError) as error:
             raise RequestError(f"The SIREN {path} cannot be read: {error}.") from error
-        if header.get("format") != "ddrep siren 1" or {*LAYERS, "frequencies", "phases"} - set(tensors):
+        if FILE_FORMAT not in header or {*LAYERS, "frequencies", "phases"} - set(tensors):
             raise RequestError(f"{path} holds no SIREN of ddrep.", "Give the .safetensors that `ddrep image` wrote.")
         if coordinates.shape[-1] != tensors["frequencies"].shape[0]:
             raise RequestError(
@@ -160,7 +162,7 @@ class SirenDiffrep:
         rep.frequencies = tensors["frequencies"].to(coordinates.device)
         rep.phases = tensors["phases"].to(coordinates.device)
         rep.theta = {name: tensors[name].to(coordinates.device) for name in LAYERS}
-        return rep, json.loads(header.get("notes", "{}"))
+        return rep, json.loads(header[FILE_FORMAT])
 
     def _embed(self, points: Tensor) -> Tensor:
         return torch.sin(points @ self.frequencies + self.phases)
@@ -268,10 +270,10 @@ def grid_coordinates(height: int, width: int, aspect: float | None = None) -> Te
     return torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)
 
 
-def image_siren(image_shape: tuple[int, int, int], seed: int = 0) -> SirenDiffrep:
-    """One picture of (C, h, w) as a SIREN over the unit square."""
+def image_siren(image_shape: tuple[int, int, int], seed: int = 0, device: torch.device | str = "cpu") -> SirenDiffrep:
+    """One picture of (C, h, w) as a SIREN over the unit square (or a longer one, the shorter side 1)."""
     channels, height, width = image_shape
-    return SirenDiffrep(grid_coordinates(height, width)[None], channels, seed=seed)
+    return SirenDiffrep(grid_coordinates(height, width)[None].to(device), channels, seed=seed)
 
 
 def _pitch(coordinates: Tensor) -> float:

@@ -1,0 +1,421 @@
+"""360° panoramas: a canvas that closes on itself, seen through overlapping windows.
+
+The cylinder is the paper's (§4.2): a strip as high as one view, eight views of 45° around, windows at any offset modulo
+the strip. The sphere is seen by perspective cameras in all directions, the poles included; its canvas is a set of
+nearly evenly spread points (a Fibonacci lattice), so that no place on it is special. Both are linear in θ, and so is
+the pull-back exact. The noise lives on the canvas too and wraps with it.
+
+A SIREN on the same coordinates (`SirenDiffrep` over `cylinder_coordinates` or `sphere_coordinates`) is the paper's own
+choice; both kinds are drawn by `decode_cylinder` and `decode_sphere`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Self
+
+import numpy as np
+import torch
+from scipy import sparse
+from scipy.spatial import ConvexHull, cKDTree
+from torch import Tensor
+
+from ddrep_core.errors import RequestError
+from ddrep_core.views import Camera, Views, look_at, perspective_projection
+
+CROPS_AROUND = 8  # views of 45° around the cylinder
+SPHERE_FOV = 65.0
+POINTS_PER_PIXEL = 1.0  # canvas points to a pixel in the middle of a view
+NOISE_PER_PIXEL = 24  # noise cells to a pixel
+
+Decode = Callable[[Tensor], Tensor]
+"""[B, C, h, w] -> [B, 3, H, W], sRGB in [0, 1]."""
+
+
+class CanvasDiffrep:
+    """f(θ, π) = A θ: every pixel of every view is a fixed weighted sum of canvas points.
+
+    Args:
+        matrix: [V * h * w, P] rows over views, then pixels.
+        image_shape: (C, h, w) of one view.
+        noise_matrix: [V * h * w, Q] with rows of unit length that do not overlap within a view, for `noise`.
+    """
+
+    def __init__(
+        self,
+        matrix: sparse.csr_matrix,
+        image_shape: tuple[int, int, int],
+        noise_matrix: sparse.csr_matrix,
+        *,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        channels, height, width = image_shape
+        self._image_shape = image_shape
+        self._view_count = matrix.shape[0] // (height * width)
+        self._matrix = _to_torch(matrix, dtype, device)
+        self._transposed = _to_torch(matrix.T.tocsr(), dtype, device)
+        self._noise_matrix = noise_matrix
+        self.theta: Tensor = torch.zeros(matrix.shape[1], channels, dtype=dtype, device=device)  # [P, C]
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        return self._image_shape
+
+    @property
+    def view_count(self) -> int:
+        return self._view_count
+
+    @property
+    def noise(self) -> CanvasNoise:
+        """White noise that lives on the canvas: views that overlap see the same noise there."""
+        return CanvasNoise(self._noise_matrix, self.view_count, self._image_shape, self.theta.dtype, self.theta.device)
+
+    def parameters(self) -> dict[str, Tensor]:
+        return {"theta": self.theta}
+
+    def reset(self, generator: torch.Generator) -> None:
+        self.theta.zero_()
+
+    def render(self, indices: Tensor | None = None) -> Tensor:
+        channels, height, width = self._image_shape
+        rows: Tensor = _Product.apply(self._matrix, self._transposed, self.theta)  # type: ignore[assignment]
+        images = rows.reshape(self._view_count, height, width, channels).permute(0, 3, 1, 2)
+        return images if indices is None else images[indices]
+
+    def pixel_weights(self) -> Tensor | None:
+        return None
+
+    def copy(self) -> Self:
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        twin.theta = self.theta.detach().clone()
+        return twin
+
+    def matrix(self) -> Tensor:
+        return self._matrix
+
+    def to_rows(self, images: Tensor) -> Tensor:
+        return images.permute(0, 2, 3, 1).reshape(-1, images.shape[1])
+
+
+class CylinderDiffrep(CanvasDiffrep):
+    """The paper's cylinder: a canvas [C, h, 8 w] and windows of it that wrap around.
+
+    Args:
+        image_shape: (C, h, w) of one view.
+        windows: V, how many, evenly around; twice the number of 45° crops gives every point two windows.
+    """
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        windows: int = 2 * CROPS_AROUND,
+        *,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        _, height, width = image_shape
+        self.columns = CROPS_AROUND * width
+        if windows * width < self.columns:
+            raise RequestError(f"{windows} windows do not cover the cylinder.", f"Use {CROPS_AROUND} or more.")
+        column, _ = np.meshgrid(np.arange(width), np.arange(height))
+        row = np.arange(height)[:, None]
+        cells = np.stack(
+            [row * self.columns + (column + offset) % self.columns for offset in window_offsets(windows, self.columns)]
+        ).reshape(-1)
+        chosen = sparse.csr_matrix(
+            (np.ones(len(cells)), (np.arange(len(cells)), cells)), (len(cells), height * self.columns)
+        )
+        super().__init__(chosen, image_shape, chosen, dtype=dtype, device=device)
+
+    def canvas(self) -> Tensor:
+        """[C, h, 8 w]."""
+        channels, height, _ = self.image_shape
+        return self.theta.detach().reshape(height, self.columns, channels).permute(2, 0, 1)
+
+
+class SphereDiffrep(CanvasDiffrep):
+    """A full sphere of points, seen by cameras at its centre.
+
+    Args:
+        image_shape: (C, h, w) of one view.
+        cameras: the bank; `sphere_views()` when not given.
+        points_per_pixel: canvas points to a pixel in the middle of the narrowest view.
+    """
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        cameras: Views | None = None,
+        *,
+        points_per_pixel: float = POINTS_PER_PIXEL,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.cameras = cameras or sphere_views()
+        _, height, width = image_shape
+        pixel = min(4 / (c.projection[0, 0] * c.projection[1, 1] * width * height) for c in self.cameras)  # steradians
+        self.points = fibonacci_sphere(math.ceil(4 * math.pi / pixel * points_per_pixel))
+        self._tree = cKDTree(self.points)
+        self._faces = ConvexHull(self.points).simplices
+        self._around = _faces_around(self._faces, len(self.points))
+        directions = np.concatenate(
+            [camera_directions(camera, height, width).reshape(-1, 3) for camera in self.cameras]
+        )
+        noise = _noise_cells(self.cameras, height, width, math.ceil(4 * math.pi / pixel * NOISE_PER_PIXEL))
+        super().__init__(self.interpolation(directions), image_shape, noise, dtype=dtype, device=device)
+
+    def interpolation(self, directions: np.ndarray) -> sparse.csr_matrix:
+        """[N, P] barycentric weights of canvas points for directions [N, 3]; rows sum to one."""
+        _, nearest = self._tree.query(directions)
+        candidates = self._around[nearest]  # [N, K] faces
+        corners = self.points[self._faces[candidates]]  # [N, K, 3 corners, 3]
+        weights = np.linalg.solve(corners.transpose(0, 1, 3, 2), directions[:, None, :, None])[..., 0]  # [N, K, 3]
+        best = weights.min(axis=2).argmax(axis=1)
+        row = np.arange(len(directions))
+        chosen = np.clip(weights[row, best], 0, None)
+        chosen /= chosen.sum(axis=1, keepdims=True)
+        columns = self._faces[candidates[row, best]]
+        shape = (len(directions), len(self.points))
+        return sparse.csr_matrix((chosen.reshape(-1), (np.repeat(row, 3), columns.reshape(-1))), shape)
+
+    def values_at(self, directions: Tensor) -> Tensor:
+        """[N, C] the canvas in directions [N, 3] of unit length."""
+        matrix = self.interpolation(directions.double().cpu().numpy())
+        return torch.from_numpy(matrix @ self.theta.detach().double().cpu().numpy()).to(self.theta)
+
+
+class CanvasNoise:
+    """ε(π) = N ξ with ξ white on the canvas; each row of N has unit length, and rows of one view share no cell.
+
+    So every view by itself sees white noise, and where two views overlap, they see the same. (Noise that is merely
+    interpolated is smooth, and a prior takes its smoothness for a picture's.)
+    """
+
+    def __init__(
+        self,
+        matrix: sparse.csr_matrix,
+        view_count: int,
+        image_shape: tuple[int, int, int],
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.matrix, self.view_count, self.image_shape = matrix, view_count, image_shape
+        self.dtype, self.device = dtype, device
+
+    def draw(self, generator: torch.Generator) -> Tensor:
+        """[V, C, h, w], each element N(0, 1)."""
+        channels, height, width = self.image_shape
+        cells = torch.randn(self.matrix.shape[1], channels, generator=generator, dtype=self.dtype)
+        rows = torch.from_numpy(np.asarray(self.matrix @ cells.numpy()))
+        return rows.reshape(self.view_count, height, width, channels).permute(0, 3, 1, 2).to(self.device, self.dtype)
+
+
+def sphere_views(fov_degrees: float = SPHERE_FOV) -> Views:
+    """Cameras at the origin that see every direction about twice: rings at the horizon and ±45°, and both poles.
+
+    Neighbours on a ring stand 4/5 of the field of view apart, or closer; 23 cameras with the default.
+    """
+    if not 60 <= fov_degrees <= 110:
+        raise RequestError(f"A field of view of {fov_degrees} degrees does not tile the sphere.", "Use 60 to 110.")
+    projection = perspective_projection(fov_degrees)
+    cameras = []
+    for elevation in (0.0, 45.0, -45.0, 90.0, -90.0):
+        around = 1 if abs(elevation) == 90 else math.ceil(360 / (0.8 * fov_degrees))
+        for number in range(around):
+            azimuth = math.radians(360 * (number + (0.5 if abs(elevation) == 45 else 0)) / around)
+            tilt = math.radians(elevation)
+            forward = np.array([math.sin(azimuth) * math.cos(tilt), math.cos(azimuth) * math.cos(tilt), math.sin(tilt)])
+            matrix = look_at((0.0, 0.0, 0.0), forward)
+            cameras.append(Camera(f"{elevation:+.0f} degrees, {number}", matrix, projection))
+    return Views(tuple(cameras))
+
+
+def window_offsets(windows: int, columns: int) -> list[int]:
+    """The first column of each window, evenly around."""
+    return [round(number * columns / windows) for number in range(windows)]
+
+
+def cylinder_coordinates(height: int, width: int, windows: int = 2 * CROPS_AROUND) -> Tensor:
+    """[V, h, w, 3] points on a cylinder as high as 1/8 of its girth, for a SIREN that closes on itself exactly."""
+    columns = CROPS_AROUND * width
+    column = torch.arange(width)[None, None, :] + torch.tensor(window_offsets(windows, columns))[:, None, None]
+    return cylinder_points((column + 0.5) / columns, ((torch.arange(height) + 0.5) / height)[None, :, None])
+
+
+def cylinder_points(turn: Tensor, down: Tensor) -> Tensor:
+    """[..., 3] for a turn around the cylinder in 0..1 and a height in 0..1; one view is one unit wide and high."""
+    turn, down = torch.broadcast_tensors(turn, down)
+    radius = CROPS_AROUND / (2 * math.pi)
+    angle = 2 * math.pi * turn
+    return torch.stack([radius * torch.cos(angle), radius * torch.sin(angle), down], dim=-1)
+
+
+def sphere_coordinates(cameras: Views, height: int, width: int) -> Tensor:
+    """[V, h, w, 3] unit directions of every pixel, for a SIREN on the sphere."""
+    return torch.from_numpy(np.stack([camera_directions(camera, height, width) for camera in cameras])).float()
+
+
+def camera_directions(camera: Camera, height: int, width: int) -> np.ndarray:
+    """[h, w, 3] unit directions through pixel centres."""
+    return camera.pixel_grid_rays(width, height)[1][:, :, 0]
+
+
+def fibonacci_sphere(count: int) -> np.ndarray:
+    """[count, 3] points spread nearly evenly over the unit sphere."""
+    number = np.arange(count) + 0.5
+    height = 1 - 2 * number / count
+    angle = number * math.pi * (3 - math.sqrt(5))
+    radius = np.sqrt(1 - height**2)
+    return np.stack([radius * np.cos(angle), radius * np.sin(angle), height], axis=1)
+
+
+def decode_cylinder(canvas: Tensor, view_width: int, decode: Decode) -> Tensor:
+    """[3, H, W] the whole strip as a picture without a seam.
+
+    The decoder sees windows as wide as it was trained on, half a window apart and around the wrap, and their pictures
+    are blended where they overlap: neither the ends of the strip nor the windows' edges are ever an edge of it.
+
+    Args:
+        canvas: [C, h, columns], columns a multiple of half the view's width.
+        view_width: w of a view.
+    """
+    columns = canvas.shape[2]
+    step = max(view_width // 2, 1)
+    offsets = range(0, columns, step)
+    windows = torch.stack([canvas.roll(-offset, dims=2)[:, :, :view_width] for offset in offsets])
+    pictures = torch.cat([decode(piece).float().cpu() for piece in windows.split(8)])
+    factor = pictures.shape[3] // view_width
+    ramp = _feather(torch.linspace(-1, 1, pictures.shape[3] + 2)[1:-1])
+    total = torch.zeros(3, pictures.shape[2], columns * factor)
+    weight = torch.zeros(columns * factor)
+    for offset, picture in zip(offsets, pictures, strict=True):
+        at = (torch.arange(pictures.shape[3]) + offset * factor) % (columns * factor)
+        total[:, :, at] += picture * ramp
+        weight[at] += ramp
+    return total / weight
+
+
+def decode_sphere(
+    values_at: Callable[[Tensor], Tensor],
+    image_shape: tuple[int, int, int],
+    decode: Decode,
+    width: int,
+    fov_degrees: float = SPHERE_FOV,
+) -> Tensor:
+    """[3, width / 2, width] equirectangular, the middle column looking along +Y, without a seam anywhere.
+
+    The decoder sees perspective windows in all directions (the poles are the middle of one each), and the pictures are
+    blended on the sphere: the left and right ends of the result meet in the middle of windows that know both.
+
+    Args:
+        values_at: what a canvas or a SIREN holds in directions [N, 3]: [N, C].
+        image_shape: (C, h, w) of a window.
+        width: of the result, in pixels.
+    """
+    channels, rows, columns = image_shape
+    directions = equirectangular_directions(width)  # [H, W, 3]
+    total = torch.zeros(3, *directions.shape[:2])
+    weight = torch.zeros(directions.shape[:2])
+    for cameras in _chunks(sphere_views(fov_degrees), 8):
+        rays = sphere_coordinates(cameras, rows, columns)
+        latents = values_at(rays.reshape(-1, 3)).reshape(len(cameras), rows, columns, channels).movedim(-1, 1)
+        for camera, picture in zip(cameras, decode(latents).float().cpu(), strict=True):
+            _splat(camera, picture, directions, total, weight)
+    return total / weight.clamp_min(1e-12)
+
+
+def equirectangular_directions(width: int) -> Tensor:
+    """[width / 2, width, 3] unit directions of pixel centres: the middle column along +Y, +X to its right, Z up."""
+    height = width // 2
+    azimuth = ((torch.arange(width, dtype=torch.float64) + 0.5) / width - 0.5) * 2 * math.pi
+    elevation = (0.5 - (torch.arange(height, dtype=torch.float64) + 0.5) / height) * math.pi
+    elevation, azimuth = torch.meshgrid(elevation, azimuth, indexing="ij")
+    return torch.stack(
+        [elevation.cos() * azimuth.sin(), elevation.cos() * azimuth.cos(), elevation.sin()], dim=-1
+    ).float()
+
+
+def _splat(camera: Camera, picture: Tensor, directions: Tensor, total: Tensor, weight: Tensor) -> None:
+    """Add one window's picture [3, H, W] to the panorama, feathered towards its edges."""
+    to_camera = torch.from_numpy(np.array(camera.matrix_world[:3, :3])).float()
+    inside = directions @ to_camera
+    depth = -inside[..., 2]
+    u = inside[..., 0] * float(camera.projection[0, 0]) / depth.clamp_min(1e-6)
+    v = -inside[..., 1] * float(camera.projection[1, 1]) / depth.clamp_min(1e-6)
+    seen = (depth > 1e-3) & (u.abs() < 1) & (v.abs() < 1)
+    grid = torch.stack([u[seen], v[seen]], dim=-1)[None, None]
+    values = torch.nn.functional.grid_sample(
+        picture[None], grid, mode="bicubic", padding_mode="border", align_corners=False
+    )[0, :, 0]
+    share = _feather(u[seen]) * _feather(v[seen])
+    total[:, seen] += values.clamp(0, 1) * share
+    weight[seen] += share
+
+
+def _feather(position: Tensor) -> Tensor:
+    """A weight that is 1 in the middle (0) and falls smoothly to nearly 0 at the edges (±1)."""
+    return torch.cos(0.5 * math.pi * position.clamp(-1, 1)).square() + 1e-4
+
+
+def _chunks(views: Views, size: int) -> list[Views]:
+    return [views[start : start + size] for start in range(0, len(views), size)]
+
+
+def _faces_around(faces: np.ndarray, count: int) -> np.ndarray:
+    """[count, K] the faces at each point, the last repeated where a point has fewer."""
+    point = faces.reshape(-1)
+    face = np.repeat(np.arange(len(faces)), 3)
+    order = np.argsort(point, kind="stable")
+    point, face = point[order], face[order]
+    start = np.searchsorted(point, np.arange(count))
+    size = np.diff(np.append(start, len(point)))
+    slot = np.minimum(np.arange(size.max())[None], size[:, None] - 1)
+    return face[start[:, None] + slot]
+
+
+def _noise_cells(cameras: Views, height: int, width: int, count: int) -> sparse.csr_matrix:
+    """[V * h * w, count] which cells of a fine lattice lie in each pixel, in rows of unit length."""
+    cells = fibonacci_sphere(count)
+    pieces = []
+    for camera in cameras:
+        inside = cells @ camera.matrix_world[:3, :3]
+        ahead = np.nonzero(inside[:, 2] < -1e-3)[0]
+        depth = -inside[ahead, 2]
+        x = np.floor((inside[ahead, 0] * camera.projection[0, 0] / depth + 1) / 2 * width).astype(int)
+        y = np.floor((1 - inside[ahead, 1] * camera.projection[1, 1] / depth) / 2 * height).astype(int)
+        seen = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+        pixel, cell = y[seen] * width + x[seen], ahead[seen]
+        filled = np.bincount(pixel, minlength=height * width)
+        assert filled.min() > 0, "the noise lattice is too coarse for the views"
+        value = 1 / np.sqrt(filled[pixel])
+        pieces.append(sparse.csr_matrix((value, (pixel, cell)), (height * width, count)))
+    return sparse.vstack(pieces).tocsr()
+
+
+class _Product(torch.autograd.Function):
+    """A θ with Aᵀ at hand for the way back: torch would transpose the sparse matrix anew at every call."""
+
+    @staticmethod
+    def forward(ctx, matrix: Tensor, transposed: Tensor, theta: Tensor) -> Tensor:  # type: ignore[override]
+        ctx.transposed = transposed
+        return matrix @ theta
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor):  # type: ignore[override]
+        return None, None, ctx.transposed @ gradient
+
+
+def _to_torch(matrix: sparse.csr_matrix, dtype: torch.dtype, device: torch.device | str) -> Tensor:
+    matrix = matrix.tocsr()
+    matrix.sort_indices()
+    return torch.sparse_csr_tensor(
+        torch.from_numpy(matrix.indptr.astype(np.int64)),
+        torch.from_numpy(matrix.indices.astype(np.int64)),
+        torch.from_numpy(matrix.data),
+        matrix.shape,
+        dtype=dtype,
+        device=device,
+    )

@@ -1,0 +1,101 @@
+"""`ddrep image` as a job: its files, its sizes, going on after a cancel."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from PIL import Image
+
+import ddrep_core as dd
+from ddrep_core.diffreps.siren import SirenDiffrep, grid_coordinates
+from ddrep_core.errors import Cancelled
+from ddrep_core.jobs import run as run_module
+from ddrep_core.jobs.folder import JobFolder, write_json
+from ddrep_core.jobs.image import draw, shape_for
+from ddrep_core.jobs.run import run_job
+
+
+class PixelPrior(dd.priors.EmpiricalPrior):
+    """Four known pictures; decoding repeats each pixel four times, as an autoencoder's decoder enlarges."""
+
+    def decode(self, latents: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.interpolate((latents + 1) / 2, scale_factor=4).clamp(0, 1)
+
+
+@pytest.fixture
+def prior() -> PixelPrior:
+    x = torch.linspace(-1, 1, 16)
+    waves = [torch.sin(3 * x[:, None] * (k + 1) + k) * torch.cos(2 * x[None] - k) for k in range(12)]
+    return PixelPrior(torch.stack(waves).reshape(4, 3, 16, 16))
+
+
+@pytest.fixture
+def make_job(tmp_path, monkeypatch, prior):
+    monkeypatch.setattr(run_module, "load_request_prior", lambda request: prior)
+
+    def make(name: str = "job", **block: int) -> JobFolder:
+        folder = JobFolder(tmp_path / name)
+        folder.inputs.mkdir(parents=True)
+        request = {"schema_version": 1, "task": "image", "steps": 12, "seed": 3, "image": block}
+        write_json(folder.request_file, request)
+        return folder
+
+    return make
+
+
+def test_writes_a_picture_of_the_prior_at_the_size_asked_for(make_job, prior) -> None:
+    folder = make_job(width=64, height=64)
+    run_job(folder.path)
+    result = json.loads(folder.result_file.read_text())
+    entry = result["samples"][0]
+    assert set(entry["files"]) == {"image", "siren"}
+    assert entry["agreement"] is None
+    picture = Image.open(folder.path / entry["files"]["image"])
+    assert (picture.size, picture.mode) == ((64, 64), "RGB")
+    siren, notes = SirenDiffrep.load(folder.path / entry["files"]["siren"], grid_coordinates(16, 16)[None])
+    assert notes["shape"] == "3x16x16"
+    nearest = (prior._bank.reshape(4, 3, 16, 16) - siren.render()).abs().amax((1, 2, 3)).min()
+    assert nearest < 0.05  # an exact prior of four pictures: a sample is one of them
+    expected = draw(siren, prior, 64, 64)
+    assert expected.tobytes() == picture.tobytes()
+
+
+def test_a_cancelled_image_goes_on_to_the_same_bytes(make_job, monkeypatch) -> None:
+    whole, parts = make_job("whole", width=64, height=64), make_job("parts", width=64, height=64)
+    run_job(whole.path)
+    steps: list[int] = []
+
+    def stop_in_the_middle(event: dict) -> None:
+        if event["event"] == "step":
+            steps.append(event["index"])
+            if len(steps) == 5:
+                parts.cancel_file.touch()
+
+    with pytest.raises(Cancelled):
+        run_job(parts.path, listeners=(stop_in_the_middle,), checkpoint_seconds=0)
+    run_job(parts.path, resume=True)
+    for name in ("image.png", "image.safetensors"):
+        assert (parts.outputs / name).read_bytes() == (whole.outputs / name).read_bytes()
+
+
+def test_shapes_keep_the_native_number_of_pixels(prior) -> None:
+    assert shape_for(prior, 1.0) == (3, 16, 16)
+    assert shape_for(prior, 4.0) == (3, 8, 32)
+    assert shape_for(prior, 0.25) == (3, 32, 8)
+
+
+def test_a_larger_picture_is_decoded_at_its_own_places(prior) -> None:
+    rep = SirenDiffrep(grid_coordinates(16, 16)[None], 3)
+    rep.reset(torch.Generator().manual_seed(0))
+    dd.sampling.solver.choose_solver(rep).fit(
+        rep, prior._bank.reshape(4, 3, 16, 16)[:1], torch.arange(1), torch.ones(1, 1, 16, 16)
+    )
+    native, double = draw(rep, prior, 64, 64), draw(rep, prior, 128, 128)
+    assert double.size == (128, 128)
+    difference = torch.tensor(list(double.resize((64, 64), Image.Resampling.BOX).tobytes())).float() - torch.tensor(
+        list(native.tobytes())
+    )
+    assert difference.abs().mean() < 12
+    assert draw(rep, prior, 33, 20).size == (33, 20)
