@@ -186,3 +186,160 @@ def test_parity_with_the_controlnet_pipelines(models: Path, model: str) -> None:
     assert_parity(ddrep_latents(prior, start, levels, depth, **words), theirs)
     without = ddrep_latents(prior, start, levels, **words)
     assert (without - theirs).abs().max() > 0.05  # depth makes a difference
+
+
+def test_it_is_a_prior(prior: DiffusersPrior) -> None:
+    assert isinstance(prior, Prior)
+    assert prior.image_shape == (4, 16, 16) and prior.image_size == 32 and prior.channels == 4
+    assert len(prior.sigmas) == 1000 and bool((prior.sigmas.diff() < 0).all())
+    # Stable Diffusion's known extremes
+    assert float(prior.sigmas[0]) == pytest.approx(14.6146, abs=1e-3)
+    assert float(prior.sigmas[-1]) == pytest.approx(0.0292, abs=1e-4)
+    assert prior.dtype == torch.float32 and not prior.uses_depth
+    assert prior.default_guidance_scale == 7.5
+
+
+def test_pictures_and_latents(models: Path) -> None:
+    vae = diffusers.AutoencoderKL.from_pretrained(models / "sd3" / "vae")
+    prior = load_prior(models / "sd3", device="cpu")
+    latents = randn(3, 16, 16, 16, seed=6)
+    with torch.no_grad():
+        pictures = (vae.decode(latents / 1.5305 + 0.0609)[0] / 2 + 0.5).clamp(0, 1)
+        codes = (vae.encode(pictures * 2 - 1).latent_dist.mean - 0.0609) * 1.5305
+    torch.testing.assert_close(prior.decode(latents), pictures, rtol=0, atol=1e-5)
+    torch.testing.assert_close(prior.encode(pictures), codes, rtol=0, atol=1e-4)
+    assert torch.equal(prior.encode(pictures), prior.encode(pictures))
+
+
+def test_gradients_pass_the_autoencoder_but_not_the_denoiser(prior: DiffusersPrior) -> None:
+    latents = randn(1, 4, 16, 16).requires_grad_()
+    prior.decode(latents).sum().backward()
+    assert latents.grad is not None and latents.grad.abs().sum() > 0
+    assert not prior.predict_noise(latents, 1.0, prior.condition("")).requires_grad
+
+
+def test_each_view_has_its_own_words(prior: DiffusersPrior) -> None:
+    views = dd.orbit_views(count=4, elevations=(0.0,))
+    conditioning = prior.condition("cow", "blurry", views, guidance_scale=3.0)
+    # front, side, back, side again: three different prompts and a negative one
+    assert conditioning.prompts.tolist() == [0, 1, 2, 1] and len(conditioning.texts.tokens) == 4
+    torch.testing.assert_close(conditioning.texts.tokens[2:3], prior.prompt_encoder("cow, back view").tokens)
+
+    x = randn(4, 4, 16, 16, seed=7)
+    whole = prior.predict_noise(x, 2.0, conditioning)
+    order = [2, 0, 3]
+    some = prior.predict_noise(x[order], torch.tensor([2.0, 2.0, 2.0]), conditioning[order])
+    torch.testing.assert_close(some, whole[order], rtol=0, atol=1e-5)
+    other = prior.predict_noise(x[order], 2.0, conditioning[[0, 1, 2]])
+    assert (other - whole[order]).abs().amax((1, 2, 3))[:2].min() > 1e-3  # the words make a difference
+    with pytest.raises(RequestError, match="2 latents came with a conditioning for 4 views"):
+        prior.predict_noise(x[:2], 2.0, conditioning)
+
+
+def test_a_prompt_that_does_not_fit_is_cut_with_a_warning(prior: DiffusersPrior) -> None:
+    room = tiny_models.TEXT_LENGTH - 2  # every letter is a token, between one that begins and one that ends
+    fits = "x" * room
+    with pytest.warns(DdrepWarning, match=r"longer than the 24 tokens .* does not see the end: 'tail'"):
+        cut = prior.prompt_encoder(fits + "tail")
+    assert torch.equal(cut.tokens[0, room // 2], prior.prompt_encoder(fits).tokens[0, room // 2])
+
+
+def test_prompts_are_encoded_once(prior: DiffusersPrior, monkeypatch: pytest.MonkeyPatch) -> None:
+    prior.condition("a new thing", "dull")
+    monkeypatch.setattr(prior.prompt_encoder, "encoders", [])
+    prior.condition("a new thing", "dull", guidance_scale=2.0)
+
+
+class FakeNetwork:
+    """Says each row's first token, notes its batches, and has memory for a few rows only."""
+
+    uses_depth = True
+
+    def __init__(self, memory: int = 1000) -> None:
+        self.memory = memory
+        self.batches: list[int] = []
+
+    def __call__(self, x: Tensor, timesteps: Tensor, text, depth: Tensor | None) -> Tensor:
+        self.batches.append(len(x))
+        if len(x) > self.memory:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        told = text.tokens[:, 0, :1, None, None]
+        return x * 0 + told + (0 if depth is None else depth.mean((1, 2, 3), keepdim=True))
+
+    def row_bytes(self, height: int, width: int) -> float:
+        return 1.0
+
+
+def with_fake(prior: DiffusersPrior, network: FakeNetwork, max_batch: int | None = None) -> DiffusersPrior:
+    shared = (prior.levels, prior.prompt_encoder, prior.autoencoder, prior.latent_size, prior.device, prior.dtype)
+    return DiffusersPrior("fake", network, *shared, max_batch=max_batch)
+
+
+@pytest.mark.parametrize(("guidance", "rows"), [(0.0, 3), (1.0, 3), (2.5, 6)])
+def test_guidance_evaluates_only_the_branches_it_needs(prior: DiffusersPrior, guidance: float, rows: int) -> None:
+    network = FakeNetwork()
+    fake = with_fake(prior, network)
+    noise = fake.predict_noise(randn(3, 4, 16, 16), 1.0, fake.condition("cow", "dull", guidance_scale=guidance))
+    assert network.batches == [rows]
+    negative, positive = (float(prior.prompt_encoder(text).tokens[0, 0, 0]) for text in ("dull", "cow"))
+    torch.testing.assert_close(noise, torch.full_like(noise, negative + guidance * (positive - negative)))
+
+
+def test_batches_are_split_and_halved_when_memory_runs_out(prior: DiffusersPrior) -> None:
+    network = FakeNetwork()
+    fake = with_fake(prior, network, max_batch=5)
+    x, views = randn(8, 4, 16, 16), dd.orbit_views(count=8, elevations=(0.0,))
+    depth = torch.linspace(0, 1, 8).reshape(8, 1, 1, 1).expand(-1, 1, 4, 4)
+    conditioning = fake.condition("cow", views=views, guidance_scale=2.0, depth=depth)
+    whole = fake.predict_noise(x, 1.0, conditioning)
+    assert network.batches == [5, 5, 5, 1]
+
+    small = FakeNetwork(memory=3)
+    fake = with_fake(prior, small)
+    torch.testing.assert_close(fake.predict_noise(x, 1.0, conditioning), whole)
+    assert small.batches == [16, 8, 4, 2, 2, 2, 2, 2, 2, 2, 2]
+    small.batches.clear()
+    fake.predict_noise(x, 1.0, conditioning)
+    assert small.batches == [2] * 8  # what fits is remembered
+
+    fake = with_fake(prior, FakeNetwork(memory=0))
+    with pytest.raises(RunError, match="no memory left for even one view"):
+        fake.predict_noise(x, 1.0, conditioning)
+
+
+def test_depth_goes_with_its_view(prior: DiffusersPrior) -> None:
+    fake = with_fake(prior, FakeNetwork())
+    depth = torch.tensor([0.1, 0.5, 0.9]).reshape(3, 1, 1, 1)
+    conditioning = fake.condition("", guidance_scale=1.0, depth=depth)
+    x = randn(3, 4, 16, 16)
+    whole, swapped = (fake.predict_noise(x, 1.0, c) for c in (conditioning, conditioning[[2, 1, 0]]))
+    torch.testing.assert_close(swapped - whole, (depth.flip(0) - depth).expand_as(x), rtol=0, atol=1e-5)
+    with pytest.raises(RequestError, match=r"Depth must be \[3, 1, H, W\]"):
+        fake.condition("", views=dd.orbit_views(count=3), depth=depth[:2])
+    with pytest.raises(RequestError, match=r"Depth must lie in \[0, 1\]"):
+        fake.condition("", depth=depth * 2)
+
+
+def test_depth_of_any_size_is_brought_to_the_controlnets(models: Path) -> None:
+    prior = load_prior(models / "epsilon", device="cpu", controlnet=models / "controlnet")
+    coarse = torch.rand(1, 1, 16, 16, generator=torch.Generator().manual_seed(1))
+    fine = interpolate(coarse, (32, 32), mode="bilinear", antialias=True)
+    x = randn(1, 4, 16, 16)
+    one, two = (prior.predict_noise(x, 1.0, prior.condition("", guidance_scale=0, depth=d)) for d in (coarse, fine))
+    torch.testing.assert_close(one, two)
+
+
+def test_half_precision_inside_full_precision_outside(models: Path, prior: DiffusersPrior) -> None:
+    half = load_prior(models / "epsilon", device="cpu", precision="bf16")
+    assert half.dtype == torch.bfloat16 and half.autoencoder.dtype == torch.float32
+    x = randn(1, 4, 16, 16)
+    noise = half.predict_noise(x, 1.0, half.condition(PROMPT))
+    assert noise.dtype == torch.float32
+    expected = prior.predict_noise(x, 1.0, prior.condition(PROMPT))
+    assert 0 < (noise - expected).std() < 0.1 * expected.std()
+
+
+def test_another_image_size(models: Path) -> None:
+    assert load_prior(models / "epsilon", device="cpu", image_size=48).image_shape == (4, 24, 24)
+    with pytest.raises(RequestError, match=r"cannot draw 50 pixels.*multiple of 4"):
+        load_prior(models / "epsilon", device="cpu", image_size=50)
