@@ -77,6 +77,13 @@ class RayCaster:
         local = ((origins - self._centre) / self._scale).astype(np.float32)
         return self._scene.run(local, directions.astype(np.float32), query="INTERSECT")
 
+    def cast_single(self, origins: Float, directions: Float) -> tuple[Int, NDArray[np.float32], NDArray[np.float32]]:
+        """Face [N] (-1 for none), barycentric [N, 3] and distance [N] as Embree gives them: enough for pictures."""
+        local = ((origins - self._centre) / self._scale).astype(np.float32)
+        found = self._scene.run(local, directions.astype(np.float32), query="INTERSECT", output=1)
+        u, v = found["u"], found["v"]
+        return found["primID"].astype(np.int64), np.stack([1 - u - v, u, v], axis=1), found["tfar"] * self._scale
+
     def pixel_hits(self, camera: Camera, width: int, height: int, subsamples: int = 1) -> tuple[Int, Hits]:
         """What a camera sees through the pixels of a width x height picture, with subsamples² rays in each.
 

@@ -1,0 +1,248 @@
+"""Pictures of a textured mesh by ray casting: no display, no graphics driver, the same bytes on every machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from ddrep_core.geometry.bake import BakedTexture
+from ddrep_core.geometry.glb import crease_normals
+from ddrep_core.geometry.mesh import Float, Int, Mesh
+from ddrep_core.geometry.raycast import RayCaster
+from ddrep_core.geometry.texels import position_ids
+from ddrep_core.views import Camera
+
+Single = NDArray[np.float32]
+
+UNTEXTURED: Single = np.array([0.62, 0.62, 0.62], np.float32)  # sRGB of parts without a texture
+BACKDROP: Single = np.array([0.93, 0.94, 0.95], np.float32)
+KEY_LIGHT = np.array([-0.45, 0.55, 0.70])  # in the camera's axes: upper left, in front
+KEY_STRENGTH, SKY, GROUND = 0.62, 0.62, 0.34  # how bright the key light is, and surfaces facing up and down
+OCCLUSION_RAYS = 2_000_000
+SHADOW_GRID = 96
+
+
+def to_linear(srgb: NDArray) -> Single:
+    """sRGB -> linear light."""
+    values = np.asarray(srgb, np.float32)
+    return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4).astype(np.float32)
+
+
+def to_srgb(linear: NDArray) -> Single:
+    """Linear light -> sRGB in [0, 1]."""
+    values = np.clip(np.asarray(linear, np.float32), 0.0, 1.0)
+    return np.where(values <= 0.0031308, values * 12.92, 1.055 * values ** (1 / 2.4) - 0.055).astype(np.float32)
+
+
+class Renderer:
+    """Draws a mesh with its textures.
+
+    Args:
+        mesh: the mesh.
+        textures: by part name, as baked or [3, T, T] sRGB; parts without one are grey.
+    """
+
+    def __init__(self, mesh: Mesh, textures: Mapping[str, BakedTexture | Tensor]) -> None:
+        self.mesh = mesh
+        self._caster = RayCaster(mesh)
+        self._uv = np.nan_to_num(mesh.uv)
+        self._pyramids = [_pyramid(textures.get(part.name)) for part in mesh.parts]
+        self._normals: Single | None = None
+        self._occlusion: Single | None = None
+        self._shadow: Single | None = None
+
+    # --- as the prior sees it: bare colour ---------------------------------------------------------------------
+
+    def flat(self, camera: Camera, width: int, height: int, subsamples: int = 2, background: float = 1.0) -> Single:
+        """[height, width, 3] sRGB of the textures alone, without light."""
+        pixel, origins, directions = self._rays(camera, width, height, subsamples)
+        face, barycentric, _ = self._caster.cast_single(origins, directions)
+        hit = face >= 0
+        colors = self._texture(face[hit], barycentric[hit], self._footprint(camera, width, height))
+        return _gather(pixel[hit], colors, width, height, subsamples, np.float32(background))
+
+    # --- as a person likes to see it: soft light, shadow on the ground -------------------------------------------
+
+    def lit(self, camera: Camera, width: int, height: int) -> Single:
+        """[height, width, 3] sRGB under a key light fixed to the camera and a bright sky; silhouettes are smoothed."""
+        image, face = self._lit_rays(camera, width, height)
+        # One ray a pixel is enough inside a face's own neighbourhood; edges get nine.
+        part = np.where(face >= 0, self.mesh.part_of_face[np.maximum(face, 0)], -1)
+        normal = np.where(face[..., None] >= 0, self._caster.face_normals[np.maximum(face, 0)], 0.0)
+        edge = np.zeros(face.shape, bool)
+        for axis in (0, 1):
+            a, b = [slice(None)] * 2, [slice(None)] * 2
+            a[axis], b[axis] = slice(None, -1), slice(1, None)
+            first, second = tuple(a), tuple(b)
+            differs = (part[first] != part[second]) | (np.sum(normal[first] * normal[second], axis=-1) < 0.5)
+            differs &= (face[first] >= 0) | (face[second] >= 0)
+            edge[first] |= differs
+            edge[second] |= differs
+        rows, columns = np.nonzero(edge)
+        if len(rows):
+            offsets = (np.arange(3) + 0.5) / 3
+            dy, dx = np.meshgrid(offsets, offsets, indexing="ij")
+            points = np.stack([columns[:, None] + dx.reshape(-1), rows[:, None] + dy.reshape(-1)], axis=-1)
+            colors, _ = self._lit_points(camera, points.reshape(-1, 2), width, height)
+            image[rows, columns] = colors.reshape(len(rows), 9, 3).mean(axis=1)
+        return to_srgb(image)
+
+    def _lit_rays(self, camera: Camera, width: int, height: int) -> tuple[Single, Int]:
+        y, x = np.mgrid[0:height, 0:width] + 0.5
+        colors, face = self._lit_points(camera, np.stack([x, y], axis=-1).reshape(-1, 2), width, height)
+        return colors.reshape(height, width, 3), face.reshape(height, width)
+
+    def _lit_points(self, camera: Camera, points: NDArray, width: int, height: int) -> tuple[Single, Int]:
+        """Linear colour [N, 3] and face [N] behind picture points [N, 2]."""
+        origins, directions = camera.rays(points, width, height)
+        face, barycentric, _ = self._caster.cast_single(origins, directions)
+        hit = face >= 0
+        colors = np.empty((len(face), 3), np.float32)
+        colors[~hit] = to_linear(BACKDROP) * self._ground_shadow(origins[~hit], directions[~hit])[:, None]
+        where, weights = face[hit], barycentric[hit]
+        albedo = to_linear(self._texture(where, weights, self._footprint(camera, width, height)))
+        normals, occlusion = self._surface()
+        normal = np.einsum("nk,nkj->nj", weights, normals[where])
+        normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-9)
+        towards = np.sign(-np.einsum("ij,ij->i", directions[hit].astype(np.float32), normal))  # light both sides
+        normal *= np.where(towards == 0, 1, towards)[:, None]
+        light = (camera.matrix_world[:3, :3] @ KEY_LIGHT).astype(np.float32)
+        light /= np.linalg.norm(light)
+        key = np.clip((normal @ light + 0.25) / 1.25, 0, 1)
+        open_sky = np.einsum("nk,nk->n", weights, occlusion[where])
+        sky = (GROUND + (SKY - GROUND) * (0.5 + 0.5 * normal[:, 2])) * open_sky
+        shade = sky + KEY_STRENGTH * key * (0.4 + 0.6 * open_sky)
+        colors[hit] = albedo * shade[:, None]
+        return colors, face
+
+    # --- what both need --------------------------------------------------------------------------------------------
+
+    def _rays(self, camera: Camera, width: int, height: int, subsamples: int) -> tuple[Int, Float, Float]:
+        offsets = (np.arange(subsamples) + 0.5) / subsamples
+        y, x, dy, dx = np.meshgrid(np.arange(height), np.arange(width), offsets, offsets, indexing="ij")
+        points = np.stack([x + dx, y + dy], axis=-1).reshape(-1, 2)
+        return (y * width + x).reshape(-1).astype(np.int64), *camera.rays(points, width, height)
+
+    def _footprint(self, camera: Camera, width: int, height: int) -> float:
+        """The world length that a pixel spans at the mesh's centre."""
+        centre = self.mesh.bounds.mean(axis=0)
+        right = camera.matrix_world[:3, 0] / np.linalg.norm(camera.matrix_world[:3, 0])
+        size = float(np.ptp(self.mesh.bounds, axis=0).max())
+        ends = camera.project(np.stack([centre, centre + right * size * 0.1]))[0] * (width / camera.width)
+        return size * 0.1 / max(float(np.linalg.norm(ends[1] - ends[0])), 1e-6)
+
+    def _texture(self, face: Int, barycentric: Single, footprint: float) -> Single:
+        """[N, 3] sRGB: bilinear, from the level of detail that fits a pixel's footprint."""
+        colors = np.broadcast_to(UNTEXTURED, (len(face), 3)).copy()
+        part = self.mesh.part_of_face[face]
+        for number, pyramid in enumerate(self._pyramids):
+            own = part == number
+            if not pyramid or not own.any():
+                continue
+            uv = np.einsum("nk,nkj->nj", barycentric[own], self._uv[face[own]])
+            texels = footprint / self._world_per_uv(number) * pyramid[0].shape[0]
+            level = int(np.clip(np.floor(np.log2(max(texels, 1.0))), 0, len(pyramid) - 1))
+            colors[own] = _bilinear(pyramid[level], uv)
+        return colors
+
+    def _world_per_uv(self, number: int) -> float:
+        """The world length of one unit of a part's UVs, over its whole surface."""
+        own = slice(int(self.mesh.face_starts[number]), int(self.mesh.face_starts[number + 1]))
+        triangles, uv = self.mesh.triangles[own], self._uv[own]
+        edges, sides = triangles[:, 1:] - triangles[:, :1], uv[:, 1:] - uv[:, :1]
+        world = np.linalg.norm(np.cross(edges[:, 0], edges[:, 1]), axis=1).sum()
+        texture = np.abs(sides[:, 0, 0] * sides[:, 1, 1] - sides[:, 0, 1] * sides[:, 1, 0]).sum()
+        return float(np.sqrt(world / max(texture, 1e-12)))
+
+    def _surface(self) -> tuple[Single, Single]:
+        """Per corner: smooth normals [F, 3, 3] and how much of the sky is open [F, 3]. Made once."""
+        if self._normals is None or self._occlusion is None:
+            normals, occlusion = [], []
+            for part in self.mesh.parts:
+                own = part.normals if part.normals is not None else crease_normals(part)
+                normals.append(own.astype(np.float32))
+                place = position_ids(part).reshape(-1)
+                _, corner = np.unique(place, return_index=True)
+                points = part.triangles.reshape(-1, 3)[corner]
+                mean = np.stack([np.bincount(place, own.reshape(-1, 3)[:, k]) for k in range(3)], axis=1)
+                mean /= np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), 1e-9)
+                count = int(np.clip(OCCLUSION_RAYS // max(len(points), 1), 8, 64))
+                occlusion.append(self._open_sky(points, mean, count)[place].reshape(-1, 3))
+            self._normals, self._occlusion = np.concatenate(normals), np.concatenate(occlusion)
+        return self._normals, self._occlusion
+
+    def _open_sky(self, points: Float, normals: Float, count: int) -> Single:
+        """[N] the cosine-weighted share of the half-space over each point [N, 3] that is open, softened by distance."""
+        size = float(np.ptp(self.mesh.bounds, axis=0).max())
+        # A spiral of directions, cosine-weighted, turned into each normal's frame; the same for every point.
+        k = np.arange(count) + 0.5
+        radius, angle = np.sqrt(k / count), k * np.pi * (3 - np.sqrt(5))
+        local = np.stack([radius * np.cos(angle), radius * np.sin(angle), np.sqrt(1 - k / count)], axis=1)
+        helper = np.where(np.abs(normals[:, 2:]) < 0.9, [[0.0, 0, 1]], [[1.0, 0, 0]])
+        tangent = np.cross(helper, normals)
+        tangent /= np.maximum(np.linalg.norm(tangent, axis=1, keepdims=True), 1e-9)
+        frame = np.stack([tangent, np.cross(normals, tangent), normals], axis=1)  # [N, 3, 3]
+        directions = np.einsum("ki,nij->nkj", local, frame).reshape(-1, 3)
+        origins = np.repeat(points + normals * size * 1e-3, count, axis=0)
+        face, _, distance = self._caster.cast_single(origins, directions)
+        blocked = np.where(face >= 0, np.exp(-distance / (0.35 * size)), 0.0)
+        return (1 - blocked.reshape(-1, count).mean(axis=1)).astype(np.float32)
+
+    def _ground_shadow(self, origins: Float, directions: Float) -> Single:
+        """[N] how bright the ground under the mesh is where each ray meets it, 1 where it does not."""
+        low, high = self.mesh.bounds
+        centre, size = (low + high) / 2, float(np.ptp(self.mesh.bounds, axis=0).max())
+        ground = low[2] - 1e-3 * size
+        if self._shadow is None:
+            steps = ((np.arange(SHADOW_GRID) + 0.5) / SHADOW_GRID - 0.5) * 2.5 * size
+            y, x = np.meshgrid(steps + centre[1], steps + centre[0], indexing="ij")
+            points = np.stack([x, y, np.full_like(x, ground)], axis=-1).reshape(-1, 3)
+            up = np.broadcast_to([0.0, 0.0, 1.0], points.shape)
+            self._shadow = self._open_sky(points, up, 96).reshape(SHADOW_GRID, SHADOW_GRID)
+        bright = np.ones(len(origins), np.float32)
+        down = np.flatnonzero((directions[:, 2] < -1e-3) & (origins[:, 2] > ground))
+        reach = (ground - origins[down, 2]) / directions[down, 2]
+        place = (origins[down, :2] + directions[down, :2] * reach[:, None] - centre[:2]) / (2.5 * size) + 0.5
+        inside = ((place > 0) & (place < 1)).all(axis=1)
+        fade = np.clip(np.minimum(place, 1 - place).min(axis=1)[inside] / 0.15, 0, 1).astype(np.float32)
+        values = _bilinear(self._shadow[:, :, None], np.stack([place[inside, 0], 1 - place[inside, 1]], axis=1))[:, 0]
+        bright[down[inside]] = 1 - 0.75 * fade * (1 - values)
+        return bright
+
+
+def _gather(pixel: Int, colors: Single, width: int, height: int, subsamples: int, background: ArrayLike) -> Single:
+    size, rays = width * height, subsamples**2
+    share = np.bincount(pixel, minlength=size) / rays
+    image = np.stack([np.bincount(pixel, colors[:, k], minlength=size) / rays for k in range(3)], axis=1)
+    image += (1 - share)[:, None] * background
+    return image.reshape(height, width, 3).astype(np.float32)
+
+
+def _pyramid(texture: BakedTexture | Tensor | None) -> list[Single]:
+    """[T, T, 3], then half as fine each time."""
+    if texture is None:
+        return []
+    image = texture.texture if isinstance(texture, BakedTexture) else texture
+    levels = [image.detach().to("cpu", torch.float32).permute(1, 2, 0).contiguous()]
+    while min(levels[-1].shape[:2]) >= 16 and all(side % 2 == 0 for side in levels[-1].shape[:2]):
+        last = levels[-1]
+        levels.append(last.reshape(last.shape[0] // 2, 2, last.shape[1] // 2, 2, 3).mean(dim=(1, 3)))
+    return [level.numpy() for level in levels]
+
+
+def _bilinear(image: Single, uv: NDArray) -> Single:
+    """[N, C] of a repeating picture [H, W, C] at UVs [N, 2], v upward."""
+    height, width = image.shape[:2]
+    x, y = uv[:, 0] * width - 0.5, (1 - uv[:, 1]) * height - 0.5
+    column, row = np.floor(x).astype(np.int64), np.floor(y).astype(np.int64)
+    right, down = (x - column).astype(np.float32)[:, None], (y - row).astype(np.float32)[:, None]
+    left, up = column % width, row % height
+    next_left, next_up = (left + 1) % width, (up + 1) % height
+    flat = image.reshape(height * width, -1)
+    top = flat[up * width + left] * (1 - right) + flat[up * width + next_left] * right
+    bottom = flat[next_up * width + left] * (1 - right) + flat[next_up * width + next_left] * right
+    return top * (1 - down) + bottom * down

@@ -1,0 +1,93 @@
+"""A film and a still of a textured mesh turning once around."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import imageio_ffmpeg
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from ddrep_core.errors import RunError
+from ddrep_core.geometry.bake import BakedTexture
+from ddrep_core.geometry.mesh import Mesh
+from ddrep_core.report.renderer import Renderer
+from ddrep_core.views import Views, orbit_views
+
+FILL = 0.84  # of the picture's half side, by the mesh's widest frame
+
+
+def turntable(
+    mesh: Mesh,
+    textures: Mapping[str, BakedTexture | Tensor],
+    film: str | Path,
+    still: str | Path | None = None,
+    *,
+    frames: int = 48,
+    size: int = 384,
+    frames_per_second: int = 16,
+    elevation_degrees: float = 18.0,
+    still_degrees: float = 35.0,
+) -> None:
+    """Write an MP4 (H.264) of the mesh turning, and a PNG of it from the front's right at twice the size.
+
+    Args:
+        textures: by part name.
+        film, still: where to; no still when None.
+        size: the film's width and height in pixels.
+
+    Raises:
+        RunError: the film cannot be written.
+    """
+    renderer = Renderer(mesh, textures)
+    views = framed_orbit(mesh, frames, elevation_degrees, size)
+    side = size - size % 2  # H.264 wants even sides
+    writer = imageio_ffmpeg.write_frames(
+        os.fspath(film),
+        (side, side),
+        fps=frames_per_second,
+        codec="libx264",
+        quality=None,
+        macro_block_size=2,
+        # One thread and no version stamp: the same pictures give the same bytes.
+        output_params=["-crf", "18", "-threads", "1", "-fflags", "+bitexact", "-flags:v", "+bitexact", "-f", "mp4"],
+    )
+    try:
+        writer.send(None)
+        for camera in views:
+            writer.send(np.ascontiguousarray(to_bytes(renderer.lit(camera, side, side))))
+        writer.close()
+    except OSError as error:
+        raise RunError(f"The turntable {film} cannot be written: {error}.") from error
+    if still is not None:
+        camera = framed_orbit(mesh, 1, elevation_degrees, 2 * size, still_degrees)[0]
+        Image.fromarray(to_bytes(renderer.lit(camera, 2 * size, 2 * size))).save(still, format="PNG")
+
+
+def to_bytes(image: np.ndarray) -> np.ndarray:
+    """[H, W, 3] in [0, 1] -> bytes."""
+    return np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
+
+
+def framed_orbit(
+    mesh: Mesh, count: int, elevation_degrees: float, size: int, start_degrees: float = 0.0, fov_degrees: float = 28.0
+) -> Views:
+    """Cameras around a mesh at the one distance from which its widest frame fills the picture."""
+    points = mesh.triangles.reshape(-1, 3)
+    points = points[:: max(1, len(points) // 20_000)]
+    distance = float(np.linalg.norm(np.ptp(mesh.bounds, axis=0))) * 2
+
+    def around(number: int, start: float) -> Views:
+        return orbit_views(
+            number, (elevation_degrees,), distance, fov_degrees, mesh, width=size, height=size, start_degrees=start
+        )
+
+    for _ in range(4):
+        reach = max(
+            float(np.abs(camera.project(points)[0] / size * 2 - 1).max()) for camera in around(16, start_degrees)
+        )
+        distance *= max(reach / FILL, 0.3)
+    return around(count, start_degrees)
