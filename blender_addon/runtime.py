@@ -386,10 +386,7 @@ def pump() -> float | None:
     manager.pump()
     _look_at_doctor()
     _look_at_set_up()
-    if manager.changed:
-        manager.changed = False
-        _sync()
-        redraw()
+    _show_changes()
     spent = time.perf_counter() - began
     if spent < 0.006:
         _step_coverage()
@@ -397,6 +394,7 @@ def pump() -> float | None:
     known.slices += 1
     known.longest_slice = max(known.longest_slice, time.perf_counter() - began)
     _bring_in_arrivals()
+    _show_changes()
     measuring = known.coverage_due or (known.estimate is not None and not known.estimate.done)
     if measuring and known.estimate is not None and not known.estimate.done:
         return COVERAGE_SECONDS
@@ -406,6 +404,13 @@ def pump() -> float | None:
     if manager.busy or measuring or known.doctor is not None or known.set_up is not None:
         return BUSY_SECONDS
     return None
+
+
+def _show_changes() -> None:
+    if current().manager.changed:
+        current().manager.changed = False
+        _sync()
+        redraw()
 
 
 def words_of(job: Job) -> str:

@@ -95,7 +95,7 @@ class Manager:
 
     def retry(self, job: Job, max_batch: int = 0) -> None:
         """Run a job again: from its checkpoint if it has one and the request is the same."""
-        if job.active:
+        if job.active and not (job.state == "waiting" and job.session != self.session):
             raise Problem("This job is still at work.")
         resume = job.folder.has_checkpoint() and job.state != "done"
         try:

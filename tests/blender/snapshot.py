@@ -8,7 +8,7 @@ from typing import Any
 import bpy
 import numpy as np
 
-OURS = {"ddrep"}
+NOT_COMPARED = {"ddrep", "users", "rna_type"}  # what is ours, and counts that any reference changes
 
 
 def snapshot() -> dict[str, Any]:
@@ -47,7 +47,7 @@ def properties(block: Any) -> dict[str, Any]:
     """All plain RNA properties of a struct."""
     values = {}
     for rna in block.bl_rna.properties:
-        if rna.identifier in OURS or rna.type in {"COLLECTION"} or rna.identifier == "rna_type":
+        if rna.identifier in NOT_COMPARED or rna.type == "COLLECTION":
             continue
         try:
             value = getattr(block, rna.identifier)

@@ -1,0 +1,90 @@
+"""The panels draw, in every state, and say what stands in the way."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import bpy
+import pytest
+from conftest import select
+from fake_layout import Layout
+
+
+def draw(panel, context=None):
+    layout = Layout()
+    context = context or bpy.context
+    stub = SimpleNamespace(layout=layout)
+    for name in ("_draw_list", "_draw_coverage", "_draw_running", "_draw_buttons", "_draw_sample"):
+        if hasattr(panel, name):
+            method = getattr(panel, name)
+            setattr(stub, name, lambda *given, method=method, **options: method(stub, *given, **options))
+    panel.draw(stub, context)
+    return layout
+
+
+def draw_all(addon):
+    return {panel.__name__: draw(panel) for panel in addon.panels.CLASSES}
+
+
+def test_all_panels_draw_when_idle_running_done_and_failed(addon, cube, pump):
+    draw_all(addon)
+    for prompt in ("a slow crate", "an error crate"):
+        bpy.context.scene.ddrep.texture.prompt = prompt
+        bpy.ops.ddrep.texture()
+        pump(
+            lambda: any(
+                job.progress.index or job.state == "failed" for job in addon.runtime.current().manager.jobs.values()
+            )
+        )
+        drawn = draw_all(addon)
+        pump()
+    bpy.context.window_manager.ddrep.job_index = 0
+    drawn = draw_all(addon)
+    assert "The prior 'nothing'" in drawn["DDREP_PT_jobs"].words()
+    assert "ddrep.retry_job" in drawn["DDREP_PT_jobs"].operators()
+    bpy.context.window_manager.ddrep.job_index = 1
+    drawn = draw_all(addon)
+    assert "ddrep.bring_in" in drawn["DDREP_PT_results"].operators()
+    assert "ddrep.show_original" in drawn["DDREP_PT_results"].operators()
+
+
+@pytest.mark.parametrize("source", ["SCENE", "ACTIVE", "FRAMES", "ORBIT"])
+def test_the_camera_panel_draws_for_every_source(addon, cube, source):
+    bpy.context.scene.ddrep.cameras.source = source
+    draw_all(addon)
+    bpy.context.scene.camera = None
+    for camera in [thing for thing in bpy.data.objects if thing.type == "CAMERA"]:
+        bpy.data.objects.remove(camera)
+    draw_all(addon)
+
+
+def test_preferences_draw(addon):
+    layout = Layout()
+    preferences = addon.preferences.preferences()
+    view = SimpleNamespace(**{name: getattr(preferences, name) for name in ("engine", "engine_folder")})
+    view.layout, view.bl_rna = layout, preferences.bl_rna
+    type(preferences).draw(view, bpy.context)
+    assert {"ddrep.find_engine", "ddrep.check_engine", "ddrep.set_up_engine"} <= set(layout.operators())
+
+
+def test_the_panel_says_what_is_missing_and_offers_the_fix(addon, cube):
+    drawn = draw(addon.panels.DDREP_PT_texture)
+    assert "ddrep.texture" in drawn.operators() and "ddrep.use_orbit" not in drawn.operators()
+    for thing in [thing for thing in bpy.data.objects if thing.type == "CAMERA"]:
+        bpy.data.objects.remove(thing)
+    drawn = draw(addon.panels.DDREP_PT_texture)
+    assert "no camera" in drawn.words() and "ddrep.use_orbit" in drawn.operators()
+    bpy.ops.ddrep.use_orbit()
+    assert "ddrep.use_orbit" not in draw(addon.panels.DDREP_PT_texture).operators()
+    select()
+    assert "Select the meshes" in draw(addon.panels.DDREP_PT_texture).words()
+
+
+def test_presets_are_saved_and_come_back(addon, cube):
+    settings = bpy.context.scene.ddrep.texture
+    settings.resolution, settings.quality, settings.prompt = "2048", "FINE", "kept out of it"
+    assert bpy.ops.ddrep.texture_preset_add(name="Hero Prop") == {"FINISHED"}
+    settings.resolution, settings.quality, settings.prompt = "512", "DRAFT", "other words"
+    path = bpy.utils.user_resource("SCRIPTS", path="presets/ddrep/texture")
+    bpy.ops.script.execute_preset(filepath=f"{path}/hero_prop.py", menu_idname="DDREP_MT_texture_presets")
+    assert (settings.resolution, settings.quality, settings.prompt) == ("2048", "FINE", "other words")
