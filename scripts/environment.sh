@@ -24,7 +24,7 @@ find_python() {
 }
 
 ensure_system_libraries() {
-  # Off-screen pictures (VTK) and Blender's module load these; a bare container lacks them.
+  # What Blender's Python module (bpy) loads; a bare container lacks it. The engine itself needs none of these.
   local missing
   missing="$("$PYTHON" - <<'PY'
 import ctypes
@@ -49,9 +49,9 @@ PY
     say "Installing system libraries: $missing"
     # shellcheck disable=SC2086
     { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing; } >&2 ||
-      echo "Could not install $missing; rendering may fail." >&2
+      echo "Could not install $missing; Blender's tests may fail." >&2
   else
-    echo "System libraries are missing; rendering may fail. As root: apt-get install $missing" >&2
+    echo "Blender's tests need system libraries. As root: apt-get install $missing" >&2
   fi
 }
 
@@ -70,5 +70,4 @@ ensure_environment() {
       --editable "$ROOT${extras:+[$extras]}"
     printf '%s' "$wanted" >"$stamp"
   fi
-  ensure_system_libraries
 }

@@ -1,0 +1,116 @@
+"""The engine as a process of its own: killed, interrupted, cancelled, and resumed to the same bytes."""
+
+import json
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from ddrep_core import demo_mesh_path
+from ddrep_core.jobs.folder import JobFolder
+
+STEPS = 12
+REQUEST = {
+    "schema_version": 1,
+    "task": "texture",
+    "prompt": "a wooden cow",
+    "samples": 2,
+    "steps": STEPS,
+    "schedule": "repaint:1,1,2",
+    "cameras": "orbit:3",
+    "texture": {"mesh": "inputs/mesh.obj", "resolution": 128},
+}
+
+
+@pytest.fixture(scope="module")
+def make_job(tmp_path_factory):
+    def make(**changes):
+        folder = JobFolder(tmp_path_factory.mktemp("job"))
+        folder.inputs.mkdir()
+        shutil.copyfile(demo_mesh_path(), folder.inputs / "mesh.obj")
+        folder.request_file.write_text(json.dumps({**REQUEST, **changes}))
+        return folder
+
+    return make
+
+
+def start(folder, *arguments):
+    command = [sys.executable, "-m", "ddrep_core", "run", str(folder), "--events", "--checkpoint-seconds", "0"]
+    return subprocess.Popen([*command, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def run_until(folder, steps, act, *arguments):
+    """Start the engine, call `act(process)` after so many steps; returns the exit status and standard error."""
+    process = start(folder, *arguments)
+    for line in process.stdout:
+        if json.loads(line)["event"] == "step":
+            steps -= 1
+            if steps == 0:
+                act(process)
+    err = process.stderr.read()
+    assert "Traceback" not in err
+    return process.wait(), err
+
+
+def outputs_of(folder):
+    """Every output byte; of result.json, all but how long it took."""
+    found = {}
+    for path in sorted(folder.outputs.rglob("*")):
+        if path == folder.result_file:
+            result = json.loads(path.read_text())
+            for part in (result, *result["samples"]):
+                assert part.pop("seconds")
+            found["result.json"] = result
+        elif path.is_file():
+            found[path.relative_to(folder.outputs).as_posix()] = path.read_bytes()
+    return found
+
+
+@pytest.fixture(scope="module")
+def undisturbed(make_job):
+    folder = make_job()
+    status, err = run_until(folder, -1, None)
+    assert status == 0, err
+    return outputs_of(folder)
+
+
+def test_killed_at_five_random_steps_and_resumed_to_the_same_bytes(make_job, undisturbed):
+    folder = make_job()
+    chance = random.Random(20)
+
+    def kill(process):
+        time.sleep(chance.random() * 0.1)  # between two steps, inside one, or while a checkpoint is written
+        process.send_signal(signal.SIGKILL)
+
+    status, err = run_until(folder, chance.randint(1, 8), kill)
+    assert status == -signal.SIGKILL
+    for _ in range(4):
+        status, err = run_until(folder, chance.randint(1, 10), kill, "--resume")
+        assert status == -signal.SIGKILL and not folder.result_file.exists()
+    status, err = run_until(folder, -1, None, "--resume")
+    assert status == 0, err
+    assert set(outputs_of(folder)) == set(undisturbed)
+    for name, content in outputs_of(folder).items():
+        assert content == undisturbed[name], name
+    lines = [json.loads(line) for line in folder.events_file.read_text().splitlines() if line.endswith("}")]
+    assert not [line for line in lines if "anew" in line.get("message", "")]
+
+
+@pytest.mark.parametrize("how", ["interrupt", "terminate", "cancel file"])
+def test_cancelled_with_status_130(make_job, how):
+    folder = make_job(samples=1)
+
+    def cancel(process):
+        if how == "cancel file":
+            folder.cancel_file.touch()
+        else:
+            process.send_signal(signal.SIGINT if how == "interrupt" else signal.SIGTERM)
+
+    status, err = run_until(folder, 2, cancel)
+    assert status == 130 and "--resume" in err
+    assert json.loads(folder.events_file.read_text().splitlines()[-1])["event"] == "cancelled"
+    assert any((folder.checkpoints / "state").iterdir()) and not folder.result_file.exists()
