@@ -1,7 +1,10 @@
 """ddrep: sample differentiable representations from a pretrained image diffusion model."""
 
-from ddrep_core import diffreps, errors, priors, sampling, views
+from ddrep_core import diffreps, errors, geometry, priors, sampling, views
+from ddrep_core.diffreps.texture import TextureDiffrep
 from ddrep_core.errors import Cancelled, DdrepError, DdrepWarning, RequestError, RunError
+from ddrep_core.geometry import Mesh, demo_mesh_path, load_mesh
+from ddrep_core.priors import load_prior
 from ddrep_core.sampling import (
     Result,
     SamplerState,
@@ -20,15 +23,21 @@ __all__ = [
     "Cancelled",
     "DdrepError",
     "DdrepWarning",
+    "Mesh",
     "RequestError",
     "Result",
     "RunError",
     "SamplerState",
     "StepReport",
+    "TextureDiffrep",
     "Views",
     "ddim_schedule",
+    "demo_mesh_path",
     "diffreps",
     "errors",
+    "geometry",
+    "load_mesh",
+    "load_prior",
     "orbit_views",
     "priors",
     "repaint_schedule",
