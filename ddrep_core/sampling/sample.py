@@ -7,22 +7,21 @@ sees of a view is x(π) = f(θ, π) + σ ε(π).
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ddrep_core.diffreps.protocol import Diffrep
-from ddrep_core.errors import RequestError, RunError
-from ddrep_core.priors.protocol import Conditioning, Prior
-from ddrep_core.sampling.noise import NoiseField, ViewNoise
-from ddrep_core.sampling.schedule import Jump, Reverse, Schedule, ddim_schedule, langevin_share
-from ddrep_core.sampling.solver import Solver, choose_solver
+from ddrep_core.errors import RequestError
+from ddrep_core.priors.protocol import Prior
+from ddrep_core.sampling.noise import NoiseField
+from ddrep_core.sampling.run import Run
+from ddrep_core.sampling.schedule import Jump, Step, ddim_schedule
+from ddrep_core.sampling.solver import Solver
+from ddrep_core.sampling.walk import Moved, Plan, Walk
 from ddrep_core.views.camera import Views
 
 
@@ -39,14 +38,17 @@ class StepReport:
     """What a callback is told after each step.
 
     Attributes:
-        index, of: this step (from 1) and how many the run has.
+        index, of: this step (from 1) and how many the run has; a forecast that may change from step to step where the
+            run decides as it goes.
         sigma: the noise level that the run has reached.
         nfe: evaluations of the prior so far.
         clean: [B, C, h, w] the prior's x̂0 of the views that moved; None after a jump.
         indices: [B] those views.
-        disagreement: the part of x̂0 that the representation cannot hold, over all of it, 0..1; None after a jump.
+        disagreement: how far the views that moved contradict each other and what is held: 0 for views of one object,
+            1 for unrelated pictures (`sampling.disagreement`); None after a jump.
         diffrep: the representation as it is now.
         state: makes the run's state, to be kept and resumed from.
+        left: [B, C, h, w] what of x̂0 could not be held, for `disagreement_map`; None after a jump.
     """
 
     index: int
@@ -58,11 +60,20 @@ class StepReport:
     disagreement: float | None
     diffrep: Diffrep
     state: Callable[[], SamplerState]
+    left: Tensor | None = None
 
 
 @dataclass
 class Result:
-    """What a run gives back. `samples` holds every sample when several were asked for, this one included."""
+    """What a run gives back. `samples` holds every sample when several were asked for, this one included.
+
+    Attributes:
+        diffrep: the sampled representation.
+        nfe: evaluations of the prior, each for all views.
+        seconds: {"prior", "pullback", "render", "total"}.
+        disagreement: of the last step, 0 (one object) to 1 (unrelated pictures); `agreement` is the rest to 1.
+        not_agreed: views that were kept when the budget was spent although they do not agree with the others.
+    """
 
     diffrep: Any
     nfe: float
@@ -71,22 +82,12 @@ class Result:
     seed: int
     passes: int = 0
     samples: list[Result] = field(default_factory=list)
+    not_agreed: list[int] = field(default_factory=list)
 
-
-@dataclass
-class _Clock:
-    seconds: dict[str, float] = field(
-        default_factory=lambda: {"prior": 0.0, "pullback": 0.0, "render": 0.0, "total": 0.0}
-    )
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-
-    @contextmanager
-    def measure(self, part: str) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-        self.seconds[part] += time.perf_counter() - start
+    @property
+    def agreement(self) -> float | None:
+        """1 when the views show one object, 0 when they are unrelated."""
+        return None if self.disagreement is None else 1.0 - self.disagreement
 
 
 def sample(
@@ -97,7 +98,7 @@ def sample(
     prompt: str = "",
     negative_prompt: str = "",
     guidance_scale: float = 7.5,
-    schedule: Schedule | None = None,
+    schedule: Plan | None = None,
     eta: float = 0.75,
     seed: int = 0,
     solver: str | Solver = "auto",
@@ -116,7 +117,8 @@ def sample(
         views: the bank of views that `rep` was built over: their weights, prompts and directions. None where views have
             no cameras (an image, a panorama's crops).
         prompt, negative_prompt, guidance_scale: ε_u + w(ε_c − ε_u); w = 0 is unconditional, w = 1 conditional.
-        schedule: noise levels and jumps; 50 plain steps when not given.
+        schedule: noise levels and jumps, or a plan that decides as it goes (`grown_sampling`, `auto_sampling`); 50
+            plain steps when not given.
         eta: DDIM's stochastic share, 0 (PF-ODE) to 1; the paper's is 0.75.
         seed: of all randomness; sample k of several takes seed + k.
         solver: "auto", "linear", "warm", "adam", or a solver.
@@ -143,207 +145,58 @@ def sample(
     conditioning = prior.condition(
         prompt, negative_prompt, views, guidance_scale, **({} if depth is None else {"depth": depth})
     )
+    plan: Plan = schedule or ddim_schedule(prior.sigmas)
     results = []
     for number in range(samples):
         if state is not None and number < state.numbers["sample"]:
             continue
-        run = _Run(rep.copy(), prior, views, conditioning, eta, seed + number, number, solver, noise, views_per_step)
+        run = Run(rep.copy(), prior, views, conditioning, eta, seed + number, number, solver, noise, views_per_step)
+        walk = plan.walk(run)
         if state is not None and number == state.numbers["sample"]:
-            run.load(state)
-        results.append(run.walk(schedule or ddim_schedule(prior.sigmas), callback))
+            run.load(state.tensors, state.numbers)
+            walk.load(state.tensors, state.numbers["walk"])
+        results.append(_go(run, walk, callback))
     first = results[0]
     first.samples = results
     return first
 
 
-class _Run:
-    """One sample on its way: θ, ε, and where in the schedule it is."""
+def _go(run: Run, walk: Walk, callback: Callable[[StepReport], None] | None) -> Result:
+    """Algorithm 1: steps down, jumps up, until the walk is at its end."""
+    start = time.perf_counter() - run.clock.seconds["total"]
+    while (step := walk.next()) is not None:
+        moved: Moved | None = None
+        if isinstance(step, Jump):
+            run.jump(step)
+        else:
+            moved = run.reverse(step)
+        run.position += 1
+        walk.hear(step, moved)
+        run.clock.seconds["total"] = time.perf_counter() - start
+        if callback is not None:
+            callback(_report(run, walk, step, moved))
+    run.clock.seconds["total"] = time.perf_counter() - start
+    return Result(
+        run.rep, run.evaluations, dict(run.clock.seconds), run.disagreement, run.seed, run.passes,
+        not_agreed=list(walk.not_agreed),
+    )  # fmt: skip
 
-    def __init__(
-        self,
-        rep: Diffrep,
-        prior: Prior,
-        views: Views | None,
-        conditioning: Conditioning,
-        eta: float,
-        seed: int,
-        number: int,
-        solver: str | Solver,
-        noise: NoiseField | None,
-        views_per_step: int | None,
-    ) -> None:
-        theta = next(iter(rep.parameters().values()))
-        self.rep, self.prior, self.conditioning, self.eta = rep, prior, conditioning, eta
-        self.seed, self.number = seed, number
-        self.dtype, self.device = theta.dtype, theta.device
-        self.solver = choose_solver(rep, solver)
-        self.generator = torch.Generator().manual_seed(seed)
-        self.field = noise or ViewNoise((rep.view_count, *rep.image_shape), self.dtype, self.device)
-        self.weights = self._weights(views)
-        self.views_per_step = min(views_per_step or rep.view_count, rep.view_count)
-        self.queue: list[int] = []
-        self.clock = _Clock(device=self.device)
-        self.position, self.evaluations, self.passes = 0, 0.0, 0
-        self.disagreement: float | None = None
-        rep.reset(self.generator)
-        self.noise = self.field.draw(self.generator).to(self.device, self.dtype)
 
-    def _weights(self, views: Views | None) -> Tensor:
-        """[V, 1, h, w] the importance of every pixel: the camera's weight times the pixel's."""
-        _, height, width = self.rep.image_shape
-        weights = torch.ones(self.rep.view_count, 1, height, width, dtype=self.dtype, device=self.device)
-        pixel_weights = self.rep.pixel_weights()
-        if pixel_weights is not None:
-            weights = weights * pixel_weights.to(weights)
-        if views is not None:
-            weights = weights * torch.as_tensor(views.weights).to(weights)[:, None, None, None]
-        if not bool((weights > 0).any()):
-            raise RequestError(
-                "No view sees anything that it could paint.", "Move the cameras, or raise their weights."
-            )
-        return weights
+def _report(run: Run, walk: Walk, step: Step, moved: Moved | None) -> StepReport:
+    def state() -> SamplerState:
+        tensors, numbers = run.state()
+        walk_tensors, walk_numbers = walk.state()
+        return SamplerState(tensors | walk_tensors, numbers | {"walk": walk_numbers})
 
-    def walk(self, schedule: Schedule, callback: Callable[[StepReport], None] | None) -> Result:
-        """Algorithm 1."""
-        start = time.perf_counter() - self.clock.seconds["total"]
-        steps = list(schedule.steps(self.eta))
-        if self.position > len(steps):
-            raise RequestError("The state to go on from belongs to a longer schedule.", "Start the job anew.")
-        for step in steps[self.position :]:
-            clean, indices = None, None
-            if isinstance(step, Jump):
-                self.jump(step)
-            else:
-                indices = self.next_views()
-                clean = self.reverse(step, indices)
-            self.position += 1
-            self.clock.seconds["total"] = time.perf_counter() - start
-            if callback is not None:
-                sigma = step.sigma_high if isinstance(step, Jump) else step.sigma_next
-                callback(
-                    StepReport(
-                        self.position, len(steps), sigma, self.evaluations, clean, indices,
-                        None if clean is None else self.disagreement, self.rep, self.save,
-                    )
-                )  # fmt: skip
-        self.clock.seconds["total"] = time.perf_counter() - start
-        return Result(self.rep, self.evaluations, dict(self.clock.seconds), self.disagreement, self.seed, self.passes)
-
-    def reverse(self, step: Reverse, indices: Tensor) -> Tensor:
-        """σ → σ': ask the prior, move the renders, pull the move back to θ, refresh a share of the noise."""
-        share = langevin_share(step.sigma, step.sigma_next, step.eta)
-        noise = self.noise[indices]
-        with self.clock.measure("render"), torch.no_grad():
-            render = self.rep.render(indices)
-        clean, predicted = self.predict(render, noise, step.sigma, indices)
-        # How far x̂0 is approached: f' = f + (σ − √(1−λ²) σ') (ε − ε̂), and ε − ε̂ = (x̂0 − f) / σ.
-        reach = 1.0 if math.isinf(step.sigma) else 1 - math.sqrt(1 - share**2) * step.sigma_next / step.sigma
-        target = render + reach * (clean - render)
-        if step.heun:
-            target = self.heun_target(step, indices, render, noise, predicted, target)
-        self.pull_back(target, indices, reach)
-        if share > 0:
-            fresh = self.field.draw(self.generator).to(self.noise)
-            self.noise = math.sqrt(1 - share**2) * self.noise + share * fresh
-        return clean
-
-    def heun_target(
-        self, step: Reverse, indices: Tensor, render: Tensor, noise: Tensor, predicted: Tensor, euler: Tensor
-    ) -> Tensor:
-        """The target with the slope averaged over both ends: fit by Euler, ask the prior there, return to θ."""
-        before = {name: tensor.detach().clone() for name, tensor in self.rep.parameters().items()}
-        self.pull_back(euler, indices, 1.0)
-        with torch.no_grad():
-            render_next = self.rep.render(indices)
-        _, predicted_next = self.predict(render_next, noise, step.sigma_next, indices)
-        with torch.no_grad():
-            for name, tensor in self.rep.parameters().items():
-                tensor.copy_(before[name])
-        return render + (step.sigma_next - step.sigma) * ((predicted + predicted_next) / 2 - noise)
-
-    def predict(self, render: Tensor, noise: Tensor, sigma: float, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """x̂0 and ε̂ of these views; at σ = ∞ the prior sees ε alone, and only x̂0 says anything."""
-        chosen = self.conditioning[indices.tolist()]
-        with self.clock.measure("prior"), torch.no_grad():
-            if math.isinf(sigma):
-                if not hasattr(self.prior, "predict_clean"):
-                    raise RequestError("This prior cannot start at σ = ∞: it has no predict_clean.")
-                clean, predicted = self.prior.predict_clean(noise, sigma, chosen).to(noise), noise
-            else:
-                x = render + sigma * noise
-                predicted = self.prior.predict_noise(x, sigma, chosen).to(noise)
-                clean = x - sigma * predicted
-        self.evaluations += len(indices) / self.views_per_step
-        if not bool(torch.isfinite(clean).all()):
-            raise RunError(
-                f"The prior returned numbers that are not finite at σ = {sigma:.3g}.",
-                "Lower the guidance scale, or run in full precision (--precision fp32).",
-            )
-        return clean, predicted
-
-    def pull_back(self, target: Tensor, indices: Tensor, reach: float) -> None:
-        """θ ← argmin E_π w(π) ‖f(θ, π) − f'(π)‖², and what of x̂0 would not fit."""
-        weights = self.weights[indices]
-        with self.clock.measure("pullback"):
-            self.passes += self.solver.fit(self.rep, target, indices, weights)
-        with self.clock.measure("render"), torch.no_grad():
-            held = self.rep.render(indices)
-            left = weights * ((target - held) / max(reach, 1e-9)) ** 2
-            level = (weights * held).sum((0, 2, 3), keepdim=True) / weights.sum()
-            kept = weights * (held - level) ** 2
-            self.disagreement = float(left.sum() / (left.sum() + kept.sum()).clamp_min(1e-30))
-
-    def jump(self, step: Jump) -> None:
-        """σ → σ_high: θ stays, the noise is refreshed (Alg. 1, line 13; Restart's forward kernel)."""
-        fresh = self.field.draw(self.generator).to(self.noise)
-        self.noise = step.keep * self.noise + math.sqrt(1 - step.keep**2) * step.noise_scale * fresh
-
-    def next_views(self) -> Tensor:
-        """The views of the next step: all, or the next few of a shuffled round over the bank."""
-        if self.views_per_step == self.rep.view_count:
-            return torch.arange(self.rep.view_count, device=self.device)
-        while len(self.queue) < self.views_per_step:
-            round_ = torch.randperm(self.rep.view_count, generator=self.generator).tolist()
-            self.queue += [view for view in round_ if view not in self.queue[-self.views_per_step :]] or round_
-        chosen, self.queue = self.queue[: self.views_per_step], self.queue[self.views_per_step :]
-        return torch.tensor(chosen, device=self.device)
-
-    def save(self) -> SamplerState:
-        """θ, ε, the solver's moments, the generator and the position."""
-        tensors = {f"theta.{name}": tensor.detach().clone() for name, tensor in self.rep.parameters().items()}
-        tensors |= {f"solver.{name}": tensor.detach().clone() for name, tensor in self.solver.state().items()}
-        tensors |= {"noise": self.noise.clone(), "generator": self.generator.get_state()}
-        numbers = {
-            "sample": self.number,
-            "position": self.position,
-            "evaluations": self.evaluations,
-            "passes": self.passes,
-            "disagreement": self.disagreement,
-            "queue": list(self.queue),
-            "seconds": dict(self.clock.seconds),
-        }
-        return SamplerState(tensors, numbers)
-
-    def load(self, state: SamplerState) -> None:
-        """Go on from `save()`.
-
-        Raises:
-            RequestError: the state belongs to another representation or another size.
-        """
-        tensors, numbers = state.tensors, state.numbers
-        parameters = self.rep.parameters()
-        try:
-            with torch.no_grad():
-                for name, tensor in parameters.items():
-                    if tensors[f"theta.{name}"].shape != tensor.shape:
-                        raise KeyError(name)
-                    tensor.copy_(tensors[f"theta.{name}"])
-            self.noise = tensors["noise"].to(self.noise)
-            self.generator.set_state(tensors["generator"])
-            self.position, self.evaluations = int(numbers["position"]), float(numbers["evaluations"])
-            self.passes, self.disagreement = int(numbers["passes"]), numbers["disagreement"]
-            self.queue = [int(view) for view in numbers["queue"]]
-            self.clock.seconds = {part: float(value) for part, value in numbers["seconds"].items()}
-        except KeyError as error:
-            raise RequestError(f"The state to go on from lacks {error} or has it in another size.") from error
-        self.solver.load_state({k.removeprefix("solver."): v for k, v in tensors.items() if k.startswith("solver.")})
+    return StepReport(
+        index=run.position,
+        of=max(run.position, walk.of),
+        sigma=step.sigma_high if isinstance(step, Jump) else step.sigma_next,
+        nfe=run.evaluations,
+        clean=None if moved is None else moved.clean,
+        indices=None if moved is None else moved.indices,
+        disagreement=None if moved is None else moved.disagreement,
+        diffrep=run.rep,
+        state=state,
+        left=None if moved is None else moved.left,
+    )

@@ -12,21 +12,32 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from ddrep_core.errors import RequestError
+from ddrep_core.sampling.walk import FixedWalk
+
+if TYPE_CHECKING:
+    from ddrep_core.sampling.run import Run
 
 
 @dataclass(frozen=True)
 class Reverse:
-    """One step down, σ → σ' (Alg. 1, lines 9-16): one evaluation of the prior, two with Heun's correction."""
+    """One step down, σ → σ' (Alg. 1, lines 9-16): one evaluation of the prior, two with Heun's correction.
+
+    `views` move (all, or the next mini-batch, when None). `held` ones do not: what they were accepted as stays in the
+    fit as weighted observations.
+    """
 
     sigma: float
     sigma_next: float
     eta: float
     heun: bool = False
+    views: tuple[int, ...] | None = None
+    held: tuple[int, ...] = ()
 
     @property
     def nfe(self) -> int:
@@ -35,12 +46,16 @@ class Reverse:
 
 @dataclass(frozen=True)
 class Jump:
-    """One jump up, σ → σ_high: ε ← keep·ε + √(1 − keep²)·noise_scale·ξ. It costs neither evaluation nor fit."""
+    """One jump up, σ → σ_high: ε ← keep·ε + √(1 − keep²)·noise_scale·ξ, for `views` (None: all of them).
+
+    It costs neither evaluation nor fit.
+    """
 
     sigma: float
     sigma_high: float
     keep: float
     noise_scale: float = 1.0
+    views: tuple[int, ...] | None = None
 
     @property
     def nfe(self) -> int:
@@ -96,6 +111,10 @@ class Schedule:
     def nfe(self) -> int:
         """Evaluations of the prior that the whole schedule costs, each for all views of a step."""
         return sum(step.nfe for step in self.steps(0.0))
+
+    def walk(self, run: Run) -> FixedWalk:
+        """Through all steps, whatever happens."""
+        return FixedWalk(self, run.eta)
 
     def steps(self, eta: float) -> Iterator[Step]:
         """Every step in order, with `eta` where a segment does not say otherwise."""
@@ -283,7 +302,8 @@ def annealed_schedule(
     (docs/agreement.md). Costs `steps + repeats * (levels - 1)` evaluations.
 
     Args:
-        sigma_high: the first and the last height; when not given, 1/5 and 1/20 of the prior's largest level (at most 40).
+        sigma_high: the first and the last height; when not given, a fifth and a twentieth of the prior's largest level
+            (at most 40).
         sigma_low: where the jumps start; 1/133 of that level when not given.
         levels: points of the grid that each jump comes down on.
 

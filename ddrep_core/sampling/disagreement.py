@@ -1,0 +1,87 @@
+"""Do the views agree? What of the views' x̂0 the representation cannot hold, measured against unrelated pictures.
+
+The residual of the pull-back says how much the views contradict each other, but not on what scale: pixels that only one
+view sees can always be held, and a fine texture holds much of any contradiction between its texels. So the same fit is
+asked once to hold unrelated white noise; the share of it that is left is what total disagreement leaves. A view's
+conflict is its residual over that share and over the variance of x̂0: 0 for views of one object, about 1 for unrelated
+pictures, whatever the prior, the resolution and the overlap.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ddrep_core.diffreps.protocol import Diffrep, LinearRendering
+from ddrep_core.sampling.solver import Solver
+
+PROBE_SEED = 20241
+
+
+def unrelated_share(rep: Diffrep, solver: Solver, indices: Tensor, weights: Tensor, moving: int) -> Tensor:
+    """[moving] the share of an unrelated picture that could not be held, for each of the views that move.
+
+    Args:
+        rep: the representation; not changed.
+        solver: of the run: it has, or will have, what it prepared for the same weights.
+        indices: [B] the views in the fit: those that move first, then those that are held.
+        weights: [B, 1, h, w] of their pixels.
+        moving: how many of them move.
+    """
+    if not isinstance(rep, LinearRendering):
+        return torch.ones(moving, dtype=weights.dtype, device=weights.device)
+    twin = rep.copy()
+    with torch.no_grad():
+        before = twin.render(indices)
+        probe = torch.zeros(before.shape, dtype=before.dtype)
+        probe[:moving].normal_(generator=torch.Generator().manual_seed(PROBE_SEED))
+        probe = probe.to(before)
+        solver.fit(twin, before + probe, indices, weights)
+        left = weights * (before + probe - twin.render(indices)) ** 2
+        whole = weights * probe**2
+    return (left[:moving].sum((1, 2, 3)) / whole[:moving].sum((1, 2, 3)).clamp_min(1e-30)).clamp(0.0, 1.0)
+
+
+def conflicts(left: Tensor, clean: Tensor, weights: Tensor, share: Tensor) -> tuple[Tensor, float]:
+    """How far each view, and all of them, contradict what is held.
+
+    Args:
+        left: [B, C, h, w] what of x̂0 was not held.
+        clean: [B, C, h, w] x̂0.
+        weights: [B, 1, h, w] of the pixels.
+        share: [B] what an unrelated picture would leave, from `unrelated_share`.
+
+    Returns:
+        [B] conflicts (0 agreement, about 1 unrelated), and the disagreement of all, 0..1.
+    """
+    total = weights.sum().clamp_min(1e-30)
+    mean = (weights * clean).sum((0, 2, 3), keepdim=True) / total
+    content = (weights * (clean - mean) ** 2).sum((1, 2, 3))
+    size = (weights * clean**2).sum((1, 2, 3))
+    # A view that nothing could contradict, or that is empty, has no conflict.
+    possible = share * content.clamp_min(1e-9 * float(size.max()))
+    remaining = (weights * left**2).sum((1, 2, 3))
+    each = torch.where(share > 1e-6, remaining / possible.clamp_min(1e-30), torch.zeros_like(remaining))
+    counted = torch.where(share > 1e-6, remaining, torch.zeros_like(remaining)).sum()
+    return each, min(1.0, float(counted / possible.sum().clamp_min(1e-30)))
+
+
+def disagreement_map(rep: LinearRendering, left: Tensor, weights: Tensor) -> Tensor:
+    """[P] where on the representation the views disagree: the mean squared residual of the pixels that look at each
+    parameter (a texel, a point of the canvas), zero where none does.
+
+    Args:
+        left: [V, C, h, w] what of all V views' x̂0 was not held (`StepReport.left`).
+        weights: [V, 1, h, w] of the pixels.
+    """
+    matrix = rep.matrix()
+    rows = rep.to_rows(left).square().sum(1, keepdim=True)
+    row_weights = rep.to_rows(weights.expand_as(left).contiguous())[:, :1]
+    absolute = matrix.abs() if matrix.layout == torch.strided else _absolute(matrix)
+    transposed = absolute.T if matrix.layout == torch.strided else absolute.t().to_sparse_csr()
+    seen = transposed @ row_weights
+    return torch.where(seen > 0, (transposed @ (row_weights * rows)) / seen.clamp_min(1e-30), 0.0)[:, 0]
+
+
+def _absolute(matrix: Tensor) -> Tensor:
+    return torch.sparse_csr_tensor(matrix.crow_indices(), matrix.col_indices(), matrix.values().abs(), matrix.shape)
