@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from scipy import ndimage, sparse
+from scipy import sparse
 from torch import Tensor
 
 from ddrep_core.errors import RequestError
@@ -18,10 +18,11 @@ from ddrep_core.geometry.footprints import PAINTS, ViewSamples, view_samples
 from ddrep_core.geometry.mesh import Int, Mesh
 from ddrep_core.geometry.multigrid import Multigrid, conjugate_gradient
 from ddrep_core.geometry.raycast import RayCaster
-from ddrep_core.geometry.texel_graph import PartTexels, TexelGraph, texel_graph
+from ddrep_core.geometry.texel_graph import PartTexels, TexelGraph, nearest_pixels, texel_graph
 from ddrep_core.views import Views
 
 SEEN, FILLED, OUTSIDE = 255, 128, 0  # values of a coverage map
+RAYS_ACROSS = 768  # a picture, so that small pictures touch all texels behind their pixels
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ class Baker:
         if not self.graph.node_count:
             raise RequestError(f"A texture of {resolution} texels is too coarse for the UVs of {mesh.path.name}.")
         caster = RayCaster(mesh)
-        subsamples = 2 if max(height, width) > 256 else 4
+        subsamples = int(np.clip(RAYS_ACROSS // max(height, width), 2, 8))
         blocks, weights, shares, nearest = [], [], [], []
         for camera in views:
             samples = view_samples(caster, camera, width, height, subsamples)
@@ -226,5 +227,5 @@ def _nearest_background(samples: ViewSamples) -> Int:
     empty = (samples.share == 0).reshape(samples.height, samples.width)
     if not empty.any():
         return np.full(empty.size, -1, np.int64)
-    _, (y, x) = ndimage.distance_transform_edt(~empty, return_indices=True)
+    y, x = nearest_pixels(empty)
     return (y * samples.width + x).reshape(-1).astype(np.int64)

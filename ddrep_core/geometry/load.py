@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import trimesh
 
 from ddrep_core.errors import DdrepWarning, RequestError
 from ddrep_core.geometry.gltf import read_gltf
@@ -23,7 +22,7 @@ UpAxis = Literal["auto", "y", "z"]
 GLTF_SUFFIXES = (".glb", ".gltf")
 Z_UP_SUFFIXES = (".stl", ".ply", ".3mf")
 UNWRAP_LIMIT = 200_000
-DEMO_MESH = Path(__file__).parent / "assets" / "demo.obj"
+DEMO_MESH = Path(__file__).parent / "assets" / "duck.obj"
 
 
 def demo_mesh_path() -> Path:
@@ -96,6 +95,8 @@ def _read(path: Path, up: UpAxis) -> Mesh:
 
 
 def _read_with_trimesh(path: Path, axes_to_world: Float) -> Mesh:
+    import trimesh  # here, for most meshes never need it
+
     suffix = path.suffix.lower().lstrip(".")
     readable = sorted(trimesh.available_formats())
     if suffix not in readable:

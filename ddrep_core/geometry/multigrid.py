@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,9 +25,9 @@ class Multigrid:
     """
 
     def __init__(self, matrix: sparse.csr_array, aggregates: Callable[[int], Int], most_levels: int = 12) -> None:
-        self._matrices = [matrix]
-        self._prolongations: list[sparse.csr_array] = []
-        finest = np.arange(matrix.shape[0])
+        self._matrices: list[Any] = [matrix]
+        self._prolongations: list[Any] = []
+        finest = np.arange(len(matrix.indptr) - 1)
         for level in range(1, most_levels + 1):
             current = self._matrices[-1]
             if current.shape[0] <= COARSEST:

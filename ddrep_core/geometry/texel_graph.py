@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +33,6 @@ class PartTexels:
         start: number of its first node.
         group: [N] island group of each texel.
         nearest: [T, T] node of the texel, or of the nearest one on the surface.
-        distance: [T, T] to that texel, in texels; 0 on the surface.
     """
 
     part: Part
@@ -40,7 +40,6 @@ class PartTexels:
     start: int
     group: Int
     nearest: Int
-    distance: Float
 
     @property
     def count(self) -> int:
@@ -105,12 +104,17 @@ def _part_texels(part: Part, resolution: int, start: int) -> PartTexels:
     node[texels.index] = start + np.arange(len(texels.index))
     node = np.pad(node.reshape(resolution, resolution), margin, mode="wrap")
     if len(texels.index):
-        distance, (y, x) = ndimage.distance_transform_edt(~mask, return_indices=True)
         inner = slice(margin, margin + resolution)
-        nearest, distance = node[y, x][inner, inner], distance[inner, inner]
+        nearest = node[nearest_pixels(mask)][inner, inner]
     else:  # islands so small that no texel centre lies on them
-        nearest, distance = np.zeros((resolution, resolution), np.int64), np.full((resolution, resolution), np.inf)
-    return PartTexels(part, texels, start, texture_groups(part)[texels.face], nearest, distance)
+        nearest = np.zeros((resolution, resolution), np.int64)
+    return PartTexels(part, texels, start, texture_groups(part)[texels.face], nearest)
+
+
+def nearest_pixels(mask: NDArray[np.bool_]) -> tuple[Int, Int]:
+    """Row and column [H, W] of the nearest True pixel of a mask [H, W] that holds at least one."""
+    found: Any = ndimage.distance_transform_edt(~mask, return_distances=False, return_indices=True)
+    return found[0].astype(np.int64), found[1].astype(np.int64)
 
 
 def _neighbours(entry: PartTexels, resolution: int) -> tuple[Int, Int, Float]:
@@ -204,8 +208,3 @@ def _welds(entry: PartTexels, resolution: int) -> tuple[Int, Int, Float]:
     i, j = nodes(a[pair]), nodes(b[pair])
     differ = i != j
     return i[differ], j[differ], np.ones(int(differ.sum()))
-
-
-def surface_mask(part: PartTexels) -> NDArray[np.bool_]:
-    """[T, T] the texels that lie on the part's surface."""
-    return part.texels.mask

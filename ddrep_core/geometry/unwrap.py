@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import xatlas
 
 from ddrep_core.geometry.mesh import Float, Part
 
@@ -13,6 +12,8 @@ RESOLUTION = 1024
 
 def unwrap(part: Part) -> Float:
     """[F, 3, 2] non-overlapping UVs in 0..1, one per triangle corner, v upward. Takes seconds per 10,000 faces."""
+    import xatlas  # here, for most meshes never need it
+
     vertices = part.vertices - part.vertices.mean(axis=0)
     vertices = (vertices / max(np.abs(vertices).max(), 1e-30)).astype(np.float32)
     atlas = xatlas.Atlas()

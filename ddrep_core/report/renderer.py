@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ddrep_core.geometry.bake import BakedTexture
@@ -63,7 +63,7 @@ class Renderer:
         face, barycentric, _ = self._caster.cast_single(origins, directions)
         hit = face >= 0
         colors = self._texture(face[hit], barycentric[hit], self._footprint(camera, width, height))
-        return _gather(pixel[hit], colors, width, height, subsamples, np.float32(background))
+        return _gather(pixel[hit], colors, width, height, subsamples, background)
 
     # --- as a person likes to see it: soft light, shadow on the ground -------------------------------------------
 
@@ -214,7 +214,7 @@ class Renderer:
         return bright
 
 
-def _gather(pixel: Int, colors: Single, width: int, height: int, subsamples: int, background: ArrayLike) -> Single:
+def _gather(pixel: Int, colors: Single, width: int, height: int, subsamples: int, background: float) -> Single:
     size, rays = width * height, subsamples**2
     share = np.bincount(pixel, minlength=size) / rays
     image = np.stack([np.bincount(pixel, colors[:, k], minlength=size) / rays for k in range(3)], axis=1)

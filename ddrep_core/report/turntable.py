@@ -50,7 +50,6 @@ def turntable(
         (side, side),
         fps=frames_per_second,
         codec="libx264",
-        quality=None,
         macro_block_size=2,
         # One thread and no version stamp: the same pictures give the same bytes.
         output_params=["-crf", "18", "-threads", "1", "-fflags", "+bitexact", "-flags:v", "+bitexact", "-f", "mp4"],
