@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ddrep_core.priors.batches import default_limit
+from ddrep_core.priors.batches import BatchLimit, default_limit
+
+
+def autoencoder_dtype(config: Mapping[str, Any], dtype: torch.dtype) -> torch.dtype:
+    """What the autoencoder of a prior in `dtype` runs in: float32 where float16 overflows (`force_upcast`), and instead
+    of bfloat16, which bands smooth colours."""
+    upcast = dtype == torch.bfloat16 or (dtype == torch.float16 and config.get("force_upcast", True))
+    return torch.float32 if upcast else dtype
 
 
 class Autoencoder:
     """A diffusers `AutoencoderKL`, with its scale and shift. Gradients flow through both ways; weights are fixed.
 
     Args:
-        network: the autoencoder.
+        network: the autoencoder, its weights in the precision it shall run in.
         device: where it runs.
-        dtype: of the prior. The autoencoder runs in float32 where it was trained so, for half precision overflows there
-            (`force_upcast`), and bfloat16 bands smooth colours.
         max_batch: the most pictures at once.
     """
 
-    def __init__(self, network: Any, device: torch.device, dtype: torch.dtype, max_batch: int | None) -> None:
+    def __init__(self, network: Any, device: torch.device, max_batch: int | None) -> None:
         config = network.config
-        upcast = dtype == torch.bfloat16 or (dtype == torch.float16 and config.get("force_upcast", True))
-        self.dtype = torch.float32 if upcast else dtype
-        self.network = network.to(device, self.dtype).eval().requires_grad_(False)
+        self.dtype: torch.dtype = network.dtype
+        self.network = network.to(device).eval().requires_grad_(False)
         self.device = device
         self.channels: int = config.latent_channels
         self.factor: int = 2 ** (len(config.block_out_channels) - 1)
@@ -62,9 +67,9 @@ class Autoencoder:
     def _result(self) -> torch.dtype:
         return torch.float64 if self.dtype == torch.float64 else torch.float32
 
-    def _limit(self, pixels: int) -> Any:
-        # About ten feature maps of the widest level are alive at once in the decoder.
-        return default_limit(self.device, 10 * 4 * self._width * pixels, self.max_batch)
+    def _limit(self, pixels: int) -> BatchLimit:
+        # About twelve feature maps of the first width are alive at once in the decoder (measured).
+        return default_limit(self.device, 12 * 4 * self._width * pixels, self.max_batch)
 
     def to(self, device: torch.device) -> None:
         """Move to another device."""

@@ -175,7 +175,7 @@ def _assemble(
     max_batch: int | None,
 ) -> DiffusersPrior:
     """Read the parts and put them together."""
-    from ddrep_core.priors.autoencoder import Autoencoder
+    from ddrep_core.priors.autoencoder import Autoencoder, autoencoder_dtype
     from ddrep_core.priors.diffusers_prior import DiffusersPrior
     from ddrep_core.priors.levels import diffusion_levels, flow_levels
     from ddrep_core.priors.networks import FlowTransformer, UNet
@@ -188,7 +188,8 @@ def _assemble(
     levels = (flow_levels if "FlowMatch" in kind else diffusion_levels)(scheduler)
 
     core = folder.network(folder.family.network, dtype)
-    autoencoder = Autoencoder(folder.network("vae", dtype), device, dtype, max_batch)
+    vae = folder.network("vae", autoencoder_dtype(folder.config("vae"), dtype))
+    autoencoder = Autoencoder(vae, device, max_batch)
     _check_network(core, autoencoder.channels, folder)
     if folder.family.network == "unet":
         controlnet = controlnet or folder.controlnet(dtype)
@@ -236,8 +237,9 @@ def _assemble(
 
 
 def _settled(network: Any, device: torch.device) -> Any:
-    """Ready to predict: no dropout, no gradients, and convolutions laid out as the device likes them."""
-    return network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+    """Ready to predict: no dropout, no gradients, and convolutions laid out as GPUs like them (CPUs do not mind)."""
+    network = network.eval().requires_grad_(False)
+    return network.to(memory_format=torch.channels_last) if device.type == "cuda" else network
 
 
 def _check_network(network: Any, latent_channels: int, folder: ModelFolder) -> None:

@@ -122,6 +122,10 @@ class ModelFolder:
         """The scheduler's configuration, its class under "_class_name"."""
         return read_json(self.path / "scheduler" / "scheduler_config.json", self.name)
 
+    def config(self, part: str) -> dict[str, Any]:
+        """The configuration of a network."""
+        return read_json(self.path / part / "config.json", self.name)
+
     def settings(self) -> dict[str, Any]:
         """What the folder says for ddrep itself (ddrep.json): "guidance_scale"."""
         path = self.path / "ddrep.json"
