@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional
 
 from ddrep_core.diffreps.siren import SirenDiffrep, grid_coordinates, image_siren
 from ddrep_core.jobs.folder import replacing, write_bytes
@@ -18,7 +19,7 @@ from ddrep_core.sampling.sample import StepReport
 
 AUTO_SCHEDULE = "plain"  # one view has nothing to agree with
 SHAPE_MULTIPLE = 8  # latent sides that common U-Nets can halve three times
-MOST_PHASES = 8
+MOST_PHASES = 4
 PREVIEW_SIZE = 256
 
 
@@ -77,30 +78,31 @@ def draw(rep: SirenDiffrep, prior: Prior, width: int, height: int) -> Image.Imag
     """The SIREN as a picture of any size.
 
     A decoder turns latents on a grid into a picture of f times as many pixels, and knows no other grid. A larger
-    picture is made of several of these, the grid moved by fractions of a pixel each time and the pictures interleaved:
-    every pixel is decoded from the SIREN at its own place, none is made up from its neighbours.
+    picture is the mean of several of these, the grid moved by fractions of a pixel each time: details lie where the
+    SIREN has them, not where one grid happened to fall, and the decoder's own texture averages out. (Interleaving them
+    instead shows that texture as a lattice; latents rendered finer than the decoder knows come out garish.)
     """
     _, rows, columns = rep.image_shape
     base = decode(prior, rep.render())[0]
-    factor = base.shape[1] // rows
-    across, down = (
-        min(MOST_PHASES, max(1, math.ceil(asked / own - 1e-6)))
-        for asked, own in ((width, base.shape[2]), (height, base.shape[1]))
-    )
-    picture = torch.zeros(3, base.shape[1] * down, base.shape[2] * across)
+    _, base_height, base_width = base.shape
+    if width <= base_width and height <= base_height:
+        return to_picture(base).resize((width, height), Image.Resampling.LANCZOS)
+    phases = min(MOST_PHASES, max(math.ceil(width / base_width), math.ceil(height / base_height)))
     grid = grid_coordinates(rows, columns)
-    pitch = (grid[0, 1, 0] - grid[0, 0, 0], grid[1, 0, 1] - grid[0, 0, 1])
-    for row in range(down):
-        for column in range(across):
-            shift = torch.stack(
-                [
-                    pitch[0] / factor * ((column + 0.5) / across - 0.5),
-                    pitch[1] / factor * ((row + 0.5) / down - 0.5),
-                ]
-            )
-            latents = rep.render_at(grid + shift).movedim(-1, 0)[None]
-            picture[:, row::down, column::across] = decode(prior, latents)[0]
-    return to_picture(picture).resize((width, height), Image.Resampling.LANCZOS)
+    pitch = grid[1, 1] - grid[0, 0]
+    picture = torch.zeros(3, height, width)
+    for row in range(phases):
+        for column in range(phases):
+            shift = (torch.tensor([column, row]) + 0.5) / phases - 0.5  # of the latent grid, in the picture's pixels
+            moved = grid + shift * pitch * rows / base_height
+            decoded = decode(prior, rep.render_at(moved).movedim(-1, 0)[None])
+            across = ((torch.arange(width) + 0.5) / width * base_width - shift[0]) / base_width * 2 - 1
+            down = ((torch.arange(height) + 0.5) / height * base_height - shift[1]) / base_height * 2 - 1
+            places = torch.stack(torch.meshgrid(across, down, indexing="xy"), dim=-1)[None]
+            picture += functional.grid_sample(
+                decoded, places, mode="bicubic", padding_mode="border", align_corners=False
+            )[0].expand(3, -1, -1)
+    return to_picture(picture / phases**2)
 
 
 def decode(prior: Prior, latents: Tensor) -> Tensor:

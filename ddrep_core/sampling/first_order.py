@@ -91,11 +91,13 @@ class WarmStartSolver(AdamSolver):
 
 
 def _gradients(rep: Diffrep, targets: Tensor, indices: Tensor, scale: Tensor) -> dict[str, Tensor]:
-    """∂/∂θ Σ scale (f − target)², the leaves' gradient flags as they were before."""
+    """∂/∂θ Σ scale (f − target)² and of the representation's own penalty, if it has one; no graph is left behind."""
     parameters = rep.parameters()
     leaves = [tensor.requires_grad_(True) for tensor in parameters.values()]
     try:
-        loss = (scale * (rep.render(indices) - targets).square()).sum()
+        with_penalty = getattr(rep, "render_and_penalty", None)
+        images, penalty = (rep.render(indices), 0.0) if with_penalty is None else with_penalty(indices)
+        loss = (scale * (images - targets).square()).sum() + penalty
         gradients = torch.autograd.grad(loss, leaves, allow_unused=True)
     finally:
         for leaf in leaves:

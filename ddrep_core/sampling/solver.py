@@ -62,5 +62,8 @@ def choose_solver(rep: Diffrep, solver: str | Solver = "auto") -> Solver:
     if solver in ("warm", "adam"):
         from ddrep_core.sampling import first_order
 
-        return first_order.WarmStartSolver() if solver == "warm" else first_order.AdamSolver()
+        rate = getattr(rep, "learning_rate", 1e-3)
+        if solver == "warm":
+            return first_order.WarmStartSolver(learning_rate=rate)
+        return first_order.AdamSolver(learning_rate=rate)
     raise RequestError(f"Unknown solver '{solver}'.", "Use auto, linear, newton, warm or adam.")
