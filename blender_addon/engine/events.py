@@ -66,7 +66,7 @@ class Progress:
     pid: int = 0
     samples: int = 1
     sample: int = 0
-    index: int = 0
+    index: int = 0  # steps of this sample that are done
     of: int = 0
     stage: str = ""
     seconds_left: float | None = None
@@ -93,7 +93,7 @@ class Progress:
         elif kind == "step":
             self.stage = ""
             self.sample = _whole(event.get("sample"))
-            self.index = _whole(event.get("index")) + 1
+            self.index = _whole(event.get("index"))
             self.of = _whole(event.get("of")) or self.of
             self.seconds_left = _number(event.get("seconds_left"))
             self.agreement = _number(event.get("agreement"))

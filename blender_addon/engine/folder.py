@@ -61,7 +61,7 @@ class JobFolder:
     def has_checkpoint(self) -> bool:
         """Whether a cancelled or broken run can go on from where it was."""
         try:
-            return any(entry.name.isdigit() for entry in (self.path / "checkpoint").iterdir())
+            return any((self.path / "checkpoint").iterdir())
         except OSError:
             return False
 

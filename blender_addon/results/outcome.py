@@ -29,6 +29,7 @@ class SampleResult:
     objects: list[ObjectResult] = field(default_factory=list)
     mesh: Path | None = None
     panorama: Path | None = None
+    light: Path | None = None  # the panorama in high dynamic range, where it was asked for
     contact_sheet: Path | None = None
     agreement: float | None = None
     coverage_share: float | None = None
@@ -63,6 +64,7 @@ def _sample(folder: JobFolder, number: int, data: dict[str, Any]) -> SampleResul
     sample = SampleResult(number, seed if isinstance(seed, int) else number)
     sample.mesh = folder.inside(files.get("mesh"))
     sample.panorama = folder.inside(files.get("panorama"))
+    sample.light = folder.inside(files.get("panorama_hdr")) or sample.panorama
     sample.contact_sheet = folder.inside(files.get("contact_sheet"))
     sample.agreement = _share(data.get("agreement"))
     sample.coverage_share = _share(data.get("coverage_share"))

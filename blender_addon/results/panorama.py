@@ -26,7 +26,7 @@ def bring_in(folder: JobFolder, sample: SampleResult, scene: bpy.types.Scene) ->
     mark = f"{folder.name}/{sample.number}/panorama"
     world = next((each for each in bpy.data.worlds if each.get(MARK) == mark), None)
     if world is None:
-        world = _world(folder, sample.panorama, mark, about)
+        world = _world(folder, sample.light or sample.panorama, mark, about)
     if about.get("target") == "LIBRARY":
         world.use_fake_user = True
     else:
@@ -81,5 +81,5 @@ def _world(folder: JobFolder, path: Path, mark: str, about: dict) -> bpy.types.W
     return world
 
 
-# Turns a direction before it is looked up.
-ROTATION = math.radians(0.0)
+# The middle of the engine's panorama looks along +Y; Blender looks +X up there. Both go clockwise, seen from above.
+ROTATION = math.radians(-90.0)

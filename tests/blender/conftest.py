@@ -32,6 +32,8 @@ else:
 import pytest  # noqa: E402
 
 MODULE = "bl_ext.user_default.ddrep"
+ENGINE = Path(os.environ.get("DDREP_ENGINE_PYTHON", ROOT / ".venv/bin/python"))
+needs_engine = pytest.mark.skipif(not ENGINE.is_file(), reason="the engine's environment .venv is not made yet")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

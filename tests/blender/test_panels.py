@@ -86,5 +86,5 @@ def test_presets_are_saved_and_come_back(addon, cube):
     assert bpy.ops.ddrep.texture_preset_add(name="Hero Prop") == {"FINISHED"}
     settings.resolution, settings.quality, settings.prompt = "512", "DRAFT", "other words"
     path = bpy.utils.user_resource("SCRIPTS", path="presets/ddrep/texture")
-    bpy.ops.script.execute_preset(filepath=f"{path}/hero_prop.py", menu_idname="DDREP_MT_texture_presets")
+    bpy.ops.script.execute_preset(filepath=f"{path}/Hero_Prop.py", menu_idname="DDREP_MT_texture_presets")
     assert (settings.resolution, settings.quality, settings.prompt) == ("2048", "FINE", "other words")

@@ -104,7 +104,7 @@ class Run:
             self.say("error", message="The prior 'nothing' is not there.", fix="Choose another prior.", status=2)
             return 2
         for sample in range(samples):
-            for index in range(STEPS):
+            for index in range(1, STEPS + 1):
                 if (self.job / "cancel").exists() and "stuck" not in words:
                     self.say("cancelled")
                     return 130
