@@ -1,7 +1,7 @@
 """A radiance field in a voxel grid: density and latent colours, drawn by summing along rays.
 
-The paper's NeRF (§4.3): a 100³ grid of one density and C latent colours (no view dependence, no limit on colours) in the
-box [−1, 1]³, a small background by direction, and a density that starts as a blob in the middle. All in plain torch.
+The paper's NeRF (§4.3): a 100³ grid of one density and C latent colours (no view dependence, no limit on colours) in
+the box [−1, 1]³, a small background by direction, and a density that starts as a blob in the middle; in plain torch.
 
 Between rays lie voxels that no ray touches: a latent view is a few dozen pixels wide, a grid a hundred. In a
 plain grid those voxels never move, and the object is full of holes from any new side. `levels` stores each grid as
@@ -267,8 +267,5 @@ def sphere_bank(
 def _sum_of_levels(levels: list[Tensor]) -> Tensor:
     total = levels[0]
     for coarse in levels[1:]:
-        total = total + functional.interpolate(
-            coarse, size=total.shape[2:], mode="trilinear", align_corners=False
-        )
+        total = total + functional.interpolate(coarse, size=total.shape[2:], mode="trilinear", align_corners=False)
     return total
-
