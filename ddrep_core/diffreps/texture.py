@@ -44,6 +44,9 @@ class TextureDiffrep:
         subsamples: rays along a pixel's side; more for smaller views when not given.
         dtype, device: of θ and A.
 
+    Attributes:
+        texels: [N, 3] the (island group, row, column) of the first N rows of θ, each group on a grid of its own.
+
     Raises:
         RequestError: a camera that sees nothing or stands inside, no textured part, sizes below one.
     """
@@ -81,12 +84,17 @@ class TextureDiffrep:
             resolutions = _grid_resolutions(caster, samples, views, resolution, texels_per_pixel)
         else:
             resolutions = np.full(len(mesh.faces), sampling_resolution)
-        matrix, self.texel_count = _rendering_matrix(mesh, samples, resolutions)
+        matrix, self.texels = _rendering_matrix(mesh, samples, resolutions)
         weights = np.stack([view.pixel_weights().reshape(1, height, width) for view in samples])
         self._weights = torch.from_numpy(weights).to(device=device, dtype=dtype)
         self._matrix = _torch_csr(matrix, dtype, device)
         self._transposed = _torch_csr(matrix.T.tocsr(), dtype, device)
         self.theta: Tensor = torch.zeros(self._matrix.shape[1], channels, dtype=dtype, device=device)  # [P, C]
+
+    @property
+    def texel_count(self) -> int:
+        """How many of θ's rows are texels; the others are background pixels."""
+        return len(self.texels)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -203,8 +211,8 @@ def bilinear(uv: Float, resolution: Int) -> tuple[Int, Int, Float]:
     return rows % size, columns % size, weight
 
 
-def _rendering_matrix(mesh: Mesh, samples: list[ViewSamples], resolutions: Int) -> tuple[sparse.csr_array, int]:
-    """A, and how many of its columns are texels (the others are background pixels)."""
+def _rendering_matrix(mesh: Mesh, samples: list[ViewSamples], resolutions: Int) -> tuple[sparse.csr_array, Int]:
+    """A, and [N, 3] the (group, row, column) of its first N columns; the others are background pixels."""
     size = samples[0].width * samples[0].height
     groups = _groups(mesh)
     rows, keys, values = [], [], []
@@ -223,4 +231,4 @@ def _rendering_matrix(mesh: Mesh, samples: list[ViewSamples], resolutions: Int) 
     shape = (size * len(samples), len(texels) + len(partly))
     matrix = sparse.coo_array((all_values, (all_rows, columns)), shape=shape).tocsr()
     matrix.sum_duplicates()
-    return matrix, len(texels)
+    return matrix, np.stack([texels >> 40, (texels >> 20) & 0xFFFFF, texels & 0xFFFFF], axis=1)

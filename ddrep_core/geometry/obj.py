@@ -75,7 +75,8 @@ def read_obj(path: Path, axes_to_world: Float) -> Mesh:
         raise RequestError(f"{path.name}, line {number}, cannot be read: {error}.", "Export the mesh again.") from error
     if any(len(position) != 3 for position in positions):
         raise RequestError(f"{path.name} has a vertex without three coordinates.", "Export the mesh again.")
-    vertices = np.asarray(positions, np.float64).reshape(-1, 3) @ axes_to_world.T
+    with np.errstate(invalid="ignore"):  # infinite vertices are refused in words later
+        vertices = np.asarray(positions, np.float64).reshape(-1, 3) @ axes_to_world.T
     directions = np.asarray(normals, np.float64).reshape(-1, 3) @ axes_to_world.T
     coordinates = np.asarray(uvs, np.float64).reshape(-1, 2)
     parts: list[Part] = []
