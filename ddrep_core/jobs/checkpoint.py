@@ -79,7 +79,7 @@ def _numbered(folder: Path) -> list[Path]:
 
 def _write_pair(folder: Path, checkpoint: Checkpoint) -> None:
     tensors = save({name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.tensors.items()})
-    text = json.dumps(checkpoint.numbers, sort_keys=True, allow_nan=False)
+    text = json.dumps(checkpoint.numbers, sort_keys=True)  # only Python reads it again, which knows Infinity
     record = {"tensors_sha256": _sha256(tensors), "numbers_sha256": _sha256(text.encode()), "numbers": text}
     for name, data in (("state.safetensors", tensors), ("state.json", json.dumps(record).encode())):
         with (folder / name).open("wb") as file:

@@ -206,6 +206,7 @@ class Session:
             "disagreement": result.disagreement,
             "seed": result.seed,
             "passes": result.passes,
+            "not_agreed": result.not_agreed,
         }
         write_checkpoint(finished, Checkpoint(result.diffrep.parameters(), numbers))
         self._time_left.restart()
@@ -315,5 +316,4 @@ def _restore(rep: Diffrep, kept: Checkpoint) -> Result:
     with torch.no_grad():
         for name, tensor in rep.parameters().items():
             tensor.copy_(kept.tensors[name])
-    numbers = kept.numbers
-    return Result(rep, numbers["nfe"], numbers["seconds"], numbers["disagreement"], numbers["seed"], numbers["passes"])
+    return Result(rep, **kept.numbers)

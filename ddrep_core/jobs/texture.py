@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from ddrep_core.diffreps.texture import TextureDiffrep
+from ddrep_core.errors import RequestError
 from ddrep_core.geometry.bake import BakedTexture, Baker, coverage_share
 from ddrep_core.geometry.glb import to_uint8, write_glb
 from ddrep_core.geometry.load import load_mesh
@@ -62,6 +63,12 @@ class TextureTask:
             return self._previews(decode(prior, step.diffrep.render()))
 
         result = session.sample(self.rep, self.views, previews=previews, **self.arguments)
+        not_agreed = [self.views[view].name for view in result.not_agreed]
+        if not_agreed:
+            session.warn(
+                f"The views {', '.join(not_agreed)} were kept although they do not fully agree with the others. "
+                "More steps or another seed may help."
+            )
         session.stage("Baking the texture")
         with torch.no_grad():
             pictures = decode(prior, result.diffrep.render())
@@ -79,6 +86,7 @@ class TextureTask:
             "nfe": result.nfe,
             "seconds": result.seconds,
             "agreement": agreement(result.disagreement),
+            "not_agreed": not_agreed,
         }
 
     def _previews(self, pictures: Tensor) -> list[Preview]:
@@ -96,7 +104,16 @@ class TextureTask:
 
 
 def texture_diffrep(mesh: Mesh, views: Any, prior: Any, settings: TextureRequest) -> TextureDiffrep:
-    """The representation that a texture request samples."""
+    """The representation that a texture request samples.
+
+    Raises:
+        RequestError: image space with a prior that denoises latents.
+    """
+    if settings.space == "image" and prior.channels != 3:
+        raise RequestError(
+            "This prior denoises latents, and its textures are sampled as latents.",
+            "Use --space latent (or auto); image space goes with priors of pictures.",
+        )
     return TextureDiffrep(
         mesh,
         views,
