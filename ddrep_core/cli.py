@@ -22,10 +22,8 @@ from rich.console import Console
 from ddrep_core import __version__
 from ddrep_core.errors import Cancelled, DdrepError
 from ddrep_core.jobs.create import create_job
-from ddrep_core.jobs.doctor import examine
 from ddrep_core.jobs.events import JsonLines, ProgressLine
 from ddrep_core.jobs.folder import JobFolder, read_json
-from ddrep_core.jobs.run import is_resumable, run_job
 
 app = typer.Typer(
     name="ddrep",
@@ -250,6 +248,8 @@ def run(
 @app.command()
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """What this machine can do, and what to fix. Status 1 if something that a job needs is broken."""
+    from ddrep_core.jobs.doctor import examine
+
     report = examine()
     if as_json:
         print(json.dumps(report, indent=2))
@@ -303,12 +303,16 @@ def _write_and_run(
             camera_file = cameras
     with _answering(debug):
         folder = create_job(out, request, mesh=mesh, cameras=camera_file, overwrite=overwrite)
-    _run(folder, not overwrite and is_resumable(folder), events, debug)
+    _run(folder, None if not overwrite else False, events, debug)
 
 
-def _run(folder: JobFolder, resume: bool, events: bool, debug: bool, checkpoint_seconds: float = 10.0) -> None:
+def _run(folder: JobFolder, resume: bool | None, events: bool, debug: bool, checkpoint_seconds: float = 10.0) -> None:
+    """Run a job; with `resume` None, go on where an earlier run of the very same request stopped."""
     listener = JsonLines() if events else ProgressLine()
     with _answering(debug, folder):
+        from ddrep_core.jobs.run import is_resumable, run_job  # torch comes with it: seconds that --help need not wait
+
+        resume = is_resumable(folder) if resume is None else resume
         result = run_job(
             folder.path,
             resume=resume,

@@ -1,8 +1,5 @@
-"""The job folder: request, run, events, checkpoint. The same job runs from a shell, from Python and from Blender."""
+"""The job folder: request, run, events, checkpoint. The same job runs from a shell, from Python and from Blender.
 
-from ddrep_core.jobs.create import create_job
-from ddrep_core.jobs.folder import JobFolder
-from ddrep_core.jobs.request import Request
-from ddrep_core.jobs.run import run_job
-
-__all__ = ["JobFolder", "Request", "create_job", "run_job"]
+`jobs.create.create_job` writes one, `jobs.run.run_job` runs one. Nothing is imported here: `jobs.run` needs torch, and
+writing or reading a job does not.
+"""
