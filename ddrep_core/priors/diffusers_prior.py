@@ -199,7 +199,10 @@ class DiffusersPrior:
         return self.autoencoder.encode(images)
 
     def release(self) -> None:
-        """Give the accelerator's memory back: everything moves to main memory, and runs there from now on."""
+        """Give the accelerator's memory back: everything moves to main memory, and runs there from now on.
+
+        What `condition` made before stays where it was: condition again to go on.
+        """
         cpu = torch.device("cpu")
         self.network.to(cpu)
         self.autoencoder.to(cpu)
@@ -224,7 +227,7 @@ class DiffusersPrior:
         # Scales and weights meet x in full precision; only the network itself runs in half.
         precision = torch.float64 if self.dtype == torch.float64 else torch.float32
         scaled = x.to(self.device, precision) * self._column(self.levels.input_scale(sigma), precision)
-        timesteps = self.levels.timestep(sigma).to(self.device, precision).expand(count)
+        timesteps = self.levels.timestep(sigma).to(precision).to(self.device).expand(count)
 
         weight = conditioning.guidance_scale
         branches = [conditioning.prompts] if weight == 1 else [conditioning.negatives]
@@ -265,7 +268,7 @@ class DiffusersPrior:
         return self._limits[height, width]
 
     def _column(self, values: Tensor, dtype: torch.dtype) -> Tensor:
-        return values.to(self.device, dtype).reshape(-1, 1, 1, 1)
+        return values.to(dtype).to(self.device).reshape(-1, 1, 1, 1)
 
     def _checked_depth(self, depth: Tensor, view_count: int | None) -> tuple[Tensor | None, int]:
         """Depth on the device, and V; None where nothing looks at it."""

@@ -27,7 +27,11 @@ class Conditioning(Protocol):
 
 @runtime_checkable
 class Prior(Protocol):
-    """Predicts the noise in noisy images (or latents)."""
+    """Predicts the noise in noisy images (or latents).
+
+    A sampler asks for `sigmas`, `channels`, `image_size`, `condition`, `predict_noise`, `decode` and `encode`, and for
+    `predict_clean` where a level is infinite; a prior with these alone is a prior. The others are conveniences.
+    """
 
     @property
     def sigmas(self) -> Tensor:
