@@ -1,0 +1,136 @@
+"""The voxel NeRF: what it draws against sums by hand, where it starts, and what descent makes of it."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from ddrep_core.diffreps.protocol import Diffrep
+from ddrep_core.diffreps.voxel_nerf import VoxelNerfDiffrep, box_interval, sphere_bank, voxel_centres
+from ddrep_core.errors import RequestError
+from ddrep_core.sampling.first_order import WarmStartSolver
+from ddrep_core.views import direction_words
+
+
+def nerf(levels: int = 1, grid: int = 16, count: int = 3, **settings) -> VoxelNerfDiffrep:
+    rep = VoxelNerfDiffrep(sphere_bank(count), (2, 6, 6), grid, levels=levels, **settings)
+    rep.reset(torch.Generator())
+    return rep
+
+
+def filled(rep: VoxelNerfDiffrep, seed: int = 0) -> VoxelNerfDiffrep:
+    generator = torch.Generator().manual_seed(seed)
+    for tensor in rep.theta.values():
+        tensor.add_(0.2 * torch.randn(tensor.shape, generator=generator))
+    return rep
+
+
+def test_is_a_diffrep_that_starts_at_zero_with_the_paper_s_blob() -> None:
+    rep = nerf(grid=20)
+    assert isinstance(rep, Diffrep)
+    assert rep.render().abs().max() == 0
+    radius = voxel_centres(20, 1.0).norm(dim=-1)
+    expected = torch.nn.functional.softplus(10 * (1 - radius / 0.5))
+    torch.testing.assert_close(rep.field()[0, 0], expected)
+
+
+@pytest.mark.parametrize("levels", [1, 2])
+def test_a_ray_s_colour_is_the_sum_by_hand(levels: int) -> None:
+    rep = filled(nerf(levels))
+    images, opacity = rep.render_with_opacity(torch.tensor([1]))
+    origin, direction = rep.origins[1, 2, 3, 0], rep.directions[1, 2, 3, 0]
+    near, far = (float(value) for value in box_interval(origin[None], direction[None], 1.0))
+    field = rep.field()
+    light, colour = 1.0, torch.zeros(2)
+    distance = near + 0.5 * rep.step
+    while distance < far:
+        point = (origin + distance * direction)[None, None, None, None]
+        sample = torch.nn.functional.grid_sample(field, point, padding_mode="border", align_corners=False).flatten()
+        absorbed = 1 - math.exp(-float(sample[0]) * rep.step)
+        colour += light * absorbed * sample[1:]
+        light *= 1 - absorbed
+        distance += rep.step
+    colour += light * rep._background(direction[None])[0]
+    torch.testing.assert_close(images[0, :, 2, 3], colour, atol=2e-3, rtol=1e-3)
+    assert float(opacity[0, 0, 2, 3]) == pytest.approx(1 - light, abs=2e-3)
+
+
+def test_little_memory_gives_the_same_pictures_and_gradients() -> None:
+    whole, pieces = filled(nerf(2)), filled(nerf(2, samples_at_once=300))
+    images, piecewise = [], []
+    for rep, found in ((whole, images), (pieces, piecewise)):
+        leaves = [tensor.requires_grad_(True) for tensor in rep.theta.values()]
+        picture = rep.render()
+        found += [picture.detach(), *torch.autograd.grad(picture.square().sum(), leaves)]
+    for one, two in zip(images, piecewise, strict=True):
+        torch.testing.assert_close(one, two, atol=1e-4, rtol=1e-4)
+
+
+def test_pixels_are_means_of_their_subsamples() -> None:
+    coarse, fine = nerf(subsamples=2), nerf()
+    fine.origins = coarse.origins.reshape(3, 6, 6, 2, 2, 3).permute(0, 1, 3, 2, 4, 5).reshape(3, 12, 12, 1, 3)
+    fine.directions = coarse.directions.reshape(3, 6, 6, 2, 2, 3).permute(0, 1, 3, 2, 4, 5).reshape(3, 12, 12, 1, 3)
+    filled(coarse), filled(fine)
+    torch.testing.assert_close(torch.nn.functional.avg_pool2d(fine.render(), 2), coarse.render(), atol=1e-5, rtol=1e-4)
+
+
+def test_any_camera_can_look() -> None:
+    rep = filled(nerf())
+    images, opacity = rep.render_views(rep.views, 6, 6)
+    torch.testing.assert_close(images, rep.render())
+    assert opacity.min() >= 0 and opacity.max() <= 1 + 1e-6
+
+
+def test_rays_that_miss_the_box_see_the_background() -> None:
+    origins, directions = torch.tensor([[5.0, 5, 5], [0, -3, 0]]), torch.tensor([[0.0, 0, 1], [0, 1, 0]])
+    near, far = box_interval(origins, directions, 1.0)
+    assert near[0] == far[0]
+    torch.testing.assert_close((near[1], far[1]), (torch.tensor(2.0), torch.tensor(4.0)))
+    rep = nerf()
+    rep.theta["background"].fill_(0.25)
+    image, opacity = rep.render_rays(origins[:1].reshape(1, 1, 1, 1, 3), directions[:1].reshape(1, 1, 1, 1, 3))
+    torch.testing.assert_close(image.flatten(), rep._background(directions[:1]).flatten())
+    assert opacity.abs().max() == 0
+
+
+def test_coarse_levels_move_what_lies_between_the_rays() -> None:
+    def moved(levels: int) -> float:
+        rep = nerf(levels, grid=32, count=1)
+        before = rep.field()[:, 1:].clone()
+        targets = torch.ones(1, 2, 6, 6)
+        WarmStartSolver(steps=2, learning_rate=0.02).fit(rep, targets, torch.arange(1), torch.ones(1, 1, 6, 6))
+        core = voxel_centres(32, 1.0).norm(dim=-1) < 0.5
+        return float(((rep.field()[:, 1:] - before).abs().amax(1)[0] > 1e-3)[core].float().mean())
+
+    assert moved(1) < 0.5
+    assert moved(3) > 0.9
+
+
+def test_descent_clears_fog_of_the_background_s_colour() -> None:
+    rep = nerf(2, grid=20, count=4)
+    targets = torch.ones(4, 2, 6, 6)
+    solver = WarmStartSolver(steps=30, learning_rate=0.03)
+    for _ in range(3):
+        solver.fit(rep, targets, torch.arange(4), torch.ones(4, 1, 6, 6))
+    images, opacity = rep.render_with_opacity()
+    assert (images - 1).abs().mean() < 0.05
+    assert opacity.mean() < 0.1
+
+
+def test_the_bank_is_spread_and_persistent() -> None:
+    bank, again = sphere_bank(16), sphere_bank(16)
+    assert all((a.matrix_world == b.matrix_world).all() for a, b in zip(bank, again, strict=True))
+    azimuths = sorted(math.degrees(math.atan2(c.position[0], -c.position[1])) % 360 for c in bank)
+    gaps = [b - a for a, b in zip(azimuths, [*azimuths[1:], azimuths[0] + 360], strict=True)]
+    assert max(gaps) < 360 / 16 * 1.51
+    fields = {round(2 * math.degrees(math.atan(1 / c.projection[0, 0]))) for c in bank}
+    assert min(fields) >= 40 and max(fields) <= 60 and len(fields) > 6
+    assert {"front view", "side view", "back view"} <= {direction_words(camera) for camera in bank}
+
+
+def test_a_grid_too_small_or_too_large_is_refused() -> None:
+    for grid, levels in ((8, 3), (513, 1), (16, 0)):
+        with pytest.raises(RequestError, match="not possible"):
+            VoxelNerfDiffrep(sphere_bank(2), (2, 4, 4), grid, levels=levels)
