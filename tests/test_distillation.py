@@ -31,7 +31,7 @@ def test_finds_the_mode_of_a_gaussian_whatever_the_seed(method) -> None:
     brief = method.with_settings(steps=300, learning_rate=0.05)
     found = [distill(identity(), gaussian(), method=brief, seed=seed).diffrep.theta[:, 0] for seed in range(2)]
     for theta in found:
-        torch.testing.assert_close(theta, torch.arange(4.0), atol=0.8, rtol=0)
+        assert (theta - torch.arange(4.0)).norm() < 0.4 * torch.arange(4.0).norm()
 
 
 def test_sampling_spreads_where_mode_seeking_collapses() -> None:
