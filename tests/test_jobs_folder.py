@@ -121,6 +121,18 @@ def test_links_do_not_lead_out(tmp_path):
     assert folder.resolve("inputs/inside.obj").read_text() == TRIANGLE
 
 
+def test_a_job_writes_into_its_own_folder_only(tmp_path):
+    folder = JobFolder(tmp_path / "job")
+    (tmp_path / "elsewhere").mkdir()
+    folder.path.mkdir()
+    folder.outputs.symlink_to(tmp_path / "elsewhere")
+    (folder.path / "events.jsonl").symlink_to(tmp_path / "elsewhere" / "log")
+    with pytest.raises(RequestError, match="is a link"):
+        folder.prepare()
+    EventLog(folder, append=True).close()
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
 def test_a_folder_without_a_request(tmp_path):
     with pytest.raises(RequestError, match=r"no job\.json"):
         JobFolder(tmp_path).load_request()

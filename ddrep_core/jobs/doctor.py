@@ -65,9 +65,10 @@ def _check(name: str, attempt: Callable[[], str], fix: str) -> dict[str, Any]:
 
 
 def _torch() -> str:
-    identity = torch.eye(8)
-    if not torch.equal(identity @ identity, identity):
-        raise RuntimeError("a matrix product came out wrong")
+    for device in ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",):
+        identity = torch.eye(8, device=device)
+        if not torch.equal(identity @ identity, identity):
+            raise RuntimeError(f"a matrix product came out wrong on {device}")
     return f"{torch.__version__}, {torch.get_num_threads()} threads, {device_words()}"
 
 

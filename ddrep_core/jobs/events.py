@@ -48,7 +48,7 @@ class EventLog:
         self._path = folder.events_file
         self._listeners = listeners
         with told_in_words(self._path):
-            if not append:
+            if not append or self._path.is_symlink():
                 self._path.unlink(missing_ok=True)
             self._file = self._path.open("a", encoding="utf-8")
             if append and _lacks_newline(self._path):

@@ -180,7 +180,15 @@ class JobFolder:
         return path
 
     def prepare(self) -> None:
-        """Make the folders that a run writes to, and try whether they can be written."""
+        """Make the folders that a run writes to, and try whether they can be written.
+
+        Raises:
+            RequestError: one of them is a link: a job writes into its own folder only.
+            RunError: they cannot be written.
+        """
+        for folder in (self.outputs, self.previews, self.checkpoints):
+            if folder.is_symlink():
+                raise RequestError(f"{folder} is a link to another place.", "Replace it by a folder, or move the job.")
         with told_in_words(self.path):
             for folder in (self.outputs, self.previews, self.checkpoints):
                 folder.mkdir(parents=True, exist_ok=True)

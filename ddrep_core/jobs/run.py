@@ -140,7 +140,7 @@ def _run(
             record = session.finished_record()
             if record is None:
                 session.outputs.mkdir(parents=True, exist_ok=True)
-                record = {"seed": session.seed, **task.run_sample(session)}
+                record = _tidy({"seed": session.seed, **task.run_sample(session)})
                 session.finish_sample(record)
             records.append(record)
         result = _result(request, identity, records, time.monotonic() - start)
@@ -206,10 +206,20 @@ def _can_resume(folder: JobFolder, identity: str, events: EventLog) -> bool:
     return True
 
 
+def _tidy(record: dict[str, Any]) -> dict[str, Any]:
+    """Numbers as a person reads them: whole evaluations are whole numbers, seconds have milliseconds."""
+    seconds = {part: round(float(value), 3) for part, value in record.get("seconds", {}).items()}
+    return {**record, "nfe": _whole(record.get("nfe", 0)), "seconds": seconds}
+
+
+def _whole(number: float) -> int | float:
+    return int(number) if float(number).is_integer() else round(float(number), 3)
+
+
 def _result(request: Request, identity: str, records: list[dict[str, Any]], seconds: float) -> dict[str, Any]:
     parts: dict[str, float] = {}
     for record in records:
-        for part, value in record.get("seconds", {}).items():
+        for part, value in record["seconds"].items():
             parts[part] = round(parts.get(part, 0.0) + value, 3)
     return {
         "schema_version": SCHEMA_VERSION,
@@ -218,7 +228,7 @@ def _result(request: Request, identity: str, records: list[dict[str, Any]], seco
         "fingerprint": identity,
         "versions": versions(),
         "seconds": {**parts, "job": round(seconds, 3)},
-        "nfe": sum(record.get("nfe", 0) for record in records),
+        "nfe": _whole(sum(record["nfe"] for record in records)),
         "samples": records,
     }
 
