@@ -38,8 +38,8 @@ def draw_words(layout: bpy.types.UILayout, settings: Any) -> None:
     column = layout.column(align=True)
     row = column.row(align=True)
     row.scale_y = 1.3
-    row.prop(settings, "prompt", text="", icon="OUTLINER_OB_FONT", placeholder="What it should look like")
-    column.prop(settings, "negative_prompt", text="", icon="REMOVE", placeholder="What to avoid")
+    row.prop(settings, "prompt", text="", placeholder="What it should look like")
+    column.prop(settings, "negative_prompt", text="", placeholder="What to avoid")
 
 
 def draw_sampling(layout: bpy.types.UILayout, settings: Any, task: str) -> None:
@@ -223,7 +223,7 @@ class DDREP_PT_cameras(_Tab, bpy.types.Panel):
         else:
             row.label(text=window.coverage_words or "Select meshes to see what is covered", icon="HIDE_OFF")
         row.operator("ddrep.measure_coverage", text="", icon="FILE_REFRESH")
-        row.prop(context.scene.ddrep.cameras, "automatic_coverage", text="", icon="AUTO")
+        row.prop(context.scene.ddrep.cameras, "automatic_coverage", text="", icon="TIME")
         if 0 <= window.coverage < 0.9 and context.scene.ddrep.cameras.source == "SCENE":
             column.operator("ddrep.add_camera", icon="OUTLINER_OB_CAMERA")
 
@@ -348,7 +348,7 @@ class DDREP_PT_jobs(_Tab, bpy.types.Panel):
         if not len(window.jobs):
             row = layout.row()
             row.active = False
-            row.label(text="No jobs yet", icon="TIME")
+            row.label(text="No jobs yet", icon="SORTTIME")
             return
         layout.template_list("DDREP_UL_jobs", "", window, "jobs", window, "job_index", rows=3, maxrows=6)
         job = chosen_job(context)

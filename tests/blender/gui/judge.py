@@ -1,0 +1,28 @@
+"""What the window said of itself, as a verdict."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+LONGEST_SLICE = 0.020  # seconds of the main thread
+
+report = json.loads(Path(sys.argv[1]).read_text())
+print(json.dumps(report, indent=1))
+faults = []
+if not report["typed"]:
+    faults.append("typing did not reach the prompt")
+if not report["clicked"]:
+    faults.append("the click started no job")
+if report["state"] != "done" or not report["imported"]:
+    faults.append(f"the job ended as {report['state']}: {report['problem']}")
+if not report["previewed"]:
+    faults.append("no live preview was drawn over the object")
+if not report["undone"]:
+    faults.append("one undo did not take the result back")
+if report["longest_work"] > LONGEST_SLICE:
+    faults.append(f"a slice of {report['longest_work'] * 1000:.1f} ms held the main thread")
+for fault in faults:
+    print("FAILED:", fault)
+sys.exit(1 if faults else 0)

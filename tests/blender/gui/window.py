@@ -1,0 +1,170 @@
+"""Runs in a Blender with a window: sets a scene, then asks for clicks and keys and looks what became of them.
+
+Written as a generator that a timer advances, for the window must stay alive between two steps.
+"""
+
+import json
+import math
+import os
+import sys
+import time
+import traceback
+from pathlib import Path
+
+import bpy
+from mathutils import Vector
+
+WORK = Path(os.environ["DDREP_GUI_WORK"])
+PROMPT = os.environ.get("DDREP_GUI_PROMPT", "a wooden toy with painted stripes")
+SECONDS = float(os.environ.get("DDREP_GUI_SECONDS", "900"))
+LAYOUT = json.loads(os.environ.get("DDREP_GUI_LAYOUT", "{}"))
+bpy.context.preferences.view.show_splash = False
+bpy.context.preferences.view.show_tooltips = False
+report = {"typed": False, "clicked": False, "previewed": False, "undone": False, "state": "", "problem": ""}
+report.update(imported=False, longest_slice=0.0, longest_work=0.0)
+
+
+def hand(*deeds):
+    """Ask for clicks and keys, and wait until they are done."""
+    part = WORK / "hand.part"
+    part.write_text("".join(f"{deed}\n" for deed in deeds))
+    part.rename(WORK / "hand")
+    while (WORK / "hand").exists():
+        yield 0.1
+    yield 0.3
+
+
+def set_scene():
+    """A figure on a floor, and three cameras that look at it."""
+    for thing in list(bpy.data.objects):
+        bpy.data.objects.remove(thing)
+    bpy.ops.mesh.primitive_monkey_add(location=(0, 0, 1), rotation=(-0.62, 0, 0.35))
+    figure = bpy.context.object
+    figure.name = "Figure"
+    figure.modifiers.new("Subdivision", "SUBSURF").levels = 1
+    bpy.ops.object.shade_smooth()
+    for name, angle, height in (("Front", 0.0, 1.4), ("Left", -1.9, 2.2), ("Right", 1.9, 2.2)):
+        data = bpy.data.cameras.new(name)
+        data.lens = 60
+        camera = bpy.data.objects.new(name, data)
+        camera.location = (6 * math.sin(angle), -6 * math.cos(angle), height)
+        way = Vector((0, 0, 1)) - camera.location
+        camera.rotation_euler = way.to_track_quat("-Z", "Y").to_euler()
+        bpy.context.scene.collection.objects.link(camera)
+        bpy.context.scene.camera = bpy.context.scene.camera or camera
+    bpy.context.scene.render.resolution_x = bpy.context.scene.render.resolution_y = 512
+    for thing in bpy.data.objects:
+        thing.select_set(thing is figure)
+    bpy.context.view_layer.objects.active = figure
+    settings = bpy.context.scene.ddrep.texture
+    settings.quality, settings.steps, settings.resolution = (
+        "CUSTOM",
+        int(os.environ.get("DDREP_GUI_STEPS", "20")),
+        "512",
+    )
+    settings.samples = int(os.environ.get("DDREP_GUI_SAMPLES", "2"))
+    settings.seed, settings.seed_locked = 3, True
+    return figure
+
+
+def view():
+    """The 3D viewport's area, sidebar region and space."""
+    area = next(area for area in bpy.context.window_manager.windows[0].screen.areas if area.type == "VIEW_3D")
+    return area, next(region for region in area.regions if region.type == "UI"), area.spaces.active
+
+
+def on_screen(region, x, y):
+    """A point of a region (from its upper left) in the screen's pixels."""
+    height = bpy.context.window_manager.windows[0].height
+    return f"{region.x + x} {height - (region.y + region.height) + y}"
+
+
+def session(addon):
+    """The whole visit."""
+    figure = set_scene()
+    preferences = addon.preferences.preferences()
+    relayed = WORK / "relayed_python"
+    preferences.engine = str(relayed) if relayed.exists() else os.environ["DDREP_ENGINE_PYTHON"]
+    preferences.jobs_folder = str(WORK / "jobs")
+    area, sidebar, space = view()
+    space.show_region_ui = True
+    space.shading.type, space.shading.color_type = "SOLID", "TEXTURE"
+    space.overlay.show_floor = True
+    space.overlay.show_extras = False
+    space.region_3d.view_distance = 5.5
+    space.region_3d.view_location = (0.6, 0, 0.9)
+    space.region_3d.view_rotation = Vector((-0.45, 1, -0.35)).to_track_quat("-Z", "Y")
+    yield 1.0
+    sidebar.active_panel_category = "DDRep"
+    yield 0.5
+    area.tag_redraw()
+    # The outliner and the properties editor make way, for the tab to be seen whole.
+    yield from hand(f"drag {sidebar.x - 1} 500 {sidebar.x - 130} 500")
+    yield 1.0
+    x, y = LAYOUT.get("prompt", (150, 69))
+    yield from hand(f"click {on_screen(sidebar, x, y)}", "key ctrl+a", f"type {PROMPT}", "key Return")
+    settings = bpy.context.scene.ddrep.texture
+    report["typed"] = settings.prompt == PROMPT
+    window = bpy.context.window_manager.ddrep
+    began = time.monotonic()
+    while window.coverage < 0 and time.monotonic() - began < 30:  # it is measured by itself
+        yield 0.5
+    yield from hand("move 500 700", "picture idle")
+    report["coverage"] = window.coverage
+    x, y = LAYOUT.get("button", (150, 243))
+    manager = addon.runtime.current().manager
+    for _ in range(4):  # a window that is busy drawing may miss a click
+        yield from hand(f"click {on_screen(sidebar, x, y)}", "move 500 700")
+        began = time.monotonic()
+        while not manager.jobs and time.monotonic() - began < 8:
+            yield 0.2
+        if manager.jobs:
+            break
+    report["clicked"] = bool(manager.jobs)
+    if not manager.jobs:
+        return
+    (job,) = manager.jobs.values()
+    addon.runtime.current().longest_slice = addon.runtime.current().longest_work = 0.0
+    began, pictured = time.monotonic(), False
+    while job.active and time.monotonic() - began < SECONDS:
+        report["previewed"] = report["previewed"] or bool(addon.viewport_preview.shown())
+        wanted = float(os.environ.get("DDREP_GUI_PICTURE_AT", "0.55"))
+        if not pictured and report["previewed"] and job.progress.fraction >= wanted:
+            pictured = True
+            yield from hand("picture running")
+        yield 0.2
+    known = addon.runtime.current()
+    report.update(longest_slice=known.longest_slice, longest_work=known.longest_work, slices=known.slices)
+    yield 2.0
+    report.update(state=job.state, problem=job.problem.message if job.problem else "", imported=job.imported)
+    yield from hand("move 500 700", "picture done")
+    shown = figure.material_slots[0].material.name if figure.material_slots else ""
+    bpy.ops.ed.undo()
+    yield 1.0
+    figure = bpy.data.objects["Figure"]
+    report["undone"] = bool(shown) and not figure.material_slots
+    bpy.ops.ed.redo()
+    yield 1.0
+    report["redone"] = bool(bpy.data.objects["Figure"].material_slots)
+
+
+def start():
+    addon = sys.modules["bl_ext.user_default.ddrep"]
+    steps = session(addon)
+
+    def advance():
+        try:
+            return next(steps)
+        except StopIteration:
+            pass
+        except Exception:
+            report["problem"] = traceback.format_exc()
+            traceback.print_exc()
+        (WORK / "report.json").write_text(json.dumps(report))
+        bpy.ops.wm.quit_blender()
+        return None
+
+    bpy.app.timers.register(advance, first_interval=0.5)
+
+
+bpy.app.timers.register(start, first_interval=2.0)

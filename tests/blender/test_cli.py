@@ -1,0 +1,156 @@
+"""`blender -b scene.blend --command ddrep …`, called as Blender calls it."""
+
+from __future__ import annotations
+
+import json
+
+import bpy
+import numpy as np
+import pytest
+from conftest import make_environment
+
+
+@pytest.fixture
+def scene_file(addon, cube, tmp_path):
+    """A saved .blend with two textureable objects and one camera."""
+    other = cube.copy()
+    other.data = cube.data.copy()
+    other.name = "Other"
+    other.location.x = 4
+    bpy.context.collection.objects.link(other)
+    path = tmp_path / "scene.blend"
+    bpy.ops.wm.save_as_mainfile(filepath=str(path))
+    return path
+
+
+def run(addon, *arguments):
+    return addon.cli.main([str(each) for each in arguments])
+
+
+def common(tmp_path, fake_python):
+    return ["--engine", fake_python, "--jobs", tmp_path / "cli-jobs"]
+
+
+def requests(tmp_path):
+    return [json.loads(path.read_text()) for path in sorted((tmp_path / "cli-jobs").glob("*/job.json"))]
+
+
+def test_objects_prompts_and_seeds_are_multiplied_into_a_copy(addon, scene_file, tmp_path, fake_python):
+    before = scene_file.read_bytes()
+    output = tmp_path / "results" / "out.blend"
+    status = run(
+        addon, "texture", "--object", "Cube", "--object", "Other", "--prompt", "oak", "--prompt", "brass",
+        "--seed", 1, "--seed", 2, "--resolution", 128, "--cameras", "orbit:3", "--output", output,
+        *common(tmp_path, fake_python),
+    )  # fmt: skip
+    assert status == 0
+    assert scene_file.read_bytes() == before
+    found = requests(tmp_path)
+    assert {(each["prompt"], each["seed"]) for each in found} == {(p, s) for p in ("oak", "brass") for s in (1, 2)}
+    assert len(found) == 8
+    bpy.ops.wm.open_mainfile(filepath=str(output))
+    ours = [material for material in bpy.data.materials if "ddrep_result" in material]
+    assert len(ours) == 8 and all(material.use_fake_user for material in ours)
+    for name in ("Cube", "Other"):
+        assert "ddrep_result" in bpy.data.objects[name].material_slots[0].material
+    assert bpy.context.scene.ddrep.texture.prompt == "a wooden crate"  # the scene's own settings are as they were
+
+
+def test_together_is_one_job(addon, scene_file, tmp_path, fake_python):
+    status = run(
+        addon, "texture", "--object", "Cube", "--object", "Other", "--together", "--prompt", "oak",
+        "--resolution", 128, *common(tmp_path, fake_python),
+    )  # fmt: skip
+    assert status == 0 and len(requests(tmp_path)) == 1
+
+
+def test_the_command_line_writes_what_the_button_runs(addon, cube, tmp_path, fake_python, run_texture):
+    job = run_texture()
+    status = run(
+        addon, "texture", "--object", "Cube", "--prompt", "a wooden crate", "--write-only",
+        *common(tmp_path, fake_python),
+    )  # fmt: skip
+    assert status == 0
+    (folder,) = (tmp_path / "cli-jobs").iterdir()
+    for name in ("job.json", "inputs/mesh.obj", "inputs/cameras.json"):
+        assert (folder / name).read_bytes() == (job.folder.path / name).read_bytes()
+
+
+def test_final_renders_by_cycles_from_every_camera(addon, scene_file, tmp_path, fake_python):
+    from snapshot import snapshot
+
+    second = bpy.data.objects.new("Second", bpy.data.cameras["Camera"])
+    bpy.context.scene.collection.objects.link(second)
+    second.location = (0, -8, 0)
+    second.rotation_euler = (1.5708, 0, 0)
+    bpy.context.scene.render.resolution_x = bpy.context.scene.render.resolution_y = 24
+    output = tmp_path / "out.blend"
+    before = snapshot()["render"]
+    status = run(
+        addon, "texture", "--object", "Cube", "--prompt", "oak", "--seed", 4, "--samples", 2, "--resolution", 128,
+        "--output", output, "--render", tmp_path / "renders", "--render-samples", 2, *common(tmp_path, fake_python),
+    )  # fmt: skip
+    assert status == 0
+    names = sorted(path.name for path in (tmp_path / "renders").iterdir())
+    assert len(names) == 4 and all(name.endswith(("-camera.png", "-second.png")) for name in names)
+    assert snapshot()["render"] == before
+    bpy.ops.wm.open_mainfile(filepath=str(output))
+    assert run(addon, "render", "--output", tmp_path / "again", "--render-samples", 2) == 0
+    pictures = sorted((tmp_path / "again").iterdir())
+    assert len(pictures) == 4
+    means = []
+    for path in pictures:
+        if path.name.endswith("second.png"):
+            image = bpy.data.images.load(str(path))
+            assert tuple(image.size) == (24, 24)
+            means.append(round(float(np.array(image.pixels[:])[0::4].sum()), 2))
+    assert len(set(means)) == 2  # the two samples look different
+
+
+def test_generate_and_panorama(addon, scene_file, tmp_path, fake_python):
+    output = tmp_path / "out.blend"
+    status = run(
+        addon, "generate", "--prompt", "a lantern", "--size", 0.25, "--location", 1, 2, 3, "--seed", 9,
+        "--output", output, *common(tmp_path, fake_python),
+    )  # fmt: skip
+    assert status == 0
+    assert tuple(bpy.data.objects["a lantern"].location) == (1, 2, 3)
+    assert run(addon, "panorama", "--prompt", "a bay", "--width", 512, *common(tmp_path, fake_python)) == 0
+    assert bpy.context.scene.world.name == "a bay"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--object", "Nobody", "--prompt", "x"], "no object 'Nobody'"),
+        (["--object", "Light", "--prompt", "x"], "not a mesh"),
+        (["--object", "Cube", "--prompt", " "], "prompt is empty"),
+        (["--object", "Cube", "--prompt", "x", "--cameras", "moon"], "--cameras moon"),
+        (["--object", "Cube", "--prompt", "x", "--uv", "Bake"], "no UV map called 'Bake'"),
+        (["--object", "Cube"], "--prompt"),
+    ],
+)
+def test_a_wrong_request_ends_with_two(addon, scene_file, tmp_path, fake_python, capfd, arguments, words):
+    assert run(addon, "texture", *arguments, *common(tmp_path, fake_python)) == 2
+    assert words in capfd.readouterr().err
+
+
+def test_a_failed_run_ends_with_one(addon, scene_file, tmp_path, fake_python, capfd):
+    arguments = ["--object", "Cube", "--prompt", "an error crate", *common(tmp_path, fake_python)]
+    assert run(addon, "texture", *arguments) == 1
+    assert "The prior 'nothing' is not there" in capfd.readouterr().err
+
+
+def test_no_engine_or_another_version_ends_with_two(addon, scene_file, tmp_path, capfd):
+    other = make_environment(tmp_path / "other", "0.9.0")
+    arguments = ["texture", "--object", "Cube", "--prompt", "x", "--jobs", tmp_path / "j"]
+    assert run(addon, *arguments, "--engine", other) == 2
+    assert run(addon, *arguments, "--engine", tmp_path / "nowhere") == 2
+    assert "0.9.0" in capfd.readouterr().err
+
+
+def test_the_open_file_is_never_written_to(addon, scene_file, tmp_path, fake_python, capfd):
+    arguments = ["texture", "--object", "Cube", "--prompt", "x", "--output", scene_file, "--resolution", 128]
+    before = scene_file.read_bytes()
+    assert run(addon, *arguments, *common(tmp_path, fake_python)) == 2
+    assert scene_file.read_bytes() == before
