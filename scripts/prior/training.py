@@ -1,0 +1,130 @@
+"""What both training loops share: device, precision, learning rates by time, averages, states that survive a kill."""
+
+from __future__ import annotations
+
+import math
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import distributed, multiprocessing, nn
+
+
+def pick_device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def autocast(device: torch.device) -> torch.autocast:
+    """bfloat16 where the machine multiplies it fast (CUDA, or a CPU with AVX512-BF16 or AMX), else a no-op."""
+    processor = Path("/proc/cpuinfo")
+    fast = device.type == "cuda" or (processor.exists() and "avx512_bf16" in processor.read_text())
+    return torch.autocast(device.type, torch.bfloat16, enabled=fast)
+
+
+def learning_rate_share(progress: float, warm_up: float = 0.015) -> float:
+    """Linear warm-up, then a cosine to 2 % of the peak; progress in [0, 1]."""
+    if progress < warm_up:
+        return max(progress, 1e-3) / warm_up
+    return 0.02 + 0.98 * 0.5 * (1.0 + math.cos(math.pi * min(progress, 1.0)))
+
+
+def shuffled_batches(count: int, batch: int, seed: int, start: int) -> Iterator[np.ndarray]:
+    """Endless batches of indices, a new permutation each epoch; from number `start` on, resumed or not, the same."""
+    per_epoch = max(1, count // batch)
+    index = start
+    while True:
+        order = np.random.default_rng([seed, index // per_epoch]).permutation(count)
+        for within in range(index % per_epoch, per_epoch):
+            yield order[within * batch : (within + 1) * batch]
+            index += 1
+
+
+class MovingAverage:
+    """Exponential moving average of a module's parameters, with a short memory at the start."""
+
+    def __init__(self, modules: nn.Module, decay: float) -> None:
+        self.decay, self.updates = decay, 0
+        self.shadow = {name: value.detach().clone() for name, value in modules.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, modules: nn.Module) -> None:
+        self.updates += 1
+        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        floats = [
+            (self.shadow[name], value) for name, value in modules.state_dict().items() if value.is_floating_point()
+        ]
+        torch._foreach_lerp_([pair[0] for pair in floats], [pair[1] for pair in floats], 1.0 - decay)
+
+
+def save_atomically(state: dict, path: Path) -> None:
+    """Write beside, then rename: a kill leaves the old state or the new one, never half of one."""
+    unfinished = path.with_suffix(".unfinished")
+    torch.save(state, unfinished)
+    unfinished.replace(path)
+
+
+def load_state(path: Path) -> dict | None:
+    return torch.load(path, map_location="cpu", weights_only=True) if path.exists() else None
+
+
+class Stopwatch:
+    """Seconds of training over all runs: resumed time counts."""
+
+    def __init__(self, before: float = 0.0) -> None:
+        self.before, self.start = before, time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        return self.before + time.monotonic() - self.start
+
+
+@dataclass(frozen=True)
+class Workers:
+    """Processes that share one training: each takes its slice of every batch, and gradients are averaged.
+
+    On a CPU two processes of one thread each beat one of two threads wherever other programs run beside them: they
+    meet once a step instead of once an operator.
+    """
+
+    rank: int
+    count: int
+
+    def average_gradients(self, parameters: list[nn.Parameter]) -> None:
+        if self.count == 1:
+            return
+        used = [value.grad for value in parameters if value.grad is not None]
+        flat = torch.cat([gradient.flatten() for gradient in used])
+        distributed.all_reduce(flat)
+        flat /= self.count
+        for gradient, mean in zip(used, flat.split([gradient.numel() for gradient in used]), strict=True):
+            gradient.copy_(mean.view_as(gradient))
+
+    def agreed(self, value: float) -> float:
+        """The first worker's value, so that all stop and step alike."""
+        if self.count == 1:
+            return value
+        shared = torch.tensor([value], dtype=torch.float64)
+        distributed.broadcast(shared, 0)
+        return float(shared)
+
+
+def _work(rank: int, count: int, port_file: str, function: Callable, arguments: tuple) -> None:
+    torch.set_num_threads(1)
+    distributed.init_process_group("gloo", init_method=f"file://{port_file}", rank=rank, world_size=count)
+    function(*arguments, Workers(rank, count))
+    distributed.destroy_process_group()
+
+
+def run_workers(function: Callable, *arguments: object) -> None:
+    """Call `function(*arguments, workers)`: on CUDA here, on a CPU in one process a core (at most four)."""
+    count = 1 if torch.cuda.is_available() else min(4, os.cpu_count() or 1)
+    if count == 1:
+        function(*arguments, Workers(0, 1))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        multiprocessing.spawn(_work, (count, f"{folder}/meeting", function, arguments), nprocs=count)
