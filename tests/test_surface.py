@@ -30,9 +30,9 @@ def surface(density: np.ndarray, faces: int = 20_000) -> trimesh.Trimesh:
 def test_a_ball_becomes_a_closed_ball_in_its_place() -> None:
     found = surface(ball())
     assert found.is_watertight and found.is_winding_consistent
-    assert found.volume == pytest.approx(4 / 3 * np.pi * 0.5**3, rel=0.03)
+    assert found.volume == pytest.approx(4 / 3 * np.pi * 0.5**3, rel=0.06)
     np.testing.assert_allclose(found.center_mass, (0.1, -0.2, 0.15), atol=0.01)
-    np.testing.assert_allclose(np.linalg.norm(found.vertices - (0.1, -0.2, 0.15), axis=1), 0.5, atol=0.02)
+    np.testing.assert_allclose(np.linalg.norm(found.vertices - (0.1, -0.2, 0.15), axis=1), 0.5, atol=0.03)
 
 
 def test_floaters_and_hollows_are_gone() -> None:
@@ -41,14 +41,26 @@ def test_floaters_and_hollows_are_gone() -> None:
     found = surface(density)
     assert len(found.split(only_watertight=False)) == 1
     assert found.euler_number == 2
-    assert found.volume == pytest.approx(4 / 3 * np.pi * 0.5**3, rel=0.04)
+    assert found.volume == pytest.approx(4 / 3 * np.pi * 0.5**3, rel=0.06)
+
+
+def test_a_shell_with_gaps_becomes_a_closed_solid() -> None:
+    points = voxel_centres(40, 1.0).numpy()
+    radius = np.linalg.norm(points, axis=-1)
+    shell = np.where(np.abs(radius - 0.5) < 0.08, 30.0, 0.0)
+    shell[::7] = 0
+    shell[:, :, ::9] = 0
+    found = surface(shell)
+    assert found.is_watertight
+    assert found.euler_number == 2
+    assert found.volume == pytest.approx(4 / 3 * np.pi * 0.58**3, rel=0.1)
 
 
 def test_decimation_keeps_to_its_budget_and_stays_closed() -> None:
     found = surface(ball(), faces=600)
     assert len(found.faces) <= 660
     assert found.is_watertight
-    assert found.volume == pytest.approx(4 / 3 * np.pi * 0.5**3, rel=0.05)
+    assert found.volume == pytest.approx(4 / 3 * np.pi * 0.5**3, rel=0.07)
 
 
 def test_what_touches_the_box_is_closed_there() -> None:

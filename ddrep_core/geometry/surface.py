@@ -18,6 +18,8 @@ from ddrep_core.geometry.mesh import Z_UP_TO_WORLD, Float, Int, Mesh, Part
 
 SMALLEST_SOLID = 64  # voxels: less is dust
 SMOOTHING_STEPS = 10
+CLOSING = 2  # voxels: gaps up to twice as wide are closed
+BLUR = 1.0  # voxels
 
 
 def extract_surface(
@@ -37,15 +39,18 @@ def extract_surface(
     Raises:
         RunError: nothing, or only dust, is solid.
     """
-    values = np.pad(np.asarray(density, np.float64), 1)
-    solid = largest_piece(values > level)
-    # Interpolation happens between a solid voxel and its neighbours only: everything else may be anything below.
-    near = ndimage.binary_dilation(solid, iterations=1)
-    capped = np.minimum(values, 4 * level)  # a hard core would push the surface out to its neighbours' centres
-    field = np.where(solid, np.maximum(capped, level * 1.0001), np.where(near, np.minimum(capped, level * 0.999), 0.0))
-    vertices, triangles, _, _ = measure.marching_cubes(field, level, gradient_direction="ascent")
+    values = np.pad(np.asarray(density, np.float64), CLOSING + 1)
+    # A field is only as dense as its pictures need: shells with gaps between the rays. Gaps are closed, hollows filled.
+    solid = largest_piece(ndimage.binary_closing(values > level, iterations=CLOSING))
+    # Half-way from nothing to solid lies the surface; other pieces stay below it, and so does what is near this one.
+    near = ndimage.binary_dilation(solid)
+    share = np.where(
+        solid, np.clip(values / (2 * level), 0.75, 1), np.where(near, np.clip(values / (2 * level), 0, 0.49), 0)
+    )
+    field = ndimage.gaussian_filter(share, BLUR)
+    vertices, triangles, _, _ = measure.marching_cubes(field, 0.5 * field.max(), gradient_direction="ascent")
     grid = np.asarray(density).shape[0]
-    world = (((vertices - 1 + 0.5) / grid) * 2 - 1)[:, ::-1] * extent
+    world = (((vertices - (CLOSING + 1) + 0.5) / grid) * 2 - 1)[:, ::-1] * extent
     surface = trimesh.Trimesh(world, triangles[:, ::-1], process=True)
     trimesh.smoothing.filter_taubin(surface, iterations=SMOOTHING_STEPS)
     surface = decimated(largest_component(surface), faces)
