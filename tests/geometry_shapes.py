@@ -85,8 +85,12 @@ def scene_glb(path: Path, uv: bool = True) -> Path:
         offset = sum(len(block) for block in blocks)
         blocks.append(content + b"\0" * (-len(content) % 4))
         views.append({"buffer": 0, "byteOffset": offset, "byteLength": len(content)})
-        entry = {"bufferView": len(views) - 1, "componentType": codes[values.dtype.name], "count": len(values),
-                 "type": kind}
+        entry = {
+            "bufferView": len(views) - 1,
+            "componentType": codes[values.dtype.name],
+            "count": len(values),
+            "type": kind,
+        }
         if kind == "VEC3" and values.dtype == np.float32:
             entry |= {"min": values.min(axis=0).tolist(), "max": values.max(axis=0).tolist()}
         accessors.append(entry)

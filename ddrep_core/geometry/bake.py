@@ -22,6 +22,9 @@ from ddrep_core.geometry.texel_graph import PartTexels, TexelGraph, nearest_pixe
 from ddrep_core.views import Views
 
 SEEN, FILLED, OUTSIDE = 255, 128, 0  # values of a coverage map
+# Pixels on a silhouette count this much: what is sampled never keeps to the outline exactly, so they are trusted only
+# where the surface is too thin to show anything else.
+STRADDLING = 0.02
 RAYS_ACROSS = 768  # a picture, so that small pictures touch all texels behind their pixels
 
 
@@ -105,14 +108,16 @@ class Baker:
         # Where a view has no pixel of pure background, its silhouette cannot be told from what lies behind.
         unknown = np.repeat((self._background < 0).any(axis=1), height * width)
         weight[unknown & (self._share.reshape(-1) < 1)] = 0
+        weight[self._share.reshape(-1) < 1] *= STRADDLING
         self._weight = weight.astype(np.float32)[:, None]
         self._transposed = self._matrix.T.tocsr()
-        density = self._transposed @ self._weight[:, 0]
+        density = self._transposed @ (self._weight[:, 0] * self._share.reshape(-1))
         self.seen = self._seen(caster, views)
         if not self.seen.any():
             raise RequestError("No camera sees the mesh straight enough to paint it.", "Move the cameras around it.")
         mu = smoothness * float(np.median(density[density > 0]))
         self._tie = 1e-5 * mu  # to the mean colour: only islands that nothing else reaches feel it
+        self._density = float(density.sum())
         self._laplacian = (mu * self.graph.laplacian).astype(np.float32)
         system = self._laplacian + sparse.diags_array((density + self._tie).astype(np.float32))
         self._multigrid = Multigrid(system.tocsr(), self.graph.aggregates)
@@ -147,15 +152,14 @@ class Baker:
         behind = np.take_along_axis(pictures, np.maximum(self._background, 0)[..., None], axis=1)
         target = (pictures - (1 - self._share[..., None]) * behind).reshape(len(self._weight), -1)
         rhs = self._transposed @ (self._weight * target)
-        density = (self._transposed @ self._weight)[:, 0]
-        mean = rhs.sum(axis=0) / density.sum()
+        mean = rhs.sum(axis=0) / self._density
 
         def apply(x: NDArray) -> NDArray:
             return self._transposed @ (self._weight * (self._matrix @ x)) + self._laplacian @ x + self._tie * x
 
         rhs += self._tie * mean
-        start = self._multigrid(rhs)
-        values = conjugate_gradient(apply, rhs, start, self._multigrid, tolerance=3e-4, most_iterations=40)
+        start = np.broadcast_to(mean, rhs.shape).astype(np.float32)
+        values = conjugate_gradient(apply, rhs, start, self._multigrid, tolerance=3e-3, most_iterations=40)
         values = np.clip(values, 0.0, 1.0)
         return {part.part.name: self._texture(part, values) for part in self.graph.parts}
 

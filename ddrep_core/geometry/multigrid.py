@@ -69,7 +69,7 @@ def conjugate_gradient(
     rhs: NDArray,
     start: NDArray,
     precondition: Callable[[NDArray], NDArray],
-    tolerance: float = 1e-4,
+    tolerance: float = 1e-3,
     most_iterations: int = 100,
 ) -> NDArray:
     """Solve apply(x) = rhs for K right-hand sides at once.
@@ -77,23 +77,23 @@ def conjugate_gradient(
     Args:
         apply: a symmetric positive definite map of [N, K].
         rhs, start: [N, K].
-        tolerance: of the residual's norm, against that of rhs.
+        tolerance: of the error's energy norm, as the preconditioner judges it, against that of the first error.
     """
     x = start.copy()
     residual = rhs - apply(x)
-    goal = tolerance * np.maximum(np.linalg.norm(rhs, axis=0), 1e-30)
-    direction = np.zeros_like(x)
-    old = np.ones(rhs.shape[1], rhs.dtype)
-    for iteration in range(most_iterations):
-        if (np.linalg.norm(residual, axis=0) <= goal).all():
+    z = precondition(residual)
+    product = (residual * z).sum(axis=0)
+    goal = tolerance**2 * product
+    direction = z
+    for _ in range(most_iterations):
+        if (product <= goal).all():
             break
-        z = precondition(residual)
-        product = (residual * z).sum(axis=0)
-        direction = z + direction * (product / np.where(old == 0, 1, old) if iteration else 0.0)
         image = apply(direction)
         curvature = (direction * image).sum(axis=0)
         step = product / np.where(curvature == 0, 1, curvature)
         x += step * direction
         residual -= step * image
-        old = product
+        z = precondition(residual)
+        old, product = product, (residual * z).sum(axis=0)
+        direction = z + direction * (product / np.where(old == 0, 1, old))
     return x

@@ -1,0 +1,81 @@
+"""Pictures of results: the right colours in the right places, and the same bytes each time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import geometry_shapes as shapes
+import imageio_ffmpeg
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ddrep_core.geometry import load_mesh
+from ddrep_core.geometry.mesh import Mesh
+from ddrep_core.report import Renderer, contact_sheet, turntable
+from ddrep_core.report.renderer import to_linear, to_srgb
+from ddrep_core.views import Camera, look_at
+
+
+@pytest.fixture
+def grid(tmp_path: Path) -> Mesh:
+    return load_mesh(shapes.grid_obj(tmp_path / "grid.obj"))
+
+
+def ramp() -> torch.Tensor:
+    """Red grows with u, green with v."""
+    centres = (torch.arange(64) + 0.5) / 64
+    return torch.stack([centres.expand(64, 64), (1 - centres)[:, None].expand(64, 64), torch.zeros(64, 64)])
+
+
+def test_flat_pictures_show_the_texture_where_it_belongs(grid: Mesh) -> None:
+    camera = Camera("above", look_at((0, 0, 5), (0, 0, 0)), np.diag([0.8, 0.8, -0.02, 1.0]), 20, 20)
+    image = Renderer(grid, {"Grid": ramp()}).flat(camera, 20, 20, background=0.25)
+    assert np.allclose(image[0, 0], 0.25)
+    # The grid spans pixels 2..18; u = 0.1 + 0.4 (x + 1), and the camera's up is +Y.
+    x = (np.arange(2, 18) + 0.5 - 10) / 10 / 0.8
+    assert np.abs(image[10, 2:18, 0] - (0.1 + 0.4 * (x + 1))).max() < 5e-3
+    assert np.abs(image[2:18, 10, 1] - (0.1 + 0.4 * (-x + 1))).max() < 5e-3
+
+
+def test_lit_pictures_have_light_shade_and_shadow(tmp_path: Path) -> None:
+    mesh = load_mesh(shapes.cube_obj(tmp_path / "cube.obj"))
+    renderer = Renderer(mesh, {"Cube": torch.full((3, 16, 16), 0.6)})
+    camera = shapes.cameras([(3, -6, 4)], 96, 40.0)[0]
+    image = renderer.lit(camera, 96, 96)
+    assert image.shape == (96, 96, 3) and image.min() >= 0 and image.max() <= 1
+    pixels, _ = camera.project(np.array([[0, 0, 1], [1, 0, 0.0], [0, -1, 0]]))
+    top, right, front = (image[int(y), int(x)].mean() for x, y in pixels)
+    assert top > right + 0.03 and top > 0.3 and abs(front - right) > 0.01
+    corner = image[2, 2].mean()
+    ((x, y),), _ = camera.project(np.array([[-1.5, -1.2, -1.0]]))
+    assert image[int(y), int(x)].mean() < corner - 0.01  # the ground beside the cube is darker
+    assert np.array_equal(image, renderer.lit(camera, 96, 96))
+
+
+def test_colour_spaces_are_inverse() -> None:
+    values = np.linspace(0, 1, 101, dtype=np.float32)
+    assert np.allclose(to_srgb(to_linear(values)), values, atol=1e-5)
+    assert np.isclose(to_linear(np.float32(0.5)), 0.21404, atol=1e-4)
+
+
+def test_contact_sheet_shows_pictures_over_texture(grid: Mesh, tmp_path: Path) -> None:
+    views = shapes.cameras([(0, -0.01, 4), (0.5, -1, 4), (1, 1, 4)], 16)
+    pictures = torch.zeros(3, 3, 16, 16)
+    pictures[:, 0] = 1  # pure red
+    contact_sheet(grid, {"Grid": ramp()}, views, pictures, tmp_path / "sheet.png", tile=64, columns=2)
+    sheet = np.asarray(Image.open(tmp_path / "sheet.png").convert("RGB")).astype(int)
+    red = (np.abs(sheet - [255, 0, 0]).sum(axis=2) == 0).sum()
+    assert red == 3 * 64 * 64
+
+
+def test_turntable_is_a_film_of_the_right_length_and_the_same_twice(tmp_path: Path) -> None:
+    mesh = load_mesh(shapes.cube_obj(tmp_path / "cube.obj"))
+    textures = {"Cube": torch.rand(3, 16, 16, generator=torch.Generator().manual_seed(0))}
+    for name in ("a", "b"):
+        turntable(mesh, textures, tmp_path / f"{name}.mp4", tmp_path / f"{name}.png", frames=5, size=64)
+    assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    assert imageio_ffmpeg.count_frames_and_secs(str(tmp_path / "a.mp4"))[0] == 5
+    assert Image.open(tmp_path / "a.png").size == (128, 128)
