@@ -22,18 +22,29 @@ class Emoji:
     rgba: Array
 
 
+def _lines() -> list[tuple[str, tuple[str, ...]]]:
+    """CLDR names and the words of prompts, in the order of the list."""
+    result = []
+    for line in (HERE / "emoji_objects.txt").read_text().splitlines():
+        if line.strip() and not line.startswith("#"):
+            label, _, words = line.partition("=")
+            result.append((label.strip().lower(), tuple(name.strip() for name in (words or label).lower().split("|"))))
+    return result
+
+
+def emoji_names(count: int) -> list[str]:
+    """What the first so many are called."""
+    return [names[0] for _, names in _lines()[:count]]
+
+
 def load_emoji(packages: Path, size: int) -> list[Emoji]:
     """The objects of `emoji_objects.txt`, in its order; raises KeyError where a name is in no package."""
     entries = json.loads((packages / "emojibase-data" / "en" / "data.json").read_text())
     codes = {entry["label"].lower(): entry["hexcode"].lower() for entry in entries}
     assets = packages / "@lobehub" / "fluent-emoji-3d" / "assets"
     result = []
-    for line in (HERE / "emoji_objects.txt").read_text().splitlines():
-        if not line.strip() or line.startswith("#"):
-            continue
-        label, _, words = line.partition("=")
-        names = tuple(name.strip() for name in (words or label).lower().split("|"))
-        code = codes[label.strip().lower()]
+    for label, names in _lines():
+        code = codes[label]
         candidates = [code, code.replace("-fe0f", ""), f"{code}-fe0f"]
         path = next((assets / f"{name}.webp" for name in candidates if (assets / f"{name}.webp").exists()), None)
         if path is None:

@@ -21,7 +21,7 @@ game asset texture material object background studio lighting sharp focus 4k 8k 
 deformed low worst bad distorted noisy spots spotted dots dotted stripes striped pattern patterned tiger leopard
 crocodile snake skin scales feathers bunny rabbit dragon monster spaceship pirate ship armchair wardrobe cabinet
 drawer kettle jar jug plate sculpture bust statue
-""".split()
+""".split()  # noqa: SIM905
 
 
 def _words(facts: list[Facts]) -> list[str]:

@@ -19,6 +19,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from captions import Facts, caption
 from configuration import Configuration, load_configuration, work_folder
+from emoji import emoji_names
 from prepare import load_part, parts
 from tokenizer import load_or_build_tokenizer
 from train_autoencoder import as_tensor, build_autoencoder
@@ -35,7 +36,7 @@ from training import (
 )
 
 # Shares of a batch, and of those the shares that see depth.
-MIXTURE = {"render": (0.58, 0.62), "emoji": (0.37, 0.25), "surface": (0.05, 0.0)}
+MIXTURE = {"render": (0.66, 0.62), "emoji": (0.28, 0.2), "surface": (0.06, 0.0)}
 CAPTION_DROPOUT = 0.12
 
 
@@ -156,7 +157,10 @@ def load_examples(configuration: Configuration) -> Examples:
         all_depths.append(depths)
         all_facts.extend(facts)
     latents = torch.cat(all_latents)
-    kinds = np.array([fact.kind for fact in all_facts])
+    learned = set(emoji_names(configuration.emoji_objects))
+    kinds = np.array(
+        ["none" if fact.kind == "emoji" and fact.group not in learned else fact.kind for fact in all_facts]
+    )
     scale_file = folder / "scaling_factor.json"
     if not scale_file.exists():
         scale_file.write_text(json.dumps(1.0 / float(latents.float().std())))
@@ -206,7 +210,11 @@ def train(configuration: Configuration, workers: Workers) -> None:
     torch.manual_seed(configuration.seed)
     model = Denoiser(configuration, tokenizer).to(device)
     average = MovingAverage(model, 0.9993)  # kept by the first worker alone
-    optimizer = torch.optim.AdamW(model.parameters(), lr=0.0, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
+    # Words reach the picture by way of cross-attention; with the same rate as the convolutions they are learned last.
+    wordy = [value for name, value in model.named_parameters() if name.startswith("text.") or "attn2" in name]
+    others = [value for name, value in model.named_parameters() if not (name.startswith("text.") or "attn2" in name)]
+    groups = [{"params": others, "times": 1.0}, {"params": wordy, "times": 2.5}]
+    optimizer = torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
     path, step, clock = folder / "denoiser.pt", 0, Stopwatch()
     state = load_state(path)
     if state:
@@ -252,7 +260,7 @@ def train(configuration: Configuration, workers: Workers) -> None:
         timesteps = torch.randint(0, len(alphas), (len(clean),), device=device)
         alpha = alphas[timesteps].view(-1, 1, 1, 1)
         for group in optimizer.param_groups:
-            group["lr"] = configuration.learning_rate * learning_rate_share(seconds / budget)
+            group["lr"] = group["times"] * configuration.learning_rate * learning_rate_share(seconds / budget)
         with autocast(device):
             predicted = run(alpha.sqrt() * clean + (1 - alpha).sqrt() * noise, timesteps, tokens, depth)
         error = (predicted.float() - (alpha.sqrt() * noise - (1 - alpha).sqrt() * clean)).square().mean((1, 2, 3))
