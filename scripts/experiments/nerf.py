@@ -1,0 +1,209 @@
+"""NeRFs: is the geometry real, does RePaint help, which grid and which bank of views learn most for the same passes?
+
+On an exact bed: known shapes, the prior of each view is the exact denoiser of their pictures from there, so that the
+truth can be compared with, from held-out views too.
+
+    python scripts/experiments/nerf.py --quick              one shape: geometry of field and mesh
+    python scripts/experiments/nerf.py --grids              plain grid against levels, equal passes
+    python scripts/experiments/nerf.py --banks              stratified, random and fresh views, equal evaluations
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+import trimesh
+from fields_common import Stopwatch, parser, psnr, report, sheet
+from torch import Tensor
+
+import ddrep_core as dd
+from ddrep_core.diffreps.voxel_nerf import VoxelNerfDiffrep, sphere_bank
+from ddrep_core.geometry.raycast import RayCaster
+from ddrep_core.geometry.surface import intersection_over_union, mesh_of
+from ddrep_core.jobs.generate import PASSES, nerf_mesh, silhouettes
+from ddrep_core.sampling import ddim_schedule, repaint_schedule
+from ddrep_core.sampling.first_order import WarmStartSolver
+from ddrep_core.views import Views
+
+SIZE = 16
+LIGHT = np.array([0.4, -0.6, 0.7]) / np.linalg.norm([0.4, -0.6, 0.7])
+
+
+def shapes() -> list[tuple[trimesh.Trimesh, np.ndarray]]:
+    """Five shapes that differ in outline and colour, about one unit large."""
+    two_balls = trimesh.util.concatenate(
+        [trimesh.creation.icosphere(3, 0.5), trimesh.creation.icosphere(3, 0.33).apply_translation((0, 0, 0.65))]
+    )
+    found = [
+        (two_balls, (0.6, 0.3, 0.7)),
+        (trimesh.creation.box((1, 0.7, 0.8)), (0.85, 0.2, 0.15)),
+        (trimesh.creation.cone(0.6, 1.2, sections=48), (0.25, 0.7, 0.3)),
+        (trimesh.creation.torus(0.7, 0.28), (0.95, 0.7, 0.15)),
+        (trimesh.creation.icosphere(3), (0.2, 0.55, 0.9)),
+    ]
+    for mesh, _ in found:
+        mesh.apply_translation(-mesh.bounds.mean(axis=0))
+        mesh.apply_scale(0.95 / np.ptp(mesh.bounds, axis=0).max())
+    return [(mesh, np.array(colour)) for mesh, colour in found]
+
+
+def pictures(
+    mesh: trimesh.Trimesh, colour: np.ndarray, views: Views, size: int, rays: int = 4
+) -> tuple[Tensor, Tensor]:
+    """[V, 3, S, S] shaded on white, in [−1, 1], and [V, S, S] how much of each pixel is covered."""
+    caster = RayCaster(mesh_of(np.asarray(mesh.vertices), np.asarray(mesh.faces)))
+    images, covers = [], []
+    for camera in views:
+        pixel, hits = caster.pixel_hits(camera, size, size, rays)
+        shade = 0.45 + 0.55 * np.clip(caster.face_normals[hits.face] @ LIGHT, 0, 1)
+        drawn = np.where(hits.hit[:, None], shade[:, None] * colour - 1.0, 0.0)  # what differs from white
+        image = np.stack([np.bincount(pixel, drawn[:, k], size * size) for k in range(3)]) / rays**2 + 1
+        cover = np.bincount(pixel, hits.hit, size * size) / rays**2
+        images.append(torch.from_numpy(image.reshape(3, size, size) * 2 - 1).float())
+        covers.append(torch.from_numpy(cover.reshape(size, size)).float())
+    return torch.stack(images), torch.stack(covers)
+
+
+def main() -> None:
+    arguments = parser(__doc__ or "")
+    arguments.add_argument("--grids", action="store_true")
+    arguments.add_argument("--banks", action="store_true")
+    arguments.add_argument("--grid", type=int, default=48)
+    options = arguments.parse_args()
+    if options.grids:
+        report("nerf_grids", {"rows": grids(options.grid, 20 if options.quick else 60)}, options.out)
+    elif options.banks:
+        report("nerf_banks", {"rows": banks(options.grid, 16 if options.quick else 50)}, options.out)
+    else:
+        report("nerf", geometry(options), options.out)
+
+
+def geometry(options: Any) -> dict[str, Any]:
+    """Sample each shape's exact prior; compare field and mesh with the truth from held-out views."""
+    views, held_out = sphere_bank(12, size=SIZE), sphere_bank(16, torch.Generator().manual_seed(7), size=SIZE)
+    table, rows = {}, []
+    for number, (shape, colour) in enumerate(shapes()[: 1 if options.quick else 5]):
+        bank, _ = pictures(shape, colour, views, SIZE)
+        truth, cover = pictures(shape, colour, held_out, 48, 2)
+        prior = dd.priors.EmpiricalPrior(bank[:, None])
+        for name, schedule in schedules(prior, options.quick).items():
+            watch = Stopwatch()
+            result = dd.sample(
+                VoxelNerfDiffrep(views, (3, SIZE, SIZE), options.grid), prior, views, schedule=schedule,
+                solver=WarmStartSolver(PASSES, VoxelNerfDiffrep.learning_rate), views_per_step=8, seed=number,
+            )  # fmt: skip
+            clock = watch.read()
+            seen, opacity = result.diffrep.render_views(held_out, 48, 48)
+            mesh, likeness = nerf_mesh(result.diffrep, 6000)
+            surface = trimesh.Trimesh(mesh.vertices, mesh.parts[0].faces)
+            table[f"shape {number}, {name}"] = {
+                "nfe": result.nfe,
+                "held_out_psnr": round(psnr((seen + 1) / 2, (truth + 1) / 2), 2),
+                "field_silhouette_iou": round(overlap(opacity[:, 0], cover), 4),
+                "mesh_silhouette_iou": round(
+                    intersection_over_union(silhouettes(mesh, held_out), cover.numpy() > 0.5), 4
+                ),
+                "mesh_against_field_iou": round(likeness, 4),
+                "watertight": bool(surface.is_watertight),
+                "components": len(surface.split(only_watertight=False)),
+                **clock,
+            }
+            rows += [list((truth[:8] + 1) / 2), list((seen[:8] + 1) / 2), list(opacity[:8].expand(-1, 3, -1, -1))]
+            print(name, table[f"shape {number}, {name}"], flush=True)
+    sheet(rows, options.out / "nerf.png")
+    return {"grid": options.grid, "runs": table}
+
+
+def schedules(prior: Any, quick: bool) -> dict[str, Any]:
+    """RePaint as in the paper, and plain steps of the same number of evaluations."""
+    repaint = repaint_schedule(prior.sigmas, 13 if quick else 40, 1, 1, 2)
+    return {"plain": ddim_schedule(prior.sigmas, repaint.nfe)} | ({} if quick else {"RePaint": repaint})
+
+
+def grids(grid: int, passes: int) -> list[dict[str, Any]]:
+    """The plain voxel grid and sums of levels, fitted to the same pictures by the same descent."""
+    views, held_out = sphere_bank(12, size=SIZE), sphere_bank(8, torch.Generator().manual_seed(7), size=SIZE)
+    (shape, colour), *_ = shapes()
+    bank, _ = pictures(shape, colour, views, SIZE)
+    truth, cover = pictures(shape, colour, held_out, 48, 2)
+    rows = []
+    for levels in (1, 2, 3):
+        rep = VoxelNerfDiffrep(views, (3, SIZE, SIZE), grid, levels=levels)
+        rep.reset(torch.Generator())
+        watch = Stopwatch()
+        WarmStartSolver(passes, rep.learning_rate).fit(rep, bank, torch.arange(12), torch.ones(12, 1, SIZE, SIZE))
+        seen, opacity = rep.render_views(held_out, 48, 48)
+        rows.append(
+            {
+                "levels": levels,
+                "passes": passes,
+                "held_out_psnr": round(psnr((seen + 1) / 2, (truth + 1) / 2), 2),
+                "silhouette_iou": round(overlap(opacity[:, 0], cover), 4),
+                **watch.read(),
+            }
+        )
+        print(rows[-1], flush=True)
+    return rows
+
+
+def banks(grid: int, steps: int) -> list[dict[str, Any]]:
+    """Where the views of a run stand: in strata or anywhere, few or many, at equal evaluations (8 views each)."""
+    held_out = sphere_bank(8, torch.Generator().manual_seed(7), size=SIZE)
+    (shape, colour), *_ = shapes()
+    truth, cover = pictures(shape, colour, held_out, 48, 2)
+    rows = []
+    for name, views in {
+        "stratified, 8": sphere_bank(8, size=SIZE),
+        "stratified, 16": sphere_bank(16, size=SIZE),
+        "stratified, 32": sphere_bank(32, size=SIZE),
+        "random, 16": random_bank(16),
+        "random, new each step (the paper)": random_bank(8 * steps),
+    }.items():
+        bank, _ = pictures(shape, colour, views, SIZE)
+        prior = dd.priors.EmpiricalPrior(bank[:, None])
+        rep = VoxelNerfDiffrep(views, (3, SIZE, SIZE), grid)
+        watch = Stopwatch()
+        result = dd.sample(
+            rep, prior, views, schedule=ddim_schedule(prior.sigmas, steps), views_per_step=8,
+            solver=WarmStartSolver(PASSES, rep.learning_rate),
+        )  # fmt: skip
+        seen, opacity = result.diffrep.render_views(held_out, 48, 48)
+        rows.append(
+            {
+                "bank": name,
+                "nfe": result.nfe,
+                "held_out_psnr": round(psnr((seen + 1) / 2, (truth + 1) / 2), 2),
+                "silhouette_iou": round(overlap(opacity[:, 0], cover), 4),
+                "disagreement": round(float(result.disagreement or 0), 4),
+                **watch.read(),
+            }
+        )
+        print(rows[-1], flush=True)
+    return rows
+
+
+def random_bank(count: int) -> Views:
+    """Cameras anywhere on the same part of the sphere, with any of the same fields of view."""
+    generator = torch.Generator().manual_seed(3)
+    cameras = []
+    for _ in range(count):
+        turn, rise, wide = torch.rand(3, generator=generator).tolist()
+        low, high = math.sin(math.radians(-10)), math.sin(math.radians(60))
+        elevation = math.degrees(math.asin(low + (high - low) * rise))
+        ring = dd.orbit_views(
+            1, (elevation,), distance=1.5, fov_degrees=40 + 20 * wide, width=SIZE, height=SIZE, start_degrees=360 * turn
+        )
+        cameras.append(ring[0])
+    return Views(tuple(cameras))
+
+
+def overlap(opacity: Tensor, cover: Tensor) -> float:
+    """Intersection over union of what is more than half covered."""
+    return intersection_over_union(opacity.numpy() > 0.5, cover.numpy() > 0.5)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""`ddrep generate` as a job: a closed object on the ground, painted; nothing solid said in words; going on."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+import trimesh
+from PIL import Image
+
+import ddrep_core as dd
+from ddrep_core.diffreps.voxel_nerf import VoxelNerfDiffrep, sphere_bank
+from ddrep_core.errors import Cancelled, RunError
+from ddrep_core.jobs import generate as generate_module
+from ddrep_core.jobs import run as run_module
+from ddrep_core.jobs import texture as texture_module
+from ddrep_core.jobs.folder import JobFolder, write_json
+from ddrep_core.jobs.run import run_job
+
+VIEWS, SIZE = 6, 12
+
+
+class BallPrior(dd.priors.EmpiricalPrior):
+    """Knows one red ball on white from every side."""
+
+    def decode(self, latents: torch.Tensor) -> torch.Tensor:
+        return ((latents + 1) / 2).clamp(0, 1)
+
+
+def ball_pictures(radius: float = 0.45) -> torch.Tensor:
+    """[V, 1, 3, S, S]: where rays pass closer to the middle than the radius, red."""
+    rep = VoxelNerfDiffrep(sphere_bank(VIEWS, size=SIZE), (3, SIZE, SIZE), 8, levels=1)
+    origins, directions = rep.origins[..., 0, :], rep.directions[..., 0, :]
+    along = -(origins * directions).sum(-1, keepdim=True)
+    hit = (origins + along * directions).norm(dim=-1) < radius
+    red = torch.tensor([0.8, -0.7, -0.7])[:, None, None]
+    return torch.where(hit[:, None], red, 1.0)[:, None]
+
+
+@pytest.fixture
+def make_job(tmp_path, monkeypatch):
+    monkeypatch.setattr(run_module, "load_request_prior", lambda request: BallPrior(ball_pictures()))
+
+    def no_film(mesh, baked, film, still, **settings) -> None:
+        film.write_bytes(b"film")
+        still.write_bytes(b"still")
+
+    monkeypatch.setattr(texture_module, "turntable", no_film)
+    monkeypatch.setattr(generate_module, "SILHOUETTE_SIZE", 24)
+
+    def make(name: str = "job", steps: int = 12, **block: object) -> JobFolder:
+        folder = JobFolder(tmp_path / name)
+        folder.inputs.mkdir(parents=True)
+        settings = {"grid": 24, "faces": 800, "resolution": 64, "size": 2.0, **block}
+        request = {
+            "schema_version": 1, "task": "generate", "steps": steps, "schedule": "plain", "cameras": f"orbit:{VIEWS}",
+            "generate": settings,
+        }  # fmt: skip
+        write_json(folder.request_file, request)
+        return folder
+
+    return make
+
+
+def test_makes_a_closed_red_ball_of_its_size_on_the_ground(make_job) -> None:
+    folder = make_job()
+    run_job(folder.path)
+    entry = json.loads(folder.result_file.read_text())["samples"][0]
+    assert {"mesh", "texture", "coverage", "turntable", "contact_sheet"} <= set(entry["files"])
+    assert entry["silhouette_likeness"] > 0.85
+    scene = trimesh.load_scene(folder.path / entry["files"]["mesh"])
+    # glTF is Y-up: on the ground means y = 0 there.
+    low, high = scene.bounds
+    assert low[1] == pytest.approx(0, abs=1e-4)
+    assert (high - low).max() == pytest.approx(2.0, rel=1e-3)
+    assert ((high - low) > 1.5).all()
+    surface = trimesh.Trimesh(*(getattr(scene.to_mesh(), key) for key in ("vertices", "faces")), process=False)
+    surface.merge_vertices(merge_tex=True, merge_norm=True)
+    assert surface.is_watertight
+    assert len(surface.faces) <= 880
+    red, green, _ = np.asarray(Image.open(folder.outputs / "texture.png"), np.float64).mean(axis=(0, 1))
+    assert red > 2 * green
+
+
+def test_a_cancelled_object_goes_on_to_the_same_bytes(make_job) -> None:
+    whole, parts = make_job("whole", 5), make_job("parts", 5)
+    run_job(whole.path)
+
+    def stop(event: dict) -> None:
+        if event["event"] == "step" and event["index"] == 2:
+            parts.cancel_file.touch()
+
+    with pytest.raises(Cancelled):
+        run_job(parts.path, listeners=(stop,), checkpoint_seconds=0)
+    run_job(parts.path, resume=True)
+    for name in ("mesh.glb", "texture.png"):
+        assert (parts.outputs / name).read_bytes() == (whole.outputs / name).read_bytes()
+
+
+def test_an_empty_field_is_said_in_words(make_job, monkeypatch) -> None:
+    monkeypatch.setattr(VoxelNerfDiffrep, "field", lambda self: torch.zeros(1, 4, 24, 24, 24))
+    monkeypatch.setattr(generate_module.WarmStartSolver, "fit", lambda *arguments: 1)
+    with pytest.raises(RunError, match="nothing solid"):
+        run_job(make_job(steps=1).path)
