@@ -20,7 +20,7 @@ class Configuration:
     image_size: int
     """Pixels along one side of a picture."""
     emoji_objects: int
-    """How many of `emoji_objects.txt`, from its top, the denoiser learns: short trainings know a few objects or none."""
+    """How many of `emoji_objects.txt`, from its top, are learned: a short training knows a few objects or none."""
     emoji_variants: int
     """Pictures prepared of each emoji."""
     geometries_per_kind: int
