@@ -22,8 +22,6 @@ while kill -0 $BLENDER 2>/dev/null; do
       case $what in
         click) xdotool mousemove $rest; sleep 0.3; xdotool click 1 ;;
         move) xdotool mousemove $rest ;;
-        drag) set -- $rest; xdotool mousemove "$1" "$2"; sleep 0.3; xdotool mousedown 1; sleep 0.2
-              xdotool mousemove $((($1 + $3) / 2)) "$4"; sleep 0.2; xdotool mousemove "$3" "$4"; sleep 0.2; xdotool mouseup 1 ;;
         type) xdotool type --delay 15 "$rest" ;;
         key) xdotool key $rest ;;
         picture) sleep 0.5; import -window root "$WORK/$rest.png" ;;

@@ -98,8 +98,6 @@ def session(addon):
     sidebar.active_panel_category = "DDRep"
     yield 0.5
     area.tag_redraw()
-    # The outliner and the properties editor make way, for the tab to be seen whole.
-    yield from hand(f"drag {sidebar.x - 1} 500 {sidebar.x - 130} 500")
     yield 1.0
     x, y = LAYOUT.get("prompt", (150, 69))
     yield from hand(f"click {on_screen(sidebar, x, y)}", "key ctrl+a", f"type {PROMPT}", "key Return")
@@ -114,7 +112,7 @@ def session(addon):
     x, y = LAYOUT.get("button", (150, 243))
     manager = addon.runtime.current().manager
     for _ in range(4):  # a window that is busy drawing may miss a click
-        yield from hand(f"click {on_screen(sidebar, x, y)}", "move 500 700")
+        yield from hand(f"move {on_screen(sidebar, x, y + 3)}", f"click {on_screen(sidebar, x, y)}")
         began = time.monotonic()
         while not manager.jobs and time.monotonic() - began < 8:
             yield 0.2
@@ -122,6 +120,8 @@ def session(addon):
             break
     report["clicked"] = bool(manager.jobs)
     if not manager.jobs:
+        report["problem"] = window.problem
+        yield from hand("picture not_clicked")
         return
     (job,) = manager.jobs.values()
     addon.runtime.current().longest_slice = addon.runtime.current().longest_work = 0.0
