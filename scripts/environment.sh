@@ -23,38 +23,6 @@ find_python() {
   return 2
 }
 
-ensure_system_libraries() {
-  # What Blender's Python module (bpy) loads; a bare container lacks it. The engine itself needs none of these.
-  local missing
-  missing="$("$PYTHON" - <<'PY'
-import ctypes
-wanted = {
-    "libGL.so.1": "libgl1", "libEGL.so.1": "libegl1", "libX11.so.6": "libx11-6", "libXrender.so.1": "libxrender1",
-    "libXfixes.so.3": "libxfixes3", "libXi.so.6": "libxi6", "libxkbcommon.so.0": "libxkbcommon0", "libSM.so.6": "libsm6",
-    "libXxf86vm.so.1": "libxxf86vm1", "libgomp.so.1": "libgomp1",
-}
-missing = []
-for library, package in wanted.items():
-    try:
-        ctypes.CDLL(library)
-    except OSError:
-        missing.append(package)
-if "libegl1" in missing:
-    missing.append("libgl1-mesa-dri")
-print(" ".join(missing))
-PY
-)"
-  [ -n "$missing" ] || return 0
-  if [ "$(uname)" = Linux ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-    say "Installing system libraries: $missing"
-    # shellcheck disable=SC2086
-    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing; } >&2 ||
-      echo "Could not install $missing; Blender's tests may fail." >&2
-  else
-    echo "Blender's tests need system libraries. As root: apt-get install $missing" >&2
-  fi
-}
-
 ensure_environment() {
   local extras="$1" stamp="$ROOT/.venv/.ddrep-installed" wanted
   if [ ! -x "$PYTHON" ]; then
