@@ -1,6 +1,8 @@
 """The method: one readable loop, noise levels and jumps, noise fields, pull-back solvers."""
 
-from ddrep_core.sampling.noise import MixedNoise, NoiseField, ViewNoise
+from ddrep_core.sampling.disagreement import disagreement_map
+from ddrep_core.sampling.grown import Auto, Grown
+from ddrep_core.sampling.noise import MatrixNoise, MixedNoise, NoiseField, ViewNoise
 from ddrep_core.sampling.parse import parse_schedule
 from ddrep_core.sampling.sample import Result, SamplerState, StepReport, sample
 from ddrep_core.sampling.schedule import (
@@ -14,10 +16,15 @@ from ddrep_core.sampling.schedule import (
     repaint_schedule,
     restart_schedule,
 )
+from ddrep_core.sampling.walk import Plan
 
 __all__ = [
+    "Auto",
+    "Grown",
+    "MatrixNoise",
     "MixedNoise",
     "NoiseField",
+    "Plan",
     "RestartInterval",
     "Result",
     "SamplerState",
@@ -27,6 +34,7 @@ __all__ = [
     "ViewNoise",
     "annealed_schedule",
     "ddim_schedule",
+    "disagreement_map",
     "karras_levels",
     "noise_levels",
     "parse_schedule",

@@ -2,9 +2,9 @@
 
 The residual of the pull-back says how much the views contradict each other, but not on what scale: pixels that only one
 view sees can always be held, and a fine texture holds much of any contradiction between its texels. So the same fit is
-asked once to hold unrelated white noise; the share of it that is left is what total disagreement leaves. A view's
-conflict is its residual over that share and over the variance of x̂0: 0 for views of one object, about 1 for unrelated
-pictures, whatever the prior, the resolution and the overlap.
+asked once to hold unrelated pictures (noise with a picture's spectrum); the share of them that is left is what total
+disagreement leaves. A view's conflict is its residual over that share and over the variance of x̂0: 0 for views of one
+object, about 1 and more for unrelated pictures, whatever the prior, the resolution and the overlap.
 """
 
 from __future__ import annotations
@@ -33,13 +33,25 @@ def unrelated_share(rep: Diffrep, solver: Solver, indices: Tensor, weights: Tens
     twin = rep.copy()
     with torch.no_grad():
         before = twin.render(indices)
-        probe = torch.zeros(before.shape, dtype=before.dtype)
-        probe[:moving].normal_(generator=torch.Generator().manual_seed(PROBE_SEED))
-        probe = probe.to(before)
+        probe = torch.zeros_like(before)
+        probe[:moving] = _unrelated_pictures(tuple(before[:moving].shape)).to(before)
         solver.fit(twin, before + probe, indices, weights)
         left = weights * (before + probe - twin.render(indices)) ** 2
         whole = weights * probe**2
     return (left[:moving].sum((1, 2, 3)) / whole[:moving].sum((1, 2, 3)).clamp_min(1e-30)).clamp(0.0, 1.0)
+
+
+def _unrelated_pictures(shape: tuple[int, ...]) -> Tensor:
+    """[B, C, h, w] noise with as much variance in every octave, as pictures have, down to the picture's own mean."""
+    generator = torch.Generator().manual_seed(PROBE_SEED)
+    count, channels, height, width = shape
+    total, octaves, cells = torch.zeros(shape), 0, 1
+    while cells < 2 * max(height, width):
+        size = (min(cells, height), min(cells, width))
+        coarse = torch.randn(count, channels, *size, generator=generator)
+        total += torch.nn.functional.interpolate(coarse, size=(height, width), mode="nearest")
+        octaves, cells = octaves + 1, 2 * cells
+    return total / octaves**0.5
 
 
 def conflicts(left: Tensor, clean: Tensor, weights: Tensor, share: Tensor) -> tuple[Tensor, float]:

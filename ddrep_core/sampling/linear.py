@@ -1,10 +1,11 @@
 """The exact pull-back for linear representations: weighted least squares for the smallest change of θ.
 
-Three ways to the same answer, chosen by size:
+Four ways to the same answer, chosen by size:
 - few parameters: a pseudo-inverse, computed once for given weights;
 - few rows (small views of a large texture): the dual system, factorised once;
+- a few thousand parameters that are seen: the normal equations, factorised once;
 - else: conjugate gradient on the normal equations with Jacobi preconditioning, warm-started by solving for the change.
-A texel that no view sees has a zero column; all three leave it where it is.
+A texel that no view sees has a zero column; all four leave it where it is.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from ddrep_core.errors import RunError
 
 DENSE_PARAMETERS = 1024
 DUAL_ROWS = 3072
+NORMAL_PARAMETERS = 2560
 
 
 class LinearSolver:
@@ -26,28 +28,38 @@ class LinearSolver:
         tolerance: relative residual of the normal equations at which conjugate gradient stops; chosen by precision
             when not given (1e-12 in float64, 1e-5 in float32).
         iterations: at most this many.
+        remembered: for how many different weights (which views move, which are held) what was prepared is kept.
     """
 
-    def __init__(self, tolerance: float | None = None, iterations: int = 500) -> None:
+    def __init__(self, tolerance: float | None = None, iterations: int = 500, remembered: int = 2) -> None:
         self.tolerance = tolerance
         self.iterations = iterations
-        self._prepared: _Dense | _Dual | _ConjugateGradient | None = None
+        self.remembered = remembered
         self._matrix: Tensor | None = None
-        self._weights: Tensor | None = None
+        self._prepared: list[tuple[Tensor, _Way]] = []  # by weights, the latest first
 
     def fit(self, rep: Diffrep, targets: Tensor, indices: Tensor, weights: Tensor) -> int:
         assert isinstance(rep, LinearRendering)
         matrix = rep.matrix()
         residual, row_weights = self._rows(rep, targets - rep.render(indices), indices, weights)
-        unchanged = self._weights is not None and self._matrix is matrix and torch.equal(self._weights, row_weights)
-        if self._prepared is None or not unchanged:
-            self._prepared = _prepare(matrix, row_weights, self.tolerance, self.iterations)
-            self._matrix, self._weights = matrix, row_weights
-        change, passes = self._prepared.solve(residual)
+        way = self._way(matrix, row_weights)
+        change, passes = way.solve(residual)
         if not torch.isfinite(change).all():
             raise RunError("The texture could not be solved for: the views' target holds a NaN or an infinite number.")
         rep.theta.add_(change.to(rep.theta.dtype))
         return passes
+
+    def _way(self, matrix: Tensor, weights: Tensor) -> _Way:
+        """What was prepared for these weights, or now is."""
+        if self._matrix is not matrix:
+            self._matrix, self._prepared = matrix, []
+        for position, (known, way) in enumerate(self._prepared):
+            if torch.equal(known, weights):
+                self._prepared.insert(0, self._prepared.pop(position))
+                return way
+        way = _prepare(matrix, weights, self.tolerance, self.iterations)
+        self._prepared = [(weights, way), *self._prepared[: self.remembered - 1]]
+        return way
 
     @staticmethod
     def _rows(rep: LinearRendering, images: Tensor, indices: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
@@ -73,14 +85,16 @@ class LinearSolver:
             raise RunError("The checkpoint was written by another solver.", "Start the job anew.")
 
 
-def _prepare(
-    matrix: Tensor, weights: Tensor, tolerance: float | None, iterations: int
-) -> _Dense | _Dual | _ConjugateGradient:
+def _prepare(matrix: Tensor, weights: Tensor, tolerance: float | None, iterations: int) -> _Way:
     seen_rows = int((weights > 0).sum())
     if matrix.shape[1] <= DENSE_PARAMETERS and matrix.shape[0] * matrix.shape[1] <= 64_000_000:
         return _Dense(matrix, weights)
     if seen_rows <= DUAL_ROWS and seen_rows < matrix.shape[1]:
         return _Dual(matrix, weights)
+    if matrix.layout != torch.strided:
+        diagonal = _column_sums_of_squares(matrix, weights)[:, 0]
+        if int((diagonal > 1e-12 * diagonal.max()).sum()) <= NORMAL_PARAMETERS:
+            return _Normal(matrix, weights, diagonal)
     return _ConjugateGradient(matrix, weights, tolerance, iterations)
 
 
@@ -128,6 +142,31 @@ class _Dual:
         return self.transpose @ rows, 1
 
 
+class _Normal:
+    """δ = (AᵀWA + μI)⁻¹ AᵀW r over the parameters that are seen, in the scale of their diagonal, in float64.
+
+    μ is 1e-9 of that scale: what the views leave open moves as little as possible.
+    """
+
+    def __init__(self, matrix: Tensor, weights: Tensor, diagonal: Tensor) -> None:
+        self.seen = (diagonal > 1e-12 * diagonal.max()).nonzero()[:, 0]
+        self.scale = diagonal[self.seen].rsqrt()[:, None]
+        self.rows = (weights[:, 0] > 0).nonzero()[:, 0]
+        root = weights[self.rows].double().sqrt()
+        chosen = _gather_rows(matrix, self.rows, root)
+        gram = torch.sparse.mm(chosen.t(), chosen).to_dense()[self.seen][:, self.seen] * self.scale * self.scale.T
+        gram.diagonal().add_(1e-9)
+        self.inverse = torch.cholesky_inverse(torch.linalg.cholesky(gram))
+        self.transpose = _transpose(matrix.double())
+        self.weights = weights.double()
+
+    def solve(self, residual: Tensor) -> tuple[Tensor, int]:
+        gradient = self.transpose @ (self.weights * residual.double())
+        change = torch.zeros_like(gradient)
+        change[self.seen] = self.scale * (self.inverse @ (self.scale * gradient[self.seen]))
+        return change, 1
+
+
 class _ConjugateGradient:
     """CG on AᵀWA δ = AᵀW r, all columns of θ at once, preconditioned by the diagonal."""
 
@@ -163,6 +202,9 @@ class _ConjugateGradient:
             )
             energy = next_energy
         return change, passes
+
+
+_Way = _Dense | _Dual | _Normal | _ConjugateGradient
 
 
 def _transpose(matrix: Tensor) -> Tensor:

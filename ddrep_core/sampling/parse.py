@@ -4,29 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from ddrep_core.errors import RequestError
+from ddrep_core.sampling.grown import Auto, Grown
 from ddrep_core.sampling.schedule import (
     Schedule,
     annealed_schedule,
     ddim_schedule,
+    noise_levels,
     repaint_schedule,
     restart_schedule,
 )
+from ddrep_core.sampling.walk import Plan
 
 FORMS = (
     "plain, repaint[:INTERVAL,LENGTH,VISITS], restart[:LEVELS,REPEATS,LOW,HIGH[;...]], "
-    "annealed[:REPEATS[,HIGH_FIRST,HIGH_LAST,LOW[,LEVELS]]]"
+    "annealed[:REPEATS[,HIGH_FIRST,HIGH_LAST,LOW[,LEVELS]]], grown[:GROUP[,BUDGET]], auto[:BUDGET]"
 )
 
 
-def parse_schedule(text: str, sigmas: ArrayLike, steps: int | None = None) -> Schedule:
-    """The schedule that a line of text asks for.
+def parse_schedule(text: str, sigmas: ArrayLike, steps: int | None = None) -> Plan:
+    """The schedule, or the plan that decides as it goes, that a line of text asks for.
 
     Args:
         text: a name, or a name and numbers: `plain`, `repaint:10,10,5`, `restart:10,2,0.1,2`,
-            `restart:5,2,1,9;5,2,5,10`, `annealed:40,8,2,0.3,6`. Levels are noise-to-signal ratios σ.
+            `restart:5,2,1,9;5,2,5,10`, `annealed:40,8,2,0.3,6`, `grown:2,100` (two views join at once, at most 100
+            evaluations), `auto`. Levels are noise-to-signal ratios σ.
         sigmas: [L] the prior's levels, descending.
         steps: of the main descent; the schedule's own default when not given.
 
@@ -35,11 +40,13 @@ def parse_schedule(text: str, sigmas: ArrayLike, steps: int | None = None) -> Sc
     """
     name, _, tail = text.strip().lower().partition(":")
     groups = [_numbers(group, text) for group in tail.split(";")] if tail else []
-    builders: dict[str, Callable[[], Schedule]] = {
+    builders: dict[str, Callable[[], Plan]] = {
         "plain": lambda: _plain(sigmas, steps, groups, text),
         "repaint": lambda: _repaint(sigmas, steps, groups, text),
         "restart": lambda: _restart(sigmas, steps, groups, text),
         "annealed": lambda: _annealed(sigmas, steps, groups, text),
+        "grown": lambda: _grown(sigmas, steps, groups, text),
+        "auto": lambda: _auto(sigmas, steps, groups, text),
     }
     if name not in builders:
         raise RequestError(f"There is no schedule called '{name}'.", f"Use one of: {FORMS}.")
@@ -100,3 +107,15 @@ def _annealed(sigmas: ArrayLike, steps: int | None, groups: list[list[float]], t
         return annealed_schedule(sigmas, steps or 50, repeats)
     levels = _whole(numbers[4], text) if len(numbers) == 5 else 6
     return annealed_schedule(sigmas, steps or 50, repeats, (numbers[1], numbers[2]), numbers[3], levels)
+
+
+def _grown(sigmas: ArrayLike, steps: int | None, groups: list[list[float]], text: str) -> Grown:
+    numbers = _only(groups, (1, 2), text) or [1]
+    budget = numbers[1] if len(numbers) == 2 else None
+    return Grown(noise_levels(sigmas, steps or 50), _whole(numbers[0], text), budget)
+
+
+def _auto(sigmas: ArrayLike, steps: int | None, groups: list[list[float]], text: str) -> Auto:
+    numbers = _only(groups, (1,), text)
+    known = tuple(float(level) for level in np.asarray(sigmas).reshape(-1))
+    return Auto(noise_levels(sigmas, steps or 50), known, numbers[0] if numbers else None)

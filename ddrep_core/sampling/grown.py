@@ -1,0 +1,377 @@
+"""Grown sampling: one view decides what the object is, and the others join it, each until the prior accepts it.
+
+Views that start together choose apart and are then averaged, which blurs and favours what is common
+(docs/agreement.md). Here the most important view, the hero, is sampled alone: one view has no conflict, so it is a fair
+draw. Then views join in the order of their overlap with what is painted. What is painted stays in the fit as weighted
+observations; a joining view starts from it and from fresh noise, at the level where the hero's own picture began to be
+decided, and comes down in a few steps. There it is judged: does the prior, looking at it, want what the representation
+can hold together with what is painted? If not, another round with other noise. If so, the view goes back up to the
+level where the hero had decided, and comes down with all the plan's steps. At last, all views move together from a low
+level.
+
+Nothing is tuned to one prior: the levels come from the hero's descent, the threshold from its residual, and conflicts
+are measured against unrelated pictures (`disagreement.py`).
+"""
+
+from __future__ import annotations
+
+import bisect
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from ddrep_core.diffreps.protocol import LinearRendering
+from ddrep_core.errors import RequestError
+from ddrep_core.sampling.overlap import Overlap
+from ddrep_core.sampling.schedule import Jump, Reverse, Step, repaint_schedule
+from ddrep_core.sampling.walk import FixedWalk, Moved, Walk
+
+if TYPE_CHECKING:
+    from ddrep_core.sampling.run import Run
+
+UNDECIDED, DECIDED = 0.9, 0.1
+"""Of how far the hero's x̂0 was from its final picture at first: this much where the critical band begins, and ends."""
+
+JUDGED = 0.25
+"""Joining views are judged at this part of the level at which the hero had decided."""
+
+
+@dataclass(frozen=True)
+class Grown:
+    """A plan: the hero alone, then the others, checked; then all together.
+
+    Args:
+        levels: of a whole descent, falling to 0.
+        group: how many views join at once; more make larger batches, fewer agree better.
+        budget: evaluations (of all views) after which nothing is refused any more; three descents when not given.
+        tolerance: a view is accepted when its conflict is at most this, plus what the hero's own residual was. 0 is
+            perfect agreement, 1 an unrelated picture.
+        eta: DDIM's stochastic share while a view joins; None takes the run's.
+        screening: steps from a joining view's first level to the one at which it is judged. Few are better: in many,
+            what is not painted yet makes up its own mind before what is painted can be heard.
+        joint: where the last pass of all views together starts, as a part of the level at which views are judged; 0
+            leaves it out.
+    """
+
+    levels: tuple[float, ...]
+    group: int = 1
+    budget: float | None = None
+    tolerance: float = 0.05
+    eta: float | None = 0.0
+    screening: int = 4
+    joint: float = 0.5
+
+    def __post_init__(self) -> None:
+        if len(self.levels) < 3 or self.levels[-1] != 0:
+            raise RequestError("Grown sampling needs noise levels that fall to zero, two steps or more.")
+        if self.group < 1 or self.screening < 1 or self.tolerance <= 0 or not 0 <= self.joint <= 1:
+            raise RequestError("Grown sampling needs a group of at least one view and a tolerance above zero.")
+
+    @property
+    def nfe(self) -> float:
+        """The most that a run is meant to cost; most runs cost about one plain descent."""
+        return self.budget or 3.0 * (len(self.levels) - 1)
+
+    def walk(self, run: Run) -> Walk:
+        return GrownWalk(self, run)
+
+
+@dataclass(frozen=True)
+class Auto:
+    """What the run itself calls for: a plain descent for one view, grown sampling where views share a linear
+    representation, RePaint where they share another (there, nothing can be held while the rest moves).
+
+    Args:
+        levels: of a whole descent, falling to 0.
+        sigmas: the prior's own levels.
+        budget: evaluations for grown sampling.
+        group: views that join at once.
+    """
+
+    levels: tuple[float, ...]
+    sigmas: tuple[float, ...] = field(repr=False)
+    budget: float | None = None
+    group: int = 1
+
+    @property
+    def nfe(self) -> float:
+        """The most that a run is meant to cost."""
+        return self.budget or 3.0 * (len(self.levels) - 1)
+
+    def walk(self, run: Run) -> Walk:
+        if run.rep.view_count == 1:
+            from ddrep_core.sampling.schedule import Schedule, Segment
+
+            return FixedWalk(Schedule((Segment(self.levels),)), run.eta)
+        if not isinstance(run.rep, LinearRendering) or run.views_per_step < run.rep.view_count:
+            return FixedWalk(repaint_schedule(self.sigmas, len(self.levels) - 1), run.eta)
+        return Grown(self.levels, self.group, self.budget).walk(run)
+
+
+class GrownWalk:
+    """One sample of a `Grown` plan. All that changes is in `numbers` (JSON) and `tensors`."""
+
+    def __init__(self, plan: Grown, run: Run) -> None:
+        self.plan, self.run = plan, run
+        self.overlap = Overlap(run.rep, run.weights, run.views)
+        importance = run.weights.amax((1, 2, 3)) if run.views is None else torch.as_tensor(run.views.weights)
+        seeing = run.weights.sum((1, 2, 3)).cpu() > 0
+        hero = int(torch.where(seeing, importance.cpu().double(), -1.0).argmax())
+        self.tensors: dict[str, Tensor] = {}
+        self.numbers: dict[str, Any] = {
+            "phase": "hero",
+            "descent": list(plan.levels),  # the levels of the descent under way
+            "at": 0,
+            "jumped": True,
+            "keep": 0.0,  # of the noise, in the jump that is due
+            "judged": True,
+            "moving": [hero],
+            "held": [],
+            "pending": [],
+            "waiting": [view for view in range(run.rep.view_count) if view != hero and bool(seeing[view])],
+            "band": [0.0, 0.0],
+            "threshold": 0.0,
+            "refused": 0.0,  # evaluations spent on rounds that were not accepted, for all views and for these
+            "refused_here": 0.0,
+            "round": 0,
+            "scores": {},
+            "not_agreed": [],
+        }
+
+    # What the loop asks
+
+    @property
+    def not_agreed(self) -> list[int]:
+        return self.numbers["not_agreed"]
+
+    @property
+    def of(self) -> int:
+        """This many if every view is accepted at its next round."""
+        numbers = self.numbers
+        here = len(numbers["descent"]) - 1 - numbers["at"]
+        band = numbers["band"][1] or self.plan.levels[len(self.plan.levels) // 3]
+        rounds = math.ceil(len(numbers["waiting"]) / self.plan.group)
+        joint = len(self._below(self.plan.joint * numbers["band"][1])) if numbers["phase"] != "joint" else 0
+        return self.run.position + here + rounds * (len(self._below(band)) + self.plan.screening) + joint
+
+    def next(self) -> Step | None:
+        numbers = self.numbers
+        while numbers["at"] >= len(numbers["descent"]) - 1:
+            self._end_descent()
+            if numbers["phase"] == "done":
+                return None
+        views = tuple(numbers["moving"])
+        start = numbers["descent"][numbers["at"]]
+        if not numbers["jumped"]:
+            return Jump(numbers["keep"] * start, start, keep=numbers["keep"], views=views)
+        held = tuple(numbers["held"]) if numbers["phase"] == "grow" else ()
+        eta = self.run.eta if self.plan.eta is None else self.plan.eta
+        return Reverse(_level(start), _level(numbers["descent"][numbers["at"] + 1]), eta, views=views, held=held)
+
+    def hear(self, step: Step, moved: Moved | None) -> None:
+        numbers = self.numbers
+        if isinstance(step, Jump) or moved is None:
+            numbers["jumped"] = True
+            return
+        numbers["at"] += 1
+        if numbers["phase"] == "hero":
+            self.tensors[f"hero.{numbers['at']}"] = moved.clean[0]
+        elif numbers["phase"] == "grow" and not numbers["judged"] and numbers["at"] == self.plan.screening:
+            self._judge(moved)
+            if numbers["moving"]:  # back up to where the hero had decided, and down again with all the plan's levels
+                start = numbers["descent"][-1]
+                numbers["descent"] = self._below(numbers["band"][1])
+                numbers |= {"at": 0, "jumped": False, "keep": start / numbers["descent"][0]}
+
+    # Phases
+
+    def _end_descent(self) -> None:
+        phase = self.numbers["phase"]
+        if phase == "joint":
+            self.numbers["phase"] = "done"
+            return
+        if phase == "hero":
+            self._find_band()
+        if self.numbers["moving"]:
+            self._accept()
+        if not self.numbers["pending"] and not self._next_group():
+            self._start_joint()
+            return
+        self._start_round()
+
+    def _find_band(self) -> None:
+        """Where the hero's picture was decided, and what the prior leaves of a picture that it drew itself."""
+        run, levels = self.run, self.plan.levels
+        hero = self.numbers["moving"][0]
+        index = torch.tensor([hero], device=run.device)
+        weights = run.weights[hero]
+        final = run.rep.render(index)[0].detach()
+        cleans = [self.tensors.pop(f"hero.{step}") for step in range(1, len(levels))]
+        profile = [float((weights * (clean - final) ** 2).sum()) for clean in cleans]
+        first = max(profile[0], 1e-30)
+        undecided = [i for i, value in enumerate(profile) if value >= UNDECIDED * first]
+        decided = next((i for i in range(len(profile)) if max(profile[i:]) <= DECIDED * first), len(profile) - 1)
+        begin = min(undecided[-1] if undecided else 0, len(levels) - 3)
+        if math.isinf(levels[begin]):
+            begin += 1
+        decided = min(max(decided, begin + 1), len(levels) - 2)
+        self.numbers["band"] = [levels[begin], levels[decided]]
+        judged = min(range(len(profile)), key=lambda i: abs(levels[i] - JUDGED * levels[decided]))
+        self.numbers["threshold"] = self.plan.tolerance + profile[judged] / first
+
+    def _next_group(self) -> bool:
+        """The views that share most with what is painted, and little with each other."""
+        numbers = self.numbers
+        waiting: list[int] = numbers["waiting"]
+        if not waiting:
+            return False
+        painted = self.overlap.painted(numbers["held"])
+        group: list[int] = []
+        for _ in range(min(self.plan.group, len(waiting))):
+            among = self.overlap.painted(group) if group else torch.zeros_like(painted)
+            best = max((v for v in waiting if v not in group), key=lambda v: (float(painted[v] - among[v]), -v))
+            group.append(best)
+        numbers["pending"] = group
+        numbers["waiting"] = [view for view in waiting if view not in group]
+        numbers["refused_here"], numbers["scores"], numbers["round"] = 0.0, {}, 0
+        return True
+
+    def _start_round(self) -> None:
+        numbers = self.numbers
+        if before := self._before():  # the last round was refused: θ as it was without it
+            self.run.put_back(before)
+        self.tensors |= {f"before.{name}": tensor for name, tensor in self.run.theta().items()}
+        numbers |= {
+            "phase": "grow",
+            "descent": self._joining(numbers["round"]),
+            "round": numbers["round"] + 1,
+            "at": 0,
+            "jumped": False,
+            "keep": 0.0,
+            "judged": False,
+            "moving": list(numbers["pending"]),
+        }
+
+    def _start_joint(self) -> None:
+        numbers = self.numbers
+        self.tensors.clear()
+        descent = self._below(self.plan.joint * numbers["band"][1]) if self.plan.joint > 0 else [0.0]
+        everyone = sorted(numbers["held"])
+        numbers |= {"phase": "joint", "descent": descent, "at": 0, "jumped": False, "keep": 0.0, "moving": everyone}
+        if len(everyone) < 2:
+            numbers["descent"] = [0.0]
+
+    def _judge(self, moved: Moved) -> None:
+        """Which of the views that join may stay; the best round of each is kept in case none is ever accepted."""
+        numbers, run = self.numbers, self.run
+        numbers["judged"] = True
+        spent_by_each = self.plan.screening / run.rep.view_count
+        renders = run.rep.render(moved.indices).detach()
+        agreed: list[int] = []
+        for row, view in enumerate(moved.indices.tolist()):
+            score = float(moved.conflicts[row])
+            if score <= numbers["scores"].get(str(view), math.inf):
+                numbers["scores"][str(view)] = score
+                self.tensors[f"best.{view}"] = renders[row].clone()
+                self.tensors[f"noise.{view}"] = run.noise[view].clone()
+            if score <= numbers["threshold"]:
+                agreed.append(view)
+        refused = [view for view in moved.indices.tolist() if view not in agreed]
+        if not refused:
+            return
+        spent = len(refused) * spent_by_each
+        numbers["refused"] += spent
+        numbers["refused_here"] += spent
+        if self._may_refuse():
+            numbers["moving"] = agreed
+            if not agreed:
+                numbers["at"] = len(numbers["descent"]) - 1
+            return
+        # The budget is spent: the best round goes on to the end, and is reported.
+        numbers["not_agreed"] = sorted({*numbers["not_agreed"], *refused})
+        targets = []
+        for row, view in enumerate(moved.indices.tolist()):
+            if view in agreed:
+                targets.append(renders[row])
+                continue
+            targets.append(self.tensors[f"best.{view}"])
+            run.noise[view] = self.tensors[f"noise.{view}"]
+        run.put_back(self._before())
+        run.pull_back(torch.stack(targets), moved.indices, tuple(numbers["held"]))
+
+    def _may_refuse(self) -> bool:
+        """Half of what is left beyond the descents that are due may go to these views."""
+        numbers, views = self.numbers, self.run.rep.view_count
+        due = (
+            len(self.plan.levels) - 1 + (views - 1) * (self.plan.screening + len(self._below(numbers["band"][1])))
+        ) / views
+        due += len(self._below(self.plan.joint * numbers["band"][1]))
+        earlier = numbers["refused"] - numbers["refused_here"]
+        return numbers["refused_here"] < 0.5 * max(0.0, self.plan.nfe - due - earlier)
+
+    def _accept(self) -> None:
+        """What moved is painted: from now on it is held as it is now."""
+        numbers, run = self.numbers, self.run
+        moving, held = numbers["moving"], numbers["held"]
+        index = torch.tensor(moving, device=run.device)
+        pictures = run.rep.render(index).detach()
+        if held:  # without what refused views left in θ
+            run.put_back(self._before())
+            run.pull_back(pictures, index, tuple(held))
+        for row, view in enumerate(moving):
+            run.observations[view] = pictures[row].clone()
+            for kind in ("best", "noise"):
+                self.tensors.pop(f"{kind}.{view}", None)
+        numbers["held"] = held + moving
+        numbers["pending"] = [view for view in numbers["pending"] if view not in moving]
+        numbers["moving"] = []
+        self.tensors = {name: t for name, t in self.tensors.items() if not name.startswith("before.")}
+
+    def _before(self) -> dict[str, Tensor]:
+        return {name.removeprefix("before."): t for name, t in self.tensors.items() if name.startswith("before.")}
+
+    def _joining(self, round_: int) -> list[float]:
+        """The few levels of a round, through the critical band to well below it, where the view is judged.
+
+        Rounds start at and above the band's upper end, in turn. Lower would be cheaper, but what is not painted yet is
+        drawn as zero, and below that level the prior would take the zeros for a picture.
+        """
+        high, low = self.numbers["band"]
+        start = min(
+            high * (1.0, 2.0, 1.5, 3.0)[round_ % 4], max(level for level in self.plan.levels if level < math.inf)
+        )
+        ratio = (JUDGED * low / start) ** (1 / self.plan.screening)
+        return [start * ratio**step for step in range(self.plan.screening + 1)]
+
+    def _below(self, sigma: float) -> list[float]:
+        """The plan's levels from `sigma` down."""
+        ascending = [-level for level in self.plan.levels]
+        return list(self.plan.levels[min(bisect.bisect_left(ascending, -sigma), len(self.plan.levels) - 1) :])
+
+    # What a checkpoint keeps
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        numbers = self.numbers | {"descent": [_number(level) for level in self.numbers["descent"]]}
+        return {f"walk.{name}": tensor.clone() for name, tensor in self.tensors.items()}, dict(numbers)
+
+    def load(self, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
+        if set(numbers) != set(self.numbers):
+            raise RequestError("The state to go on from belongs to another schedule.", "Start the job anew.")
+        self.numbers = dict(numbers) | {"descent": [_level(level) for level in numbers["descent"]]}
+        self.tensors = {
+            name.removeprefix("walk."): tensor.to(self.run.noise)
+            for name, tensor in tensors.items()
+            if name.startswith("walk.")
+        }
+
+
+def _level(value: float | str) -> float:
+    return float(value)
+
+
+def _number(value: float) -> float | str:
+    """JSON has no infinity."""
+    return "inf" if math.isinf(value) else value

@@ -1,0 +1,272 @@
+"""Test beds where it is known what a perfect sampler does: one of K textures, seen alike by all views.
+
+A mesh with UVs, V cameras on a ring, small RGB views through a bilinear look-up: f is a sparse matrix. The prior of
+each view is the exact denoiser of the K pictures of that view (discrete bed), or of these pictures with one colour
+offset c ~ N(0, spread²) for the whole object (continuous bed), and knows nothing of the other views.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+import trimesh
+from PIL import Image
+from torch import Tensor
+
+from ddrep_core.priors import EmpiricalPrior, GaussianMixturePrior
+from ddrep_core.sampling import MatrixNoise
+from ddrep_core.views import Views, orbit_views
+
+
+class BedTexture:
+    """A texture under fixed views. With S copies of it in one run, each picture has 3 S channels: S seeds at once."""
+
+    def __init__(self, matrix: Tensor, view_count: int, size: int, copies: int = 1) -> None:
+        self._matrix, self._view_count, self._size = matrix, view_count, size
+        self.copies = copies
+        self.theta = torch.zeros(matrix.shape[1], 3 * copies)
+        covered = matrix.crow_indices().diff() > 0
+        self._weights = covered.reshape(view_count, 1, size, size).to(torch.float32)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        return (3 * self.copies, self._size, self._size)
+
+    @property
+    def view_count(self) -> int:
+        return self._view_count
+
+    def parameters(self) -> dict[str, Tensor]:
+        return {"theta": self.theta}
+
+    def reset(self, generator: torch.Generator) -> None:
+        self.theta.zero_()
+
+    def render(self, indices: Tensor | None = None) -> Tensor:
+        rows = (self._matrix @ self.theta).reshape(self._view_count, self._size, self._size, -1)
+        images = rows.permute(0, 3, 1, 2)
+        return images if indices is None else images[indices]
+
+    def pixel_weights(self) -> Tensor:
+        return self._weights
+
+    def copy(self) -> Self:
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        twin.theta = self.theta.clone()
+        return twin
+
+    def matrix(self) -> Tensor:
+        return self._matrix
+
+    def to_rows(self, images: Tensor) -> Tensor:
+        return images.permute(0, 2, 3, 1).reshape(-1, images.shape[1])
+
+
+class ManyPrior:
+    """An exact prior applied to S pictures that lie one behind the other in the channels."""
+
+    def __init__(self, prior: Any, copies: int) -> None:
+        self.prior, self.copies = prior, copies
+        self.sigmas, self.channels = prior.sigmas, 3 * copies
+
+    def condition(self, *arguments: Any, **options: Any) -> Any:
+        return self.prior.condition(*arguments, **options)
+
+    def predict_noise(self, x: Tensor, sigma: float, conditioning: Any) -> Tensor:
+        views, _, height, width = x.shape
+        each = conditioning[torch.arange(views).repeat_interleave(self.copies)]
+        pictures = x.reshape(views * self.copies, 3, height, width)
+        return self.prior.predict_noise(pictures, sigma, each).reshape(x.shape)
+
+
+@dataclass
+class Bed:
+    """A bed, and how to judge what was sampled on it."""
+
+    views: Views
+    matrix: Tensor  # [V * size * size, P]
+    textures: Tensor  # [K, P, 3]
+    size: int
+    spread: float  # standard deviation of the objects' colour; 0 is the discrete bed
+
+    @property
+    def pictures(self) -> Tensor:
+        """[V, K, 3, size, size] what each view sees of each object."""
+        count = len(self.textures)
+        seen = self.matrix @ self.textures.permute(1, 0, 2).reshape(-1, 3 * count)
+        return seen.reshape(len(self.views), self.size, self.size, count, 3).permute(0, 3, 4, 1, 2).contiguous()
+
+    @property
+    def covered(self) -> Tensor:
+        """[V, size, size] where the object is."""
+        return (self.matrix.crow_indices().diff() > 0).reshape(len(self.views), self.size, self.size)
+
+    def representation(self, copies: int = 1) -> BedTexture:
+        return BedTexture(self.matrix, len(self.views), self.size, copies)
+
+    def prior(self) -> EmpiricalPrior | GaussianMixturePrior:
+        if self.spread == 0:
+            return EmpiricalPrior(self.pictures)
+        covered = self.covered.reshape(len(self.views), 1, 1, -1, 1).to(torch.float32)  # [V, 1, channel, pixel, colour]
+        factors = self.spread * covered * torch.eye(3)[None, None, :, None, :]
+        return GaussianMixturePrior(self.pictures, 0.0, factors=factors.reshape(len(self.views), 1, -1, 3))
+
+    def surface_noise(self, copies: int = 1) -> MatrixNoise:
+        return MatrixNoise(self.matrix, (len(self.views), 3 * copies, self.size, self.size))
+
+    def distance(self) -> float:
+        """The mean distance between two objects in a view: what σ is compared with."""
+        flat = self.pictures.flatten(2)
+        return float(torch.cdist(flat, flat).sum() / (flat.shape[0] * flat.shape[1] * (flat.shape[1] - 1)))
+
+    def judge(self, theta: Tensor) -> dict[str, Tensor]:
+        """What was sampled, from θ [P, 3 S].
+
+        Returns:
+            `label` [V, S] the nearest object in each view, `error` [V, S] the mean squared distance from it (after its
+            colour is taken out), `colour` [V, S, 3] that colour.
+        """
+        copies = theta.shape[1] // 3
+        images = (self.matrix @ theta).reshape(len(self.views), -1, copies, 3)
+        labels, errors, colours = [], [], []
+        for view, pictures in enumerate(self.pictures):
+            inside = self.covered[view].reshape(-1)
+            goal = pictures.permute(0, 2, 3, 1).reshape(len(pictures), -1, 3)[:, inside]  # [K, n, 3]
+            residual = images[view, inside].permute(1, 0, 2)[:, None] - goal  # [S, K, n, 3]
+            offset = residual.mean(2) if self.spread else torch.zeros_like(residual.mean(2))
+            distance = (residual - offset[:, :, None]).square().mean((2, 3))  # [S, K]
+            error, label = distance.min(1)
+            labels.append(label)
+            errors.append(error)
+            colours.append(offset[torch.arange(copies), label])
+        return {"label": torch.stack(labels), "error": torch.stack(errors), "colour": torch.stack(colours)}
+
+
+def make_bed(
+    mesh: Path | None = None,
+    views: int = 16,
+    objects: int = 8,
+    size: int = 32,
+    texels: int = 64,
+    spread: float = 0.0,
+    scale: float = 1.0,
+    texture_seed: int = 0,
+    pictures: list[Path] | None = None,
+    distance: float = 1.6,
+) -> Bed:
+    """A bed on a mesh (a built-in one when none is given); `scale` stretches all colours, and so the distances."""
+    vertices, faces, uv = branched_mesh() if mesh is None else load(mesh)
+    cameras = orbit_views(views, (-5.0, 20.0), distance, 45.0, np.zeros(3), size, size)
+    matrix = rendering_matrix(vertices, faces, uv, cameras, size, texels)
+    seen = torch.zeros(matrix.shape[1], dtype=torch.bool)
+    seen[matrix.col_indices()] = True
+    renamed = torch.cumsum(seen, 0) - 1
+    compact = torch.sparse_csr_tensor(
+        matrix.crow_indices(), renamed[matrix.col_indices()], matrix.values(), (matrix.shape[0], int(seen.sum()))
+    )
+    textures = scale * (read_textures(pictures, texels) if pictures else random_textures(objects, texels, texture_seed))
+    flat = textures.permute(0, 2, 3, 1).reshape(len(textures), -1, 3)
+    return Bed(cameras, compact, flat[:, seen], size, spread * scale)
+
+
+def random_textures(count: int, texels: int, seed: int) -> Tensor:
+    """[K, 3, T, T] a random base colour each, and a smooth pattern."""
+    generator = torch.Generator().manual_seed(seed)
+    base = torch.rand(count, 3, 1, 1, generator=generator) * 2 - 1
+    coarse = torch.randn(count, 3, 8, 8, generator=generator)
+    return base + 0.5 * torch.nn.functional.interpolate(coarse, size=(texels, texels), mode="bicubic")
+
+
+def read_textures(paths: list[Path], texels: int) -> Tensor:
+    """[K, 3, T, T] pictures in [-1, 1]."""
+    pictures = [np.asarray(Image.open(path).convert("RGB").resize((texels, texels))) for path in paths]
+    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def load(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Vertices [N, 3] (Z-up, centred, longest side 1), faces [F, 3], and a UV for each face corner [F, 3, 2]."""
+    loaded: Any = trimesh.load(path, process=False, force="mesh")
+    vertices = np.asarray(loaded.vertices)[:, [0, 2, 1]] * [1, -1, 1]
+    faces, uv = np.asarray(loaded.faces), getattr(loaded.visual, "uv", None)
+    if uv is None:
+        import xatlas
+
+        mapping, faces, uv = xatlas.parametrize(vertices, faces)
+        vertices = vertices[mapping]
+    return centred(vertices), faces, np.asarray(uv)[faces]
+
+
+def centred(vertices: np.ndarray) -> np.ndarray:
+    low, high = vertices.min(0), vertices.max(0)
+    return (vertices - (low + high) / 2) / (high - low).max()
+
+
+def branched_mesh() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A thin, branched body: a capsule on four legs with a neck, unwrapped."""
+    import xatlas
+
+    def bar(start: tuple[float, ...], end: tuple[float, ...], radius: float) -> Any:
+        return trimesh.creation.capsule(
+            height=math.dist(start, end), radius=radius, count=(12, 12), transform=_between(start, end)
+        )
+
+    legs = [bar((x, y, 0.0), (x * 1.3, y * 1.3, -0.55), 0.06) for x in (-0.12, 0.12) for y in (-0.3, 0.3)]
+    parts = [bar((0, -0.3, 0), (0, 0.3, 0), 0.17), bar((0, -0.35, 0.05), (0, -0.55, 0.5), 0.08), *legs]
+    body = trimesh.util.concatenate(parts)
+    mapping, faces, uv = xatlas.parametrize(body.vertices, body.faces)
+    return centred(body.vertices[mapping]), faces, uv[faces]
+
+
+def closed_mesh() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A closed, lumpy ball, unwrapped."""
+    import xatlas
+
+    ball = trimesh.creation.icosphere(4)
+    x, y, z = ball.vertices.T
+    ball.vertices *= (1 + 0.2 * np.sin(4 * x + 1) * np.cos(3 * y) + 0.1 * np.sin(5 * z))[:, None]
+    mapping, faces, uv = xatlas.parametrize(ball.vertices, ball.faces)
+    return centred(ball.vertices[mapping]), faces, uv[faces]
+
+
+def _between(start: tuple[float, ...], end: tuple[float, ...]) -> np.ndarray:
+    axis = np.subtract(end, start)
+    matrix = trimesh.geometry.align_vectors([0, 0, 1], axis / np.linalg.norm(axis))
+    matrix[:3, 3] = start
+    return matrix
+
+
+def rendering_matrix(
+    vertices: np.ndarray, faces: np.ndarray, uv: np.ndarray, cameras: Views, size: int, texels: int
+) -> Tensor:
+    """[V * size * size, texels²] bilinear look-ups at the pixels' centres."""
+    mesh = trimesh.Trimesh(vertices, faces, process=False)
+    caster = trimesh.ray.ray_pyembree.RayMeshIntersector(mesh)
+    rows, columns, shares = [], [], []
+    for view, camera in enumerate(cameras):
+        origins, directions = (part.reshape(-1, 3) for part in camera.pixel_grid_rays(size, size))
+        face = caster.intersects_first(origins, directions)
+        hit = np.flatnonzero(face >= 0)
+        corners = vertices[faces[face[hit]]]
+        normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+        depth = ((corners[:, 0] - origins[hit]) * normal).sum(1) / (directions[hit] * normal).sum(1)
+        points = origins[hit] + depth[:, None] * directions[hit]
+        barycentric = trimesh.triangles.points_to_barycentric(corners, points)
+        place = (uv[face[hit]] * barycentric[:, :, None]).sum(1) * texels - 0.5
+        corner = np.floor(place)
+        part = place - corner
+        for right in (0, 1):
+            for up in (0, 1):
+                cell = np.clip(corner + np.array([right, up]), 0, texels - 1).astype(np.int64)
+                rows.append(view * size * size + hit)
+                columns.append(cell[:, 1] * texels + cell[:, 0])
+                shares.append(np.abs(1 - right - part[:, 0]) * np.abs(1 - up - part[:, 1]))
+    index = torch.from_numpy(np.stack([np.concatenate(rows), np.concatenate(columns)]))
+    values = torch.from_numpy(np.concatenate(shares)).float()
+    shape = (len(cameras) * size * size, texels * texels)
+    return torch.sparse_coo_tensor(index, values, shape).coalesce().to_sparse_csr()
