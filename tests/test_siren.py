@@ -143,3 +143,13 @@ def test_a_file_that_is_no_siren_is_refused(tmp_path) -> None:
     small_siren().save(path)
     with pytest.raises(RequestError, match="2 dimensions, not 3"):
         SirenDiffrep.load(path, torch.zeros(1, 2, 2, 3))
+
+
+def test_a_remembered_picture_is_forgotten_when_theta_moves() -> None:
+    rep = small_siren()
+    before = rep.render()
+    rep.render().add_(1)  # what a caller does with its picture is the caller's
+    assert torch.equal(rep.render(), before)
+    rep.theta["output"].add_(0.5)
+    assert not torch.equal(rep.render(), before)
+    assert torch.equal(rep.render(torch.tensor([1]))[0], rep.render()[1])

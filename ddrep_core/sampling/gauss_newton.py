@@ -27,6 +27,8 @@ class GaussNewtonSolver:
         dual_rows: up to so many numbers in the views of a step, J Jᵀ is factorised; above, conjugate gradient is used.
         linearizations: at most so many a fit.
         products: at most so many conjugate gradient iterations for each linearisation.
+        contraction: a factor of J Jᵀ is kept from step to step while an iteration with it shrinks the residual to this
+            share; iterations are cheap, factors are not.
     """
 
     def __init__(
@@ -36,9 +38,11 @@ class GaussNewtonSolver:
         dual_rows: int = 1536,
         linearizations: int = 3,
         products: int = 8,
+        contraction: float = 0.6,
     ) -> None:
         self.tolerance, self.damping = tolerance, damping
         self.dual_rows, self.linearizations, self.products = dual_rows, linearizations, products
+        self.contraction = contraction
         self._anchor: _Anchor | None = None
         self._anchor_state: dict[str, Tensor] = {}
 
@@ -70,7 +74,7 @@ class GaussNewtonSolver:
             previous = error
             residual, error, tried = _step(rep, self._anchor.solve(residual), targets, indices, root, previous)
             passes += tried
-            if error > 0.25 * previous:
+            if error > self.contraction * previous:
                 self._anchor = None
         return max(passes, 1)
 
