@@ -14,7 +14,7 @@ import numpy as np
 from gpu_extras.batch import batch_for_shader
 
 LARGEST = 1024  # pixels a side: larger previews would hold the interface up
-NEARER = 2e-4  # of the distance to the viewer: lifts the drawing above the surface it covers
+NEARER = 2e-4  # in normalized depth: lifts the drawing above the surface it covers
 
 
 class Overlay:
@@ -107,7 +107,10 @@ def _draw() -> None:
             shader.uniform_sampler("image", overlay.texture)
             with gpu.matrix.push_pop(), gpu.matrix.push_pop_projection():
                 projection = gpu.matrix.get_projection_matrix()
-                projection[2][3 if abs(projection[3][3]) > 0.5 else 2] -= NEARER
+                if abs(projection[3][3]) > 0.5:  # orthographic: depth is P22 z + P23
+                    projection[2][3] -= NEARER
+                else:  # perspective: depth is -P22 - P23 / z
+                    projection[2][2] += NEARER
                 gpu.matrix.load_projection_matrix(projection)
                 gpu.matrix.multiply_matrix(thing.matrix_world)
                 batch.draw(shader)

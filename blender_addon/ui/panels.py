@@ -61,10 +61,22 @@ def draw_button(layout: bpy.types.UILayout, context: bpy.types.Context, task: st
     row.scale_y = 1.6
     row.operator(f"ddrep.{task}", text=text, icon=icon)
     row.operator("ddrep.write_job", text="", icon="FILE_TICK").task = task
+    draw_progress(layout, task)
     settings = getattr(context.scene.ddrep, task)
     problem = problem_of(lambda: require(context, task))
     if problem is not None and settings.prompt.strip():
         draw_problem(layout, problem, width_of(context))
+
+
+def draw_progress(layout: bpy.types.UILayout, task: str) -> None:
+    """How far the task's running job is, right below its button; Jobs says more."""
+    if runtime.state is None:
+        return
+    running = [job for job in runtime.state.manager.jobs.values() if job.active and job.task == task]
+    for job in running[:3]:
+        row = layout.row(align=True)
+        row.progress(factor=job.progress.fraction, text=runtime.words_of(job))
+        row.operator("ddrep.cancel_job", text="", icon="X").job = job.name
 
 
 def draw_advanced(layout: bpy.types.UILayout, settings: Any) -> None:
@@ -365,10 +377,9 @@ class DDREP_PT_jobs(_Tab, bpy.types.Panel):
             paragraph(layout, warning, icon="INFO", width=width_of(context))
 
     def _draw_running(self, layout: bpy.types.UILayout, job: Job) -> None:
-        words = runtime.words_of(job)
         row = layout.row(align=True)
         row.scale_y = 1.2
-        row.progress(factor=job.progress.fraction, text=words)
+        row.progress(factor=job.progress.fraction, text=runtime.words_of(job))
         row.operator("ddrep.cancel_job", text="", icon="X").job = job.name
         if job.progress.agreement is not None:
             row = layout.row()

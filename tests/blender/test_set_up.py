@@ -97,9 +97,9 @@ def test_set_up_can_be_stopped(addon, pump, online, tmp_path):
     assert "cancelled" in bpy.context.window_manager.ddrep.setup_words
 
 
-@pytest.mark.parametrize("package", ["", "--index-url=http://elsewhere"])
-def test_a_package_that_is_an_option_is_refused(addon, online, package):
-    addon.preferences.preferences().engine_package = package
+@pytest.mark.parametrize("asked", ["", "--index-url=elsewhere"])
+def test_a_package_that_is_an_option_is_refused(addon, online, asked):
+    addon.preferences.preferences().engine_package = asked
     with pytest.raises(RuntimeError):
         bpy.ops.ddrep.set_up_engine()
 

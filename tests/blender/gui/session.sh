@@ -10,10 +10,10 @@ mkdir -p "$BLENDER_USER_RESOURCES" "$HOME" "$XDG_RUNTIME_DIR"
 chmod 700 "$XDG_RUNTIME_DIR"
 
 blender --command extension install-file -r user_default -e "$WORK/$PACKAGE" >"$WORK/install.log" 2>&1
-Xvfb :94 -screen 0 1600x1000x24 +extension GLX -nolisten tcp >"$WORK/xvfb.log" 2>&1 & SCREEN=$!
+Xvfb :94 -screen 0 1480x1240x24 +extension GLX -nolisten tcp >"$WORK/xvfb.log" 2>&1 & SCREEN=$!
 trap 'kill $SCREEN 2>/dev/null || true' EXIT
 sleep 1
-blender --window-geometry 0 0 1600 1000 -P "$WORK/window.py" >"$WORK/blender.log" 2>&1 & BLENDER=$!
+blender --window-geometry 0 0 1480 1240 -P "$WORK/window.py" >"$WORK/blender.log" 2>&1 & BLENDER=$!
 
 # window.py says in `hand` what a person would do next; this does it, as X events that Blender cannot tell from a person's.
 while kill -0 $BLENDER 2>/dev/null; do

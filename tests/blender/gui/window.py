@@ -38,7 +38,7 @@ def set_scene():
     """A figure on a floor, and three cameras that look at it."""
     for thing in list(bpy.data.objects):
         bpy.data.objects.remove(thing)
-    bpy.ops.mesh.primitive_monkey_add(location=(0, 0, 1), rotation=(-0.62, 0, 0.35))
+    bpy.ops.mesh.primitive_monkey_add(location=(0, 0, 1), rotation=(-0.3, 0, 0.1))
     figure = bpy.context.object
     figure.name = "Figure"
     figure.modifiers.new("Subdivision", "SUBSURF").levels = 1
@@ -86,14 +86,22 @@ def session(addon):
     relayed = WORK / "relayed_python"
     preferences.engine = str(relayed) if relayed.exists() else os.environ["DDREP_ENGINE_PYTHON"]
     preferences.jobs_folder = str(WORK / "jobs")
+    for kind in ("DOPESHEET_EDITOR", "OUTLINER", "PROPERTIES"):  # room for the tab to be seen whole
+        window = bpy.context.window_manager.windows[0]
+        for other in [each for each in window.screen.areas if each.type == kind]:
+            with bpy.context.temp_override(window=window, area=other):
+                bpy.ops.screen.area_close()
+        yield 0.3
     area, sidebar, space = view()
     space.show_region_ui = True
     space.shading.type, space.shading.color_type = "SOLID", "TEXTURE"
     space.overlay.show_floor = True
     space.overlay.show_extras = False
-    space.region_3d.view_distance = 5.5
-    space.region_3d.view_location = (0.6, 0, 0.9)
-    space.region_3d.view_rotation = Vector((-0.45, 1, -0.35)).to_track_quat("-Z", "Y")
+    space.shading.light = "STUDIO"
+    space.overlay.show_axis_x = space.overlay.show_axis_y = space.overlay.show_cursor = False
+    space.region_3d.view_distance = 5.2
+    space.region_3d.view_location = (0.45, 0, 0.95)
+    space.region_3d.view_rotation = Vector((-0.3, 1, -0.12)).to_track_quat("-Z", "Y")
     yield 1.0
     sidebar.active_panel_category = "DDRep"
     yield 0.5
