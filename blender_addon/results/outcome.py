@@ -31,13 +31,14 @@ class SampleResult:
     panorama: Path | None = None
     light: Path | None = None  # the panorama in high dynamic range, where it was asked for
     contact_sheet: Path | None = None
+    still: Path | None = None  # one good look at it
     agreement: float | None = None
     coverage_share: float | None = None
 
     @property
     def picture(self) -> Path | None:
         """What to show of it in the gallery."""
-        return self.contact_sheet or self.panorama or (self.objects[0].texture if self.objects else None)
+        return self.still or self.contact_sheet or self.panorama or (self.objects[0].texture if self.objects else None)
 
 
 def read_samples(folder: JobFolder) -> list[SampleResult]:
@@ -66,6 +67,7 @@ def _sample(folder: JobFolder, number: int, data: dict[str, Any]) -> SampleResul
     sample.panorama = folder.inside(files.get("panorama"))
     sample.light = folder.inside(files.get("panorama_hdr")) or sample.panorama
     sample.contact_sheet = folder.inside(files.get("contact_sheet"))
+    sample.still = folder.inside(files.get("turntable_still"))
     sample.agreement = _share(data.get("agreement"))
     sample.coverage_share = _share(data.get("coverage_share"))
     entries = data.get("objects") if isinstance(data.get("objects"), list) else []

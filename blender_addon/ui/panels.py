@@ -437,15 +437,20 @@ class DDREP_PT_results(_Tab, bpy.types.Panel):
         icon = gallery.icon(sample.picture)
         if icon:
             column.template_icon(icon_value=icon, scale=scale)
-        facts = [f"Seed {sample.seed}"]
-        if sample.agreement is not None:
-            facts.append(f"agree {sample.agreement:.0%}")
-        row = column.row()
+        facts = column.column(align=True)
+        facts.scale_y = 0.75
+        row = facts.row()
         row.alignment = "CENTER"
-        row.label(text=" · ".join(facts))
+        row.label(text=f"Seed {sample.seed}")
+        if sample.agreement is not None:
+            row = facts.row()
+            row.alignment = "CENTER"
+            row.active = False
+            row.label(text=f"{sample.agreement:.0%} agreed")
         row = column.row(align=True)
         is_shown = shown == sample.number
-        button = row.operator("ddrep.bring_in", text="Shown" if is_shown else "Show", depress=is_shown)
+        symbol = "RADIOBUT_ON" if is_shown else "RADIOBUT_OFF"
+        button = row.operator("ddrep.bring_in", text="", icon=symbol, depress=is_shown)
         button.job, button.sample = job.name, sample.number
         for operator, symbol in (
             ("ddrep.keep_sample", "FAKE_USER_ON" if kept(job, sample.number) else "FAKE_USER_OFF"),

@@ -15,7 +15,7 @@ import bpy
 from mathutils import Vector
 
 WORK = Path(os.environ["DDREP_GUI_WORK"])
-PROMPT = os.environ.get("DDREP_GUI_PROMPT", "a wooden toy with painted stripes")
+PROMPT = os.environ.get("DDREP_GUI_PROMPT", "a wooden duck")
 SECONDS = float(os.environ.get("DDREP_GUI_SECONDS", "900"))
 LAYOUT = json.loads(os.environ.get("DDREP_GUI_LAYOUT", "{}"))
 bpy.context.preferences.view.show_splash = False
@@ -38,17 +38,26 @@ def set_scene():
     """A figure on a floor, and three cameras that look at it."""
     for thing in list(bpy.data.objects):
         bpy.data.objects.remove(thing)
-    bpy.ops.mesh.primitive_monkey_add(location=(0, 0, 1), rotation=(-0.3, 0, 0.1))
+    bpy.ops.wm.obj_import(filepath=str(WORK / "figure.obj"))
     figure = bpy.context.object
     figure.name = "Figure"
-    figure.modifiers.new("Subdivision", "SUBSURF").levels = 1
-    bpy.ops.object.shade_smooth()
-    for name, angle, height in (("Front", 0.0, 1.4), ("Left", -1.9, 2.2), ("Right", 1.9, 2.2)):
+    bpy.ops.object.transform_apply(location=False)
+    corners = [Vector(corner) for corner in figure.bound_box]
+    size = max(max(corner[axis] for corner in corners) - min(corner[axis] for corner in corners) for axis in range(3))
+    figure.scale = (2 / size,) * 3
+    figure.location.z = -min(corner.z for corner in corners) * 2 / size
+    bpy.context.view_layer.update()
+    middle = sum((figure.matrix_world @ corner for corner in corners), Vector()) / 8
+    places = (("Front", -25, 15), ("Left", -110, 35), ("Right", 65, 35), ("Back", 160, 20))
+    for name, around, above in places:
         data = bpy.data.cameras.new(name)
-        data.lens = 60
+        data.lens = 65
         camera = bpy.data.objects.new(name, data)
-        camera.location = (6 * math.sin(angle), -6 * math.cos(angle), height)
-        way = Vector((0, 0, 1)) - camera.location
+        angle, height = math.radians(around), math.radians(above)
+        level = 5.5 * math.cos(height)
+        away = Vector((level * math.sin(angle), -level * math.cos(angle), 5.5 * math.sin(height)))
+        camera.location = middle + away
+        way = middle - camera.location
         camera.rotation_euler = way.to_track_quat("-Z", "Y").to_euler()
         bpy.context.scene.collection.objects.link(camera)
         bpy.context.scene.camera = bpy.context.scene.camera or camera
@@ -100,8 +109,8 @@ def session(addon):
     space.shading.light = "STUDIO"
     space.overlay.show_axis_x = space.overlay.show_axis_y = space.overlay.show_cursor = False
     space.region_3d.view_distance = 5.2
-    space.region_3d.view_location = (0.45, 0, 0.95)
-    space.region_3d.view_rotation = Vector((-0.3, 1, -0.12)).to_track_quat("-Z", "Y")
+    space.region_3d.view_location = (0.5, 0, 0.8)
+    space.region_3d.view_rotation = Vector((0.55, 1, -0.3)).to_track_quat("-Z", "Y")
     yield 1.0
     sidebar.active_panel_category = "DDRep"
     yield 0.5
