@@ -20,7 +20,7 @@ REQUEST = {
     "prompt": "a wooden cow",
     "samples": 2,
     "steps": STEPS,
-    "schedule": "repaint:1,1,2",
+    "schedule": "auto",
     "cameras": "orbit:2",
     "texture": {"mesh": "inputs/mesh.obj", "resolution": 64},
 }

@@ -24,6 +24,7 @@ from ddrep_core.jobs.views import request_cameras, sampled_views
 from ddrep_core.report import contact_sheet, turntable
 from ddrep_core.sampling.sample import StepReport
 
+AUTO_SCHEDULE = "auto"  # one view decides and the others join it: docs/agreement.md
 PREVIEW_TEXTURE = 256
 PREVIEW_VIEWS = 4
 UV_LAYER = "DDRep"
@@ -45,7 +46,7 @@ class TextureTask:
         self.mesh = load_mesh(session.folder.resolve(settings.mesh), settings.mesh_up, objects=settings.objects)
         cameras = request_cameras(request, session.folder)
         prior = session.prior
-        self.arguments = session.sampling_arguments()
+        self.arguments = session.sampling_arguments(AUTO_SCHEDULE)
         size = prior.image_size
         self.views = sampled_views(cameras, self.mesh, size)
         session.stage("Looking at the mesh from every camera")
