@@ -5,8 +5,8 @@ Views that start together choose apart and are then averaged, which blurs and fa
 draw. Then views join in the order of their overlap with what is painted. What is painted stays in the fit as weighted
 observations; a joining view starts from it and from fresh noise, at the level where the hero's own picture began to be
 decided, and comes down in a few steps. There it is judged: does the prior, looking at it, want what the representation
-can hold together with what is painted? If not, another round with other noise. If so, the view goes back up to the
-level where the hero had decided, and comes down with all the plan's steps. At last, all views move together from a low
+can hold together with what is painted? If not, another round with other noise. If so, the view goes back up
+halfway and comes down with all the plan's steps. At last, all views move together from a low
 level.
 
 Nothing is tuned to one prior: the levels come from the hero's descent, the threshold from its residual, and conflicts
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 UNDECIDED, DECIDED = 0.9, 0.1
 """Of how far the hero's x̂0 was from its final picture at first: this much where the critical band begins, and ends."""
 
-JUDGED = 0.25
-"""Joining views are judged at this part of the level at which the hero had decided."""
+JUDGED, RETURN = 0.25, 0.5
+"""Parts of the level at which the hero had decided: where joining views are judged, and where they go back up to."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Grown:
     tolerance: float = 0.05
     eta: float | None = 0.0
     screening: int = 4
-    joint: float = 0.5
+    joint: float = 0.25
 
     def __post_init__(self) -> None:
         if len(self.levels) < 3 or self.levels[-1] != 0:
@@ -127,7 +127,7 @@ class GrownWalk:
             "at": 0,
             "jumped": True,
             "keep": 0.0,  # of the noise, in the jump that is due
-            "judged": True,
+            "judged": 0,  # how often in this round
             "moving": [hero],
             "held": [],
             "pending": [],
@@ -179,12 +179,16 @@ class GrownWalk:
         numbers["at"] += 1
         if numbers["phase"] == "hero":
             self.tensors[f"hero.{numbers['at']}"] = moved.clean[0]
-        elif numbers["phase"] == "grow" and not numbers["judged"] and numbers["at"] == self.plan.screening:
+        elif numbers["phase"] == "grow" and numbers["judged"] == 0 and numbers["at"] == self.plan.screening:
+            numbers["judged"] = 1
             self._judge(moved)
-            if numbers["moving"]:  # back up to where the hero had decided, and down again with all the plan's levels
+            if numbers["moving"]:  # back up, and down again with all the plan's levels
                 start = numbers["descent"][-1]
-                numbers["descent"] = self._below(numbers["band"][1])
-                numbers |= {"at": 0, "jumped": False, "keep": start / numbers["descent"][0]}
+                numbers["descent"] = self._below(RETURN * numbers["band"][1])
+                numbers |= {"at": 0, "jumped": False, "keep": min(1.0, start / max(numbers["descent"][0], 1e-30))}
+        elif numbers["phase"] == "grow" and numbers["judged"] == 1 and step.sigma <= JUDGED * numbers["band"][1]:
+            numbers["judged"] = 2  # it may have changed its mind on the way
+            self._judge(moved)
 
     # Phases
 
@@ -251,7 +255,7 @@ class GrownWalk:
             "at": 0,
             "jumped": False,
             "keep": 0.0,
-            "judged": False,
+            "judged": 0,
             "moving": list(numbers["pending"]),
         }
 
@@ -267,8 +271,7 @@ class GrownWalk:
     def _judge(self, moved: Moved) -> None:
         """Which of the views that join may stay; the best round of each is kept in case none is ever accepted."""
         numbers, run = self.numbers, self.run
-        numbers["judged"] = True
-        spent_by_each = self.plan.screening / run.rep.view_count
+        spent_by_each = (numbers["at"] + (numbers["judged"] - 1) * self.plan.screening) / run.rep.view_count
         renders = run.rep.render(moved.indices).detach()
         agreed: list[int] = []
         for row, view in enumerate(moved.indices.tolist()):
@@ -306,7 +309,9 @@ class GrownWalk:
         """Half of what is left beyond the descents that are due may go to these views."""
         numbers, views = self.numbers, self.run.rep.view_count
         due = (
-            len(self.plan.levels) - 1 + (views - 1) * (self.plan.screening + len(self._below(numbers["band"][1])))
+            len(self.plan.levels)
+            - 1
+            + (views - 1) * (self.plan.screening + len(self._below(RETURN * numbers["band"][1])))
         ) / views
         due += len(self._below(self.plan.joint * numbers["band"][1]))
         earlier = numbers["refused"] - numbers["refused_here"]

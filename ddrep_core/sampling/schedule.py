@@ -192,11 +192,10 @@ def noise_levels(sigmas: ArrayLike, steps: int, spacing: str = "trailing") -> tu
 
 def karras_levels(sigma_high: float, sigma_low: float, count: int, rho: float = 7.0) -> tuple[float, ...]:
     """`count` levels from high to low, evenly in σ^(1/ρ) (EDM's grid: Karras et al. 2022, Eq. 5)."""
-    ramp = np.linspace(0, 1, count)
-    return tuple(
-        float(level)
-        for level in (sigma_high ** (1 / rho) + ramp * (sigma_low ** (1 / rho) - sigma_high ** (1 / rho))) ** rho
-    )
+    high, low = sigma_high ** (1 / rho), sigma_low ** (1 / rho)
+    levels = [float(level) for level in (high + np.linspace(0, 1, count) * (low - high)) ** rho]
+    levels[0], levels[-1] = float(sigma_high), float(sigma_low)  # without rounding: segments meet there
+    return tuple(levels)
 
 
 def ddim_schedule(sigmas: ArrayLike, steps: int = 50, spacing: str = "trailing", heun: bool = False) -> Schedule:

@@ -1,0 +1,140 @@
+"""Grown sampling on a bed where the truth is known: one object in all views, whatever each view would choose alone."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from ddrep_core.diffreps import LinearDiffrep
+from ddrep_core.errors import RequestError
+from ddrep_core.priors import EmpiricalPrior
+from ddrep_core.priors.protocol import karras_sigmas
+from ddrep_core.sampling import Auto, Grown, StepReport, ddim_schedule, disagreement_map, noise_levels, sample
+from ddrep_core.sampling.overlap import Overlap
+from ddrep_core.views import Views, orbit_views
+
+VIEWS, SIZE, OBJECTS = 6, 24, 3
+LEVELS = noise_levels(karras_sigmas(), 20)
+
+
+def bed(scale: float = 1.0) -> tuple[LinearDiffrep, EmpiricalPrior]:
+    """Six windows on a ring of 72 numbers, each half as wide again as the step between them; three rings to draw."""
+    ring = 72
+    matrix = torch.zeros(VIEWS * SIZE, ring, dtype=torch.float64)
+    for view in range(VIEWS):
+        for pixel in range(SIZE):
+            matrix[view * SIZE + pixel, (view * 12 + pixel) % ring] = 1.0
+    objects = scale * torch.randn(ring, OBJECTS, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    pictures = (matrix @ objects).reshape(VIEWS, SIZE, OBJECTS).permute(0, 2, 1).reshape(VIEWS, OBJECTS, 1, 1, SIZE)
+    return LinearDiffrep(matrix, image_shape=(1, 1, SIZE)), EmpiricalPrior(pictures)
+
+
+def labels(rep: LinearDiffrep, prior: EmpiricalPrior) -> list[int]:
+    distance = (rep.render().reshape(VIEWS, 1, SIZE) - prior._bank).square().mean(-1)
+    assert float(distance.min(1).values.max()) < 1e-6 * float(prior._bank.square().mean())
+    return distance.argmin(1).tolist()
+
+
+@pytest.mark.parametrize("scale", [0.3, 3.0])
+@pytest.mark.parametrize("group", [1, 2])
+def test_all_views_show_one_object_at_any_scale(scale: float, group: int) -> None:
+    rep, prior = bed(scale)
+    drawn = []
+    for seed in range(8):
+        result = sample(rep, prior, schedule=Grown(LEVELS, group, budget=200), seed=seed, guidance_scale=1.0)
+        found = labels(result.diffrep, prior)
+        assert len(set(found)) == 1
+        assert result.not_agreed == [] and result.agreement == pytest.approx(1.0)
+        drawn.append(found[0])
+    assert len(set(drawn)) > 1  # samples, not one mode
+
+
+def test_a_plain_run_on_the_same_bed_does_not_agree() -> None:
+    rep, prior = bed()
+    result = sample(rep, prior, schedule=ddim_schedule(prior.sigmas, 20), eta=0.0, seed=0, guidance_scale=1.0)
+    assert result.disagreement is not None and result.disagreement > 0.05
+
+
+def test_a_grown_run_goes_on_to_the_same_bytes_from_any_step() -> None:
+    rep, prior = bed()
+    plan = Grown(LEVELS, 2, budget=60)
+    reports: list[StepReport] = []
+    states = []
+
+    def hear(step: StepReport) -> None:
+        reports.append(step)
+        states.append(step.state())
+
+    whole = sample(rep, prior, schedule=plan, seed=3, callback=hear, guidance_scale=1.0)
+    assert [step.index for step in reports] == list(range(1, len(reports) + 1))
+    assert all(step.index <= step.of for step in reports)
+    for state in states[2::9]:
+        again = sample(rep, prior, schedule=plan, seed=3, state=state, guidance_scale=1.0)
+        assert torch.equal(again.diffrep.theta, whole.diffrep.theta)
+        assert again.nfe == pytest.approx(whole.nfe)
+
+
+def test_a_spent_budget_keeps_the_best_round_and_says_so() -> None:
+    """Views of unrelated banks can never agree."""
+    rep, _ = bed()
+    pictures = torch.randn(VIEWS, 1, 1, 1, SIZE, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
+    result = sample(rep, EmpiricalPrior(pictures), schedule=Grown(LEVELS, budget=30), seed=0, guidance_scale=1.0)
+    assert len(result.not_agreed) == VIEWS - 1
+    assert result.nfe < 60 and result.agreement is not None and result.agreement < 0.5
+
+
+def test_the_hero_is_the_most_important_camera() -> None:
+    rep, prior = bed()
+    cameras = list(orbit_views(VIEWS))
+    cameras[4] = type(cameras[4])("shot", cameras[4].matrix_world, cameras[4].projection, weight=2.0)
+    first: list[int] = []
+
+    def hear(step: StepReport) -> None:
+        if step.indices is not None:
+            first.extend(step.indices.tolist())
+
+    sample(rep, prior, Views(tuple(cameras)), schedule=Grown(LEVELS), guidance_scale=1.0, callback=hear)
+    assert first[0] == 4
+
+
+def test_overlap_orders_neighbours_first() -> None:
+    rep, _ = bed()
+    painted = Overlap(rep, torch.ones(VIEWS, 1, 1, SIZE, dtype=torch.float64), None).painted([0])
+    assert painted.tolist() == pytest.approx([1.0, 0.5, 0.0, 0.0, 0.0, 0.5])
+
+
+def test_auto_takes_one_view_plainly() -> None:
+    prior = EmpiricalPrior(torch.randn(3, 1, 2, 2, dtype=torch.float64))
+    rep = LinearDiffrep(torch.eye(4, dtype=torch.float64), image_shape=(1, 2, 2))
+    plan = Auto(LEVELS, tuple(prior.sigmas.tolist()))
+    assert sample(rep, prior, schedule=plan, guidance_scale=1.0).nfe == len(LEVELS) - 1
+
+
+def test_disagreement_has_a_scale_and_a_place() -> None:
+    """Nothing shared: 0. The same pixels and unrelated pictures: 1. The map is where the contradiction is."""
+    generator = torch.Generator().manual_seed(0)
+    pictures = torch.randn(2, 1, 1, 1, 200, dtype=torch.float64, generator=generator)
+    eye = torch.eye(200, dtype=torch.float64)
+    apart = torch.block_diag(eye, eye)
+    alone = sample(LinearDiffrep(apart, image_shape=(1, 1, 200)), EmpiricalPrior(pictures), guidance_scale=1.0)
+    assert alone.disagreement == 0.0
+    rep = LinearDiffrep(torch.cat([eye, eye]), image_shape=(1, 1, 200))
+    half = pictures.clone()
+    half[1, ..., :100] = half[0, ..., :100]
+    last: list[StepReport] = []
+    unrelated = sample(rep, EmpiricalPrior(pictures), guidance_scale=1.0)
+    together = sample(rep, EmpiricalPrior(half), guidance_scale=1.0, callback=last.append)
+    assert unrelated.disagreement is not None and unrelated.disagreement > 0.7
+    assert together.disagreement is not None and 0.3 < together.disagreement < unrelated.disagreement
+    assert last[-1].left is not None
+    where = disagreement_map(rep, last[-1].left, torch.ones(2, 1, 1, 200, dtype=torch.float64))
+    assert where.shape == (200,) and float(where[:100].max()) < 1e-12 < 1e-3 < float(where[100:].mean())
+
+
+def test_impossible_plans_are_refused() -> None:
+    for wrong in (lambda: Grown((2.0, 1.0)), lambda: Grown(LEVELS, 0), lambda: Grown(LEVELS, tolerance=0.0)):
+        with pytest.raises(RequestError):
+            wrong()
+    assert Grown(LEVELS).nfe == 60 and math.isfinite(Auto(LEVELS, LEVELS[:-1]).nfe)
