@@ -9,9 +9,12 @@ import pytest
 
 from ddrep_core.errors import RequestError
 from ddrep_core.sampling import (
-    Schedule,
+    Auto,
+    Grown,
+    Plan,
     annealed_schedule,
     ddim_schedule,
+    noise_levels,
     parse_schedule,
     repaint_schedule,
     restart_schedule,
@@ -31,16 +34,31 @@ SIGMAS = np.geomspace(40.0, 0.02, 1000)
         ("restart:5,2,1,9;5,2,5,10", 30, restart_schedule(SIGMAS, 30, [(5, 2, 1.0, 9.0), (5, 2, 5.0, 10.0)])),
         ("annealed", None, annealed_schedule(SIGMAS, 50, 40)),
         ("annealed:20", 30, annealed_schedule(SIGMAS, 30, 20)),
+        ("grown", 20, Grown(noise_levels(SIGMAS, 20))),
+        ("grown:2,80", 20, Grown(noise_levels(SIGMAS, 20), 2, 80.0)),
+        ("auto", 20, Auto(noise_levels(SIGMAS, 20), tuple(SIGMAS.tolist()))),
+        ("auto:90", 20, Auto(noise_levels(SIGMAS, 20), tuple(SIGMAS.tolist()), 90.0)),
         ("annealed:10,8,2,0.3,6", 30, annealed_schedule(SIGMAS, 30, 10, (8.0, 2.0), 0.3, 6)),
     ],
 )
-def test_text_means_the_schedule_it_names(text: str, steps: int | None, expected: Schedule) -> None:
+def test_text_means_the_schedule_it_names(text: str, steps: int | None, expected: Plan) -> None:
     assert parse_schedule(text, SIGMAS, steps) == expected
 
 
 @pytest.mark.parametrize(
     "text",
-    ["", "magic", "plain:3", "repaint:1,2", "repaint:1.5,1,2", "restart:1,2,x,4", "annealed:1,2", "annealed:5,1,3,0.3"],
+    [
+        "",
+        "magic",
+        "plain:3",
+        "repaint:1,2",
+        "repaint:1.5,1,2",
+        "restart:1,2,x,4",
+        "annealed:1,2",
+        "annealed:5,1,3,0.3",
+        "grown:0",
+        "auto:1,2",
+    ],
 )
 def test_nonsense_is_refused_in_words(text: str) -> None:
     with pytest.raises(RequestError):
