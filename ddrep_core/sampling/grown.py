@@ -38,6 +38,9 @@ UNDECIDED, DECIDED = 0.9, 0.1
 JUDGED, RETURN = 0.25, 0.5
 """Parts of the level at which the hero had decided: where joining views are judged, and where they go back up to."""
 
+LENIENCE = 5.0
+"""How many times the tolerance may be exceeded at the first judgement."""
+
 
 @dataclass(frozen=True)
 class Grown:
@@ -134,6 +137,7 @@ class GrownWalk:
             "waiting": [view for view in range(run.rep.view_count) if view != hero and bool(seeing[view])],
             "band": [0.0, 0.0],
             "threshold": 0.0,
+            "reference": 0.0,
             "refused": 0.0,  # evaluations spent on rounds that were not accepted, for all views and for these
             "refused_here": 0.0,
             "round": 0,
@@ -216,6 +220,7 @@ class GrownWalk:
         cleans = [self.tensors.pop(f"hero.{step}") for step in range(1, len(levels))]
         profile = [float((weights * (clean - final) ** 2).sum()) for clean in cleans]
         first = max(profile[0], 1e-30)
+        self.numbers["reference"] = first / max(float(weights.sum()), 1e-30)
         undecided = [i for i, value in enumerate(profile) if value >= UNDECIDED * first]
         decided = next((i for i in range(len(profile)) if max(profile[i:]) <= DECIDED * first), len(profile) - 1)
         begin = min(undecided[-1] if undecided else 0, len(levels) - 3)
@@ -275,12 +280,13 @@ class GrownWalk:
         renders = run.rep.render(moved.indices).detach()
         agreed: list[int] = []
         for row, view in enumerate(moved.indices.tolist()):
-            score = float(moved.conflicts[row])
+            score = float(moved.conflicts[row]) * self._content(moved, row)
             if score <= numbers["scores"].get(str(view), math.inf):
                 numbers["scores"][str(view)] = score
                 self.tensors[f"best.{view}"] = renders[row].clone()
                 self.tensors[f"noise.{view}"] = run.noise[view].clone()
-            if score <= numbers["threshold"]:
+            # Before the fine descent, only what is plainly another picture is refused: colours still settle on it.
+            if score <= numbers["threshold"] * (LENIENCE if numbers["judged"] == 1 else 1.0):
                 agreed.append(view)
         refused = [view for view in moved.indices.tolist() if view not in agreed]
         if not refused:
@@ -304,6 +310,14 @@ class GrownWalk:
             run.noise[view] = self.tensors[f"noise.{view}"]
         run.put_back(self._before())
         run.pull_back(torch.stack(targets), moved.indices, tuple(numbers["held"]))
+
+    def _content(self, moved: Moved, row: int) -> float:
+        """A view's variance over how far the hero was from its picture at first, which counts its colour too."""
+        weights, clean = self.run.weights[moved.indices[row]], moved.clean[row]
+        total = weights.sum().clamp_min(1e-30)
+        mean = (weights * clean).sum((1, 2), keepdim=True) / total
+        variance = float((weights * (clean - mean) ** 2).sum() / total)
+        return variance / max(variance, self.numbers["reference"], 1e-30)
 
     def _may_refuse(self) -> bool:
         """Half of what is left beyond the descents that are due may go to these views."""
