@@ -34,7 +34,7 @@ def prior() -> dd.priors.DiffusersPrior:
 def draw(pipeline: StableDiffusionPipeline, prompt: str, seed: int = 0, **settings: object) -> np.ndarray:
     """One picture [S, S, 3] in [0, 1]."""
     generator = torch.Generator().manual_seed(seed)
-    return pipeline(prompt, num_inference_steps=12, generator=generator, output_type="np", **settings).images[0]
+    return pipeline(prompt, num_inference_steps=8, generator=generator, output_type="np", **settings).images[0]
 
 
 def test_checksums_cover_every_file_and_hold() -> None:
@@ -103,7 +103,7 @@ def test_depth_decides_the_silhouette(pipeline: StableDiffusionPipeline) -> None
         picture = controlled(
             "a red ball, on a white background",
             image=depth.expand(1, 3, -1, -1),
-            num_inference_steps=12,
+            num_inference_steps=8,
             guidance_scale=4.0,
             generator=torch.Generator().manual_seed(0),
             output_type="np",

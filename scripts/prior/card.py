@@ -23,6 +23,15 @@ def read_log(path: Path) -> list[dict]:
     return [entry for _, entry in sorted({entry["step"]: entry for entry in lines}.items())]
 
 
+def pictures_seen(log: list[dict]) -> int:
+    """Pictures of the whole run, whatever its batches were, to the thousand."""
+    times = [0.0, *(entry["seconds"] for entry in log)]
+    seen = sum(
+        entry["pictures_per_second"] * (entry["seconds"] - before) for entry, before in zip(log, times, strict=False)
+    )
+    return round(seen / 1000) * 1000
+
+
 def draw_losses(configuration: Configuration, target: Path) -> None:
     folder = work_folder(configuration)
     denoiser, autoencoder = read_log(folder / "denoiser.jsonl"), read_log(folder / "autoencoder.jsonl")
@@ -111,12 +120,13 @@ def main() -> None:
     settings = {
         "SIZE": configuration.image_size,
         "EMOJI": counts["emoji"],
+        "OBJECTS": configuration.emoji_objects,
         "RENDERS": counts["renders"],
         "SURFACES": counts["surfaces"],
         "CONFIGURATION": (HERE / "configurations" / f"{configuration.name}.toml").read_text().strip(),
         "DENOISER_MINUTES": round(denoiser[-1]["seconds"] / 60),
         "STEPS": denoiser[-1]["step"],
-        "PICTURES": f"{denoiser[-1]['step'] * configuration.batch:,}",
+        "PICTURES": f"{pictures_seen(denoiser):,}",
         "AUTOENCODER_MINUTES": round(autoencoder[-1]["seconds"] / 60),
         "DECODER_MINUTES": round(decoder[-1]["seconds"] / 60) if decoder else 0,
         "DECIBELS": f"{np.mean([entry['psnr'] for entry in (decoder or autoencoder)[-3:]]):.1f}",

@@ -74,6 +74,27 @@ def reconstruction_loss(result: torch.Tensor, picture: torch.Tensor) -> torch.Te
     return error.abs().mean() + error.square().mean() + 0.25 * edges + patches
 
 
+def through_both(model: AutoencoderKL, picture: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The picture encoded, sampled and decoded, and the small price of a posterior far from the unit normal."""
+    posterior = model.encode(picture).latent_dist
+    return model.decode(posterior.sample()).sample, 1e-6 * posterior.kl().float().mean()
+
+
+def through_decoder(
+    model: AutoencoderKL, latents: torch.Tensor, picture: torch.Tensor, perceptual: PerceptualDistance
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The picture decoded from kept latents, a little disturbed as a denoiser's are, and its distance in features."""
+    disturbed = latents + 0.05 * latents.std() * torch.randn_like(latents)
+    result = model.decode(disturbed).sample
+    return result, 0.25 * perceptual(result, picture).float()
+
+
+def load_latents(configuration: Configuration) -> torch.Tensor:
+    """What the frozen encoder made of all parts, in their order: [N, 4, h, w]."""
+    folder = work_folder(configuration) / "latents"
+    return torch.cat([torch.load(folder / f"{part}.pt", weights_only=True)["latents"] for part in parts(configuration)])
+
+
 def train(configuration: Configuration, decoder_only: bool, workers: Workers) -> None:
     """Train for the configured seconds, going on from the last state."""
     device = pick_device()
@@ -82,13 +103,11 @@ def train(configuration: Configuration, decoder_only: bool, workers: Workers) ->
     budget = configuration.decoder_seconds if decoder_only else configuration.autoencoder_seconds
     model = build_autoencoder(configuration).to(device)
     parameters = list(model.parameters())
-    perceptual = None
+    latents = perceptual = None
     if decoder_only:
         model.load_state_dict(torch.load(folder / "autoencoder.pt", map_location="cpu", weights_only=True)["model"])
-        model.encoder.requires_grad_(False)
-        model.quant_conv.requires_grad_(False)
-        parameters = [*model.decoder.parameters(), *model.post_quant_conv.parameters()]
-        perceptual = PerceptualDistance().to(device)
+        parameters = [value for name, value in model.named_parameters() if "decoder" in name or "post_quant" in name]
+        latents, perceptual = load_latents(configuration), PerceptualDistance().to(device)
     optimizer = torch.optim.AdamW(parameters, lr=0.0, weight_decay=1e-4, betas=(0.9, 0.99))
     state = load_state(path)
     step, clock = 0, Stopwatch()
@@ -104,21 +123,17 @@ def train(configuration: Configuration, decoder_only: bool, workers: Workers) ->
     recent: list[float] = []
     saved = clock.seconds
     while (seconds := workers.agreed(clock.seconds)) < budget:
-        picture = as_tensor(pictures[next(batches)][workers.rank :: workers.count], device)
+        rows = next(batches)[workers.rank :: workers.count]
+        picture = as_tensor(pictures[rows], device)
         for group in optimizer.param_groups:
             group["lr"] = peak * learning_rate_share(seconds / budget)
         with autocast(device):
-            with torch.set_grad_enabled(not decoder_only):
-                posterior = model.encode(picture).latent_dist
-            latents = posterior.mode() if decoder_only else posterior.sample()
-            if decoder_only:
-                latents = latents + 0.03 * torch.randn_like(latents) * latents.std()
-            result = model.decode(latents).sample
-            loss = reconstruction_loss(result.float(), picture)
-            if perceptual is not None:
-                loss = loss + 0.25 * perceptual(result, picture).float()
-        if not decoder_only:
-            loss = loss + 1e-6 * posterior.kl().float().mean()
+            if latents is None or perceptual is None:
+                result, penalty = through_both(model, picture)
+            else:
+                kept = latents[torch.from_numpy(rows)].float().to(device)
+                result, penalty = through_decoder(model, kept, picture, perceptual)
+            loss = reconstruction_loss(result.float(), picture) + penalty
         optimizer.zero_grad()
         loss.backward()
         workers.average_gradients(parameters)
