@@ -69,7 +69,9 @@ class Baker:
         views: V cameras.
         resolution: T of the textures.
         view_size: (height, width) of the pictures.
-        smoothness: μ against the typical number of pixels to a texel.
+        smoothness: μ against the weight of a pixel. Detail as fine as a pixel costs about ten times this much, so
+            that pictures which contradict each other are averaged instead of being met, all of them, by ripples finer
+            than any of them shows.
         facing_power: w is the cosine to the surface to this power: views that look straight on decide.
 
     Raises:
@@ -83,7 +85,7 @@ class Baker:
         resolution: int,
         view_size: tuple[int, int],
         *,
-        smoothness: float = 0.02,
+        smoothness: float = 0.15,
         facing_power: float = 2.0,
     ) -> None:
         self.mesh = mesh
@@ -115,7 +117,7 @@ class Baker:
         self.seen = self._seen(caster, views)
         if not self.seen.any():
             raise RequestError("No camera sees the mesh straight enough to paint it.", "Move the cameras around it.")
-        mu = smoothness * float(np.median(density[density > 0]))
+        mu = smoothness * float(np.median(self._weight[self._weight > 0]))
         self._tie = 1e-5 * mu  # to the mean colour: only islands that nothing else reaches feel it
         self._density = float(density.sum())
         self._laplacian = (mu * self.graph.laplacian).astype(np.float32)
