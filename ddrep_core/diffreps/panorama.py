@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Self
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 import torch
 from scipy import sparse
-from scipy.spatial import ConvexHull, cKDTree
+from scipy.spatial import ConvexHull, KDTree
 from torch import Tensor
 
 from ddrep_core.errors import RequestError
@@ -29,7 +29,10 @@ SPHERE_FOV = 65.0
 POINTS_PER_PIXEL = 1.0  # canvas points to a pixel in the middle of a view
 NOISE_PER_PIXEL = 24  # noise cells to a pixel
 
-Decode = Callable[[Tensor], Tensor]
+SparseMatrix: TypeAlias = Any
+"""A scipy CSR matrix (scipy's own annotations allow it to be None)."""
+
+Decode: TypeAlias = Callable[[Tensor], Tensor]
 """[B, C, h, w] -> [B, 3, H, W], sRGB in [0, 1]."""
 
 
@@ -44,9 +47,9 @@ class CanvasDiffrep:
 
     def __init__(
         self,
-        matrix: sparse.csr_matrix,
+        matrix: SparseMatrix,
         image_shape: tuple[int, int, int],
-        noise_matrix: sparse.csr_matrix,
+        noise_matrix: SparseMatrix,
         *,
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
@@ -158,7 +161,7 @@ class SphereDiffrep(CanvasDiffrep):
         _, height, width = image_shape
         pixel = min(4 / (c.projection[0, 0] * c.projection[1, 1] * width * height) for c in self.cameras)  # steradians
         self.points = fibonacci_sphere(math.ceil(4 * math.pi / pixel * points_per_pixel))
-        self._tree = cKDTree(self.points)
+        self._tree = KDTree(self.points)
         self._faces = ConvexHull(self.points).simplices
         self._around = _faces_around(self._faces, len(self.points))
         directions = np.concatenate(
@@ -167,7 +170,7 @@ class SphereDiffrep(CanvasDiffrep):
         noise = _noise_cells(self.cameras, height, width, math.ceil(4 * math.pi / pixel * NOISE_PER_PIXEL))
         super().__init__(self.interpolation(directions), image_shape, noise, dtype=dtype, device=device)
 
-    def interpolation(self, directions: np.ndarray) -> sparse.csr_matrix:
+    def interpolation(self, directions: np.ndarray) -> SparseMatrix:
         """[N, P] barycentric weights of canvas points for directions [N, 3]; rows sum to one."""
         _, nearest = self._tree.query(directions)
         candidates = self._around[nearest]  # [N, K] faces
@@ -196,7 +199,7 @@ class CanvasNoise:
 
     def __init__(
         self,
-        matrix: sparse.csr_matrix,
+        matrix: SparseMatrix,
         view_count: int,
         image_shape: tuple[int, int, int],
         dtype: torch.dtype = torch.float32,
@@ -376,7 +379,7 @@ def _faces_around(faces: np.ndarray, count: int) -> np.ndarray:
     return face[start[:, None] + slot]
 
 
-def _noise_cells(cameras: Views, height: int, width: int, count: int) -> sparse.csr_matrix:
+def _noise_cells(cameras: Views, height: int, width: int, count: int) -> SparseMatrix:
     """[V * h * w, count] which cells of a fine lattice lie in each pixel, in rows of unit length."""
     cells = fibonacci_sphere(count)
     pieces = []
@@ -408,7 +411,7 @@ class _Product(torch.autograd.Function):
         return None, None, ctx.transposed @ gradient
 
 
-def _to_torch(matrix: sparse.csr_matrix, dtype: torch.dtype, device: torch.device | str) -> Tensor:
+def _to_torch(matrix: SparseMatrix, dtype: torch.dtype, device: torch.device | str) -> Tensor:
     matrix = matrix.tocsr()
     matrix.sort_indices()
     return torch.sparse_csr_tensor(

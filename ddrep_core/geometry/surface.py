@@ -41,7 +41,7 @@ def extract_surface(
     """
     values = np.pad(np.asarray(density, np.float64), CLOSING + 1)
     # A field is only as dense as its pictures need: shells with gaps between the rays. Gaps are closed, hollows filled.
-    solid = largest_piece(ndimage.binary_closing(values > level, iterations=CLOSING))
+    solid = largest_piece(np.asarray(ndimage.binary_closing(values > level, iterations=CLOSING), bool))
     # Half-way from nothing to solid lies the surface; other pieces stay below it, and so does what is near this one.
     near = ndimage.binary_dilation(solid)
     share = np.where(
@@ -65,11 +65,11 @@ def largest_piece(solid: NDArray[np.bool_]) -> NDArray[np.bool_]:
     Raises:
         RunError: the largest piece is dust.
     """
-    labels, count = ndimage.label(solid)
-    sizes = np.bincount(labels.reshape(-1))[1:] if count else np.zeros(1)
+    labels = np.asarray(measure.label(solid, connectivity=1))
+    sizes = np.bincount(labels.reshape(-1), minlength=2)[1:]
     if sizes.max() < SMALLEST_SOLID:
         raise RunError("The sampled field holds nothing solid.", "Try another --seed, or words for a single object.")
-    return ndimage.binary_fill_holes(labels == int(sizes.argmax()) + 1)
+    return np.asarray(ndimage.binary_fill_holes(labels == int(sizes.argmax()) + 1), bool)
 
 
 def largest_component(surface: trimesh.Trimesh) -> trimesh.Trimesh:

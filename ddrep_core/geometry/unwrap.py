@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ddrep_core.geometry.mesh import Float, Part
+from ddrep_core.geometry.polygons import keep_polygons_whole
 
 PADDING = 8  # texels between islands, at this resolution
 RESOLUTION = 1024
@@ -22,4 +23,5 @@ def unwrap(part: Part) -> Float:
     pack.padding, pack.resolution, pack.bilinear = PADDING, RESOLUTION, True
     atlas.generate(xatlas.ChartOptions(), pack)
     _, indices, uv = atlas.get_mesh(0)
-    return np.asarray(uv, np.float64)[np.asarray(indices, np.int64).reshape(-1, 3)]
+    charted = np.asarray(uv, np.float64)[np.asarray(indices, np.int64).reshape(-1, 3)]
+    return keep_polygons_whole(part, charted, PADDING / RESOLUTION)

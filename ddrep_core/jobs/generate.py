@@ -86,7 +86,7 @@ class GenerateTask:
         mesh, likeness = nerf_mesh(field, self.settings.faces)
         session.stage("Painting the surface")
         pictures = self._pictures(field, session)
-        baked = Baker(mesh, self.views, self.settings.resolution, tuple(pictures.shape[2:])).bake(pictures)
+        baked = Baker(mesh, self.views, self.settings.resolution, (pictures.shape[2], pictures.shape[3])).bake(pictures)
         session.stage("Writing the results")
         part = mesh.parts[0]
         placed = replace(mesh, parts=(replace(part, vertices=rest_on_ground(part.vertices, self.settings.size)),))

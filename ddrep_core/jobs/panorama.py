@@ -98,5 +98,5 @@ def write_radiance(path: Path, picture: Tensor) -> None:
     rgbe = np.zeros((*brightest.shape, 4), np.uint8)
     rgbe[..., :3] = np.clip(linear * scale[..., None], 0, 255)
     rgbe[..., 3] = np.where(brightest > 1e-32, exponent + 128, 0)
-    header = f"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y {rgbe.shape[0]} +X {rgbe.shape[1]}\n"
+    header = f"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y {brightest.shape[0]} +X {brightest.shape[1]}\n"
     path.write_bytes(header.encode("ascii") + rgbe.tobytes())

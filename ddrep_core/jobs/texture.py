@@ -24,10 +24,12 @@ from ddrep_core.jobs.views import request_cameras, sampled_views
 from ddrep_core.report import contact_sheet, turntable
 from ddrep_core.sampling.sample import StepReport
 
-AUTO_SCHEDULE = "auto"  # one view decides and the others join it: docs/agreement.md
+AUTO_SCHEDULE = "repaint:1,1,2"  # growing wins on the beds, not yet on the bundled prior: docs/agreement.md
 PREVIEW_TEXTURE = 256
 PREVIEW_VIEWS = 4
 UV_LAYER = "DDRep"
+# A finer texture holds what the views disagree about in the texels between their samples (docs/agreement.md).
+TEXELS_PER_PIXEL = 0.25
 
 
 class TextureTask:
@@ -121,6 +123,7 @@ def texture_diffrep(mesh: Mesh, views: Any, prior: Any, settings: TextureRequest
         settings.resolution,
         prior.channels,
         view_size=tuple(prior.image_shape[1:]),
+        texels_per_pixel=TEXELS_PER_PIXEL,
         dtype=torch.float64 if prior.dtype == torch.float64 else torch.float32,
         device=prior.device,
     )

@@ -44,7 +44,7 @@ def main() -> None:
     options = arguments.parse_args()
     prior = dd.load_prior(options.prior, device=options.device)
     steps = 20 if options.quick else 50
-    scales = (1e-2, 1e-3, 1e-4) if options.quick else (3e-2, 1e-2, 3e-3, 1e-3, 3e-4, 1e-4)
+    scales = (1e-3, 1e-4, 1e-5) if options.quick else (1e-2, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5, 1e-6)
 
     def picture(rep: Any, solver: Any) -> Tensor:
         result = dd.sample(
