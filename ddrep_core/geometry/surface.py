@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-import pyvista
 import trimesh
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
@@ -82,6 +81,8 @@ def decimated(surface: trimesh.Trimesh, faces: int) -> trimesh.Trimesh:
     """The same surface with about so many faces, still closed: quadrics, or what keeps the topology if they tear it."""
     if len(surface.faces) <= faces:
         return surface
+    import pyvista  # loads VTK, which takes seconds that only a job with too many faces should pay
+
     share = 1 - faces / len(surface.faces)
     poly = pyvista.make_tri_mesh(np.asarray(surface.vertices), np.asarray(surface.faces))
     for lighter in (poly.decimate(share), poly.decimate_pro(share, preserve_topology=True)):
