@@ -98,7 +98,7 @@ def texture(ddrep, model, mesh, tmp_path):
 
 
 def test_a_job_from_start_to_end(texture, tmp_path):
-    status, out, err = texture("--samples", 2)
+    status, out, err = texture("--samples", 2, "--schedule", "plain")
     assert status == 0, err
     printed = [line.split(maxsplit=1) for line in out.splitlines()]
     assert {"texture", "coverage", "mesh", "contact_sheet", "turntable", "result"} <= {what for what, _ in printed}

@@ -130,6 +130,7 @@ def _run(
         resume = resume and _can_resume(folder, identity, events)
         events.emit("started", task=request.task, pid=os.getpid(), samples=request.samples, of=request.samples)
         task = prepare_task(session)
+        assert session.prior is not None  # loading it may fail: before anything of an earlier run is removed
         if not resume:
             folder.clear_results()
         folder.prepare()
