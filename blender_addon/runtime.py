@@ -482,15 +482,13 @@ def _show_preview() -> None:
         return
     for name in running:
         job = known.manager.jobs[name]
-        event = job.progress.preview
-        if event is None or known.previews.get(name) == job.progress.previews or not belongs_here(job):
+        if not job.progress.textures or known.previews.get(name) == job.progress.previews or not belongs_here(job):
             continue
         known.previews[name] = job.progress.previews
-        if event.get("kind") != "texture":
-            continue
-        picture = job.folder.inside(event.get("path"))
         for entry in job.folder.scene().get("objects", []):
-            if picture is not None and entry.get("key") == event.get("object") and not entry.get("makes_layer"):
+            event = job.progress.textures.get(str(entry.get("key")), {})
+            picture = job.folder.inside(event.get("path"))
+            if picture is not None and not entry.get("makes_layer"):
                 viewport_preview.show(str(entry.get("name")), str(entry.get("layer")), picture)
                 redraw()
 

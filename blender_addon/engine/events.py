@@ -72,6 +72,7 @@ class Progress:
     seconds_left: float | None = None
     agreement: float | None = None
     preview: dict[str, Any] | None = None
+    textures: dict[str, dict[str, Any]] = field(default_factory=dict)  # the newest texture on its way, by object
     previews: int = 0  # how many there were: tells a new one
     warnings: list[str] = field(default_factory=list)
     message: str = ""
@@ -100,6 +101,8 @@ class Progress:
         elif kind == "preview":
             self.preview = event
             self.previews += 1
+            if event.get("kind") == "texture":  # kept apart: pictures of views follow at once, and must not hide it
+                self.textures[str(event.get("object", ""))] = event
         elif kind == "warning":
             self.warnings.append(str(event.get("message", "")))
         elif kind == "error":
