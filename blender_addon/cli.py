@@ -30,6 +30,7 @@ from .engine.events import EventTail, Progress, duration
 from .engine.folder import JobFolder, new_folder_name, require_space, write_job
 from .engine.manager import Job
 from .problems import Problem
+from .properties import PANORAMA_WIDTHS, TEXTURE_SIZES
 from .scene.draft import Draft, generate_draft, panorama_draft, texture_draft
 from .scene.final_renders import render_cameras, results_in
 
@@ -75,7 +76,7 @@ def parser() -> argparse.ArgumentParser:
     texture.add_argument(
         "--cameras", metavar="WHICH", help="scene, active, frames or orbit:N (default: as the scene's settings say)"
     )
-    texture.add_argument("--resolution", type=int, choices=(128, 256, 512, 1024, 2048, 4096), help="of the texture")
+    texture.add_argument("--resolution", type=int, choices=TEXTURE_SIZES, help="of the texture")
     texture.add_argument("--uv", metavar="NAME", help="the UV map to texture (default: the active one)")
     texture.add_argument("--new-uv", action="store_true", help="have the engine make a new UV map")
     texture.add_argument("--beside", action="store_true", help="keep textures beside the output .blend, not in it")
@@ -87,13 +88,13 @@ def parser() -> argparse.ArgumentParser:
     generate.add_argument("--faces", type=int, help="about how many faces")
     generate.add_argument("--grid", type=int, help="detail of the volume")
     generate.add_argument("--views", type=int, help="cameras around it")
-    generate.add_argument("--resolution", type=int, choices=(256, 512, 1024, 2048, 4096), help="of the texture")
+    generate.add_argument("--resolution", type=int, choices=TEXTURE_SIZES, help="of the texture")
     generate.add_argument("--location", type=float, nargs=3, metavar=("X", "Y", "Z"), help="instead of the 3D cursor")
     _common(generate)
     generate.set_defaults(run=run_generate, task="generate")
 
     panorama = commands.add_parser("panorama", help="make a panorama the world's environment")
-    panorama.add_argument("--width", type=int, choices=(512, 1024, 2048, 4096, 8192), help="in pixels")
+    panorama.add_argument("--width", type=int, choices=PANORAMA_WIDTHS, help="in pixels")
     panorama.add_argument("--hdr", action="store_true", default=None, help="ask for high dynamic range")
     _common(panorama)
     panorama.set_defaults(run=run_panorama, task="panorama")

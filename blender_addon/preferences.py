@@ -7,6 +7,7 @@ import bpy
 from bpy.props import StringProperty
 
 from . import __package__ as base_package
+from .engine.environment import ENGINE_VERSION
 from .ui.widgets import draw_problem, paragraph
 
 HOME = Path.home() / "ddrep"
@@ -27,10 +28,11 @@ class DDREP_AP_preferences(bpy.types.AddonPreferences):
         subtype="DIR_PATH",
         default=str(HOME / "engine"),
     )
-    engine_package: StringProperty(
-        name="Install From",
-        description="What is installed: the folder of a ddrep checkout, a wheel, or a package's name and version",
-        default="ddrep==0.1.*",
+    engine_source: StringProperty(
+        name="Engine Source",
+        description="What Set Up installs: the package of the version that fits (as it is here at first), a wheel, the "
+        "folder of a ddrep checkout, or an address (https://…/ddrep.whl, git+https://…)",
+        default=f"ddrep=={ENGINE_VERSION}.*",
     )
     engine_index: StringProperty(
         name="Extra Package Index",
@@ -77,7 +79,7 @@ class DDREP_AP_preferences(bpy.types.AddonPreferences):
             box.operator("ddrep.open_set_up_log", icon="TEXT")
         column = box.column()
         column.prop(self, "engine_folder")
-        column.prop(self, "engine_package")
+        column.prop(self, "engine_source")
         column.prop(self, "engine_index")
         if not bpy.app.online_access:
             words = (
@@ -112,12 +114,4 @@ def preferences() -> DDREP_AP_preferences:
 
 CLASSES = (DDREP_AP_preferences,)
 
-
-def register() -> None:
-    for cls in CLASSES:
-        bpy.utils.register_class(cls)
-
-
-def unregister() -> None:
-    for cls in reversed(CLASSES):
-        bpy.utils.unregister_class(cls)
+register, unregister = bpy.utils.register_classes_factory(CLASSES)

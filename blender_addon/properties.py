@@ -2,6 +2,8 @@
 """Everything the artist can set. Saved with the scene (what to make) or kept by the window (what is going on)."""
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import bpy
 from bpy.props import (
@@ -15,7 +17,19 @@ from bpy.props import (
 )
 
 LARGEST_SEED = 2**31 - 1
+TEXTURE_SIZES = (128, 256, 512, 1024, 2048, 4096)
+PANORAMA_WIDTHS = (512, 1024, 2048, 4096, 8192)
 STEPS = {"DRAFT": 12, "STANDARD": None, "FINE": 100}
+
+
+def square_sizes(sizes: Sequence[int], default: int) -> Any:
+    """The side of a texture, among `sizes` in pixels."""
+    return EnumProperty(
+        name="Resolution",
+        description="Width and height of each texture in pixels",
+        items=[(str(size), f"{size} px", f"{size} by {size} pixels") for size in sizes],
+        default=str(default),
+    )
 
 
 class SamplingSettings:
@@ -105,9 +119,9 @@ class SamplingSettings:
         description="How exactly the prior computes",
         items=(
             ("auto", "Automatic", "What suits the device"),
-            ("float16", "Half", "Half the memory"),
-            ("bfloat16", "Brain Half", "Half the memory, on recent cards"),
-            ("float32", "Full", "Exact, and twice the memory"),
+            ("fp16", "Half", "Half the memory"),
+            ("bf16", "Brain Half", "Half the memory, on recent cards"),
+            ("fp32", "Full", "Exact, and twice the memory"),
         ),
         default="auto",
     )
@@ -123,12 +137,7 @@ class SamplingSettings:
 class DDREP_PG_texture(SamplingSettings, bpy.types.PropertyGroup):
     """Texture the selected meshes."""
 
-    resolution: EnumProperty(
-        name="Resolution",
-        description="Width and height of each texture in pixels",
-        items=[(str(size), f"{size} px", f"{size} by {size} pixels") for size in (128, 256, 512, 1024, 2048, 4096)],
-        default="1024",
-    )
+    resolution: square_sizes(TEXTURE_SIZES, 1024)
     space: EnumProperty(
         name="Texture Space",
         description="Where the texture is sampled",
@@ -140,7 +149,7 @@ class DDREP_PG_texture(SamplingSettings, bpy.types.PropertyGroup):
         default="auto",
     )
     depth: BoolProperty(
-        name="Show Depth to the ControlNet",
+        name="Depth to ControlNet",
         description="Let a depth ControlNet see the surface's depth, so that what is drawn follows the shape",
         default=True,
     )
@@ -210,12 +219,7 @@ class DDREP_PG_generate(SamplingSettings, bpy.types.PropertyGroup):
         max=512,
     )
     views: IntProperty(name="Views", description="Cameras around the new object", default=8, min=2, max=128)
-    resolution: EnumProperty(
-        name="Resolution",
-        description="Width and height of the texture in pixels",
-        items=[(str(size), f"{size} px", f"{size} by {size} pixels") for size in (256, 512, 1024, 2048, 4096)],
-        default="1024",
-    )
+    resolution: square_sizes(TEXTURE_SIZES, 1024)
 
 
 class DDREP_PG_panorama(SamplingSettings, bpy.types.PropertyGroup):
@@ -224,7 +228,7 @@ class DDREP_PG_panorama(SamplingSettings, bpy.types.PropertyGroup):
     width: EnumProperty(
         name="Width",
         description="Width of the panorama in pixels; it is half as high",
-        items=[(str(size), f"{size} px", f"{size} by {size // 2} pixels") for size in (512, 1024, 2048, 4096, 8192)],
+        items=[(str(size), f"{size} px", f"{size} by {size // 2} pixels") for size in PANORAMA_WIDTHS],
         default="2048",
     )
     hdr: BoolProperty(

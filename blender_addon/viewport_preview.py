@@ -25,7 +25,6 @@ class Overlay:
         self.layer = layer
         self.batch: Any = None
         self.texture: Any = None
-        self.fingerprint: tuple[int, int] = (0, 0)
 
 
 _overlays: dict[str, Overlay] = {}
@@ -55,6 +54,17 @@ def clear(name: str | None = None) -> None:
         _overlays.pop(name, None)
     if not _overlays:
         _listen(False)
+
+
+def shapes_changed(depsgraph: bpy.types.Depsgraph) -> None:
+    """The depsgraph was updated: objects that have another shape now are drawn with it."""
+    if not _overlays:
+        return
+    for update in depsgraph.updates:
+        if update.is_updated_geometry and isinstance(update.id, bpy.types.Object):
+            overlay = _overlays.get(update.id.name)
+            if overlay is not None:
+                overlay.batch = None
 
 
 def shown() -> list[str]:
@@ -119,15 +129,14 @@ def _draw() -> None:
 
 
 def _batch(overlay: Overlay, thing: bpy.types.Object, shader: Any) -> Any:
-    """The evaluated triangles with their UVs; made again when their number changes."""
+    """The evaluated triangles with their UVs."""
+    if overlay.batch is not None:
+        return overlay.batch
     evaluated = thing.evaluated_get(bpy.context.evaluated_depsgraph_get())
     mesh = evaluated.data
     if overlay.layer not in mesh.uv_layers:
         return None
     mesh.calc_loop_triangles()
-    fingerprint = (len(mesh.vertices), len(mesh.loop_triangles))
-    if overlay.batch is not None and overlay.fingerprint == fingerprint:
-        return overlay.batch
     positions = np.empty(len(mesh.vertices) * 3, np.float32)
     mesh.vertices.foreach_get("co", positions)
     corners = np.empty(len(mesh.loop_triangles) * 3, np.int32)
@@ -139,7 +148,6 @@ def _batch(overlay: Overlay, thing: bpy.types.Object, shader: Any) -> Any:
     overlay.batch = batch_for_shader(
         shader, "TRIS", {"pos": positions.reshape(-1, 3)[corners], "texCoord": uv.reshape(-1, 2)[loops]}
     )
-    overlay.fingerprint = fingerprint
     return overlay.batch
 
 

@@ -201,21 +201,46 @@ def last_object(text: str) -> dict[str, Any] | None:
     return None
 
 
+def engine_source(text: str) -> str:
+    """What pip is given to install the engine from: an address, a file, a folder, or a package's name.
+
+    Raises:
+        Problem: it names nothing, or a file or folder that is not there or holds no engine.
+    """
+    source = text.strip()
+    if not source:
+        raise Problem("Say where the engine comes from: a package, a wheel, a folder or an address.")
+    if source.startswith("-"):
+        raise Problem(f"'{source}' is no package: it begins with a dash.")
+    if "://" in source:
+        return source
+    path = Path(os.path.expandvars(source)).expanduser()
+    if path.is_file() and path.suffix != ".whl":
+        raise Problem(f"{path} is no wheel (its name does not end in .whl).")
+    if path.is_dir() and not (path / "pyproject.toml").is_file():
+        raise Problem(f"{path} is no ddrep checkout: it has no pyproject.toml.")
+    if path.exists():
+        return str(path.resolve())
+    if "/" in source or "\\" in source or source.endswith(".whl"):
+        raise Problem(f"There is nothing at {path}. Choose a wheel, a folder, an address or a package.")
+    return source
+
+
 class SetUp:
     """Makes a private environment and installs the engine in it, beside us; goes on when Blender closes.
 
     Args:
         folder: where the environment goes.
-        package: what pip installs: a requirement, a wheel, or the folder of a ddrep checkout.
+        source: what pip installs, as `engine_source` returns it.
         index: an extra package index for pip, or "".
         log: kept for reading afterwards.
     """
 
-    def __init__(self, folder: Path, package: str, index: str, log: Path) -> None:
+    def __init__(self, folder: Path, source: str, index: str, log: Path) -> None:
         self.folder = folder
         self.log = log
         log.parent.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-I", str(SET_UP_WORKER), str(folder), package, index]
+        command = [sys.executable, "-I", str(SET_UP_WORKER), str(folder), source, index]
         self._process: subprocess.Popen[bytes] = process.start(command, log)
 
     def look(self) -> tuple[float, str, int | None]:

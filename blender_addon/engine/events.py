@@ -18,19 +18,16 @@ class EventTail:
         self._offset = 0
         self._inode = 0
         self._rest = b""
-        self.restarted = False
 
     def read(self) -> list[dict[str, Any]]:
         """New events. Half a line (the engine is writing) waits for its rest; what is no event is passed over.
 
-        `restarted` becomes True where the file was begun anew since the last look: forget what was before.
+        A file that was begun anew since the last look is read from its beginning.
         """
-        self.restarted = False
         try:
             with self._path.open("rb") as file:
                 status = os.fstat(file.fileno())
                 if status.st_ino != self._inode or status.st_size < self._offset:
-                    self.restarted = self._inode != 0
                     self._inode, self._offset, self._rest = status.st_ino, 0, b""
                 file.seek(self._offset)
                 data = file.read(LONGEST_READ)

@@ -42,7 +42,6 @@ class Job:
     progress: Progress = field(default_factory=Progress)
     problem: Problem | None = None
     imported: bool = False
-    hidden: bool = False
     resume: bool = False
     arrival: bool = False  # finished in this session, not yet brought in
     handle: "subprocess.Popen[bytes] | None" = None
@@ -279,7 +278,7 @@ class Manager:
             if path.name not in self.jobs and (path / "job.json").is_file():
                 found.append(self.look_at(JobFolder(path)))
             yield
-        for job in reversed([job for job in found if not job.hidden]):
+        for job in reversed(found):
             self.jobs.setdefault(job.name, job)
         self.jobs = dict(sorted(self.jobs.items()))
 
@@ -289,7 +288,7 @@ class Manager:
         job = Job(folder, "waiting", str(request.get("task", "")), str(request.get("prompt", "")))
         job.session, job.document = str(scene.get("session", "")), str(scene.get("document", ""))
         job.blend = str(scene.get("blend", ""))
-        job.imported, job.hidden = scene.get("imported") is True, scene.get("hidden") is True
+        job.imported = scene.get("imported") is True
         for event in job.tail.read_all():
             job.progress.add(event)
         pid = scene.get("pid")
@@ -311,8 +310,3 @@ class Manager:
         elif scene.get("stopped") is True:
             job.state = "cancelled"
         return job
-
-
-def describe(job: Job) -> dict[str, Any]:
-    """A job's facts in one place, for logs and tests."""
-    return {"name": job.name, "state": job.state, "task": job.task, "fraction": job.progress.fraction}

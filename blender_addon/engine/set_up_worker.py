@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Run by a Python of its own: make an environment and install the engine in it. Standard library only.
 
-    python set_up_worker.py FOLDER PACKAGE [INDEX]
+    python set_up_worker.py FOLDER SOURCE [INDEX]
 
 Prints "[ddrep] FRACTION WORDS" lines between pip's own; ends with 0 when the engine answers.
 """
@@ -43,7 +43,19 @@ def find_python() -> str | None:
     return None
 
 
-def main(folder: Path, package: str, index: str) -> int:
+def install_command(python: Path, source: str, index: str) -> list[str]:
+    """pip's command; a checkout brings the versions it was tested with."""
+    command = [str(python), "-I", "-m", "pip", "--disable-pip-version-check", "install", "--no-input"]
+    command += ["--progress-bar", "off"]
+    if index:
+        command += ["--extra-index-url", index]
+    constraints = Path(source) / "constraints.txt"
+    if "://" not in source and constraints.is_file():
+        command += ["--constraint", str(constraints)]
+    return [*command, "--", source]
+
+
+def main(folder: Path, source: str, index: str) -> int:
     """Make it. Returns the exit status."""
     say(0.02, "Looking for a Python")
     python = find_python()
@@ -61,24 +73,10 @@ def main(folder: Path, package: str, index: str) -> int:
     (folder / MARK).write_text("This folder was made by the ddrep extension, which may remove it.\n")
     subprocess.run([python, "-I", "-m", "venv", str(folder)], check=True)
     inside = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    pip = [
-        str(inside),
-        "-I",
-        "-m",
-        "pip",
-        "--disable-pip-version-check",
-        "install",
-        "--no-input",
-        "--progress-bar",
-        "off",
-    ]
-    if index:
-        pip += ["--extra-index-url", index]
-    source = Path(package).expanduser()
-    if (source / "constraints.txt").is_file():
-        pip += ["--constraint", str(source / "constraints.txt")]
     say(0.15, "Installing the engine and what it needs (this takes minutes)")
-    subprocess.run([*pip, "--", str(source.resolve()) if source.exists() else package], check=True)
+    if subprocess.run(install_command(inside, source, index), check=False).returncode != 0:
+        say(0.0, f"The engine could not be installed from {source}: the log says why. Is Engine Source right?")
+        return 1
     say(0.9, "Checking the engine")
     subprocess.run([str(inside), "-I", "-c", "import ddrep_core"], check=True)
     say(1.0, "The engine is ready")

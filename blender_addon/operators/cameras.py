@@ -9,23 +9,31 @@ from mathutils import Matrix
 from .. import runtime
 from ..problems import Problem
 from ..scene.cameras import ORBIT_FIELD_OF_VIEW, scene_cameras
-from ..scene.coverage import Estimate, best_new_view
-from .telling import telling
+from ..scene.coverage import Estimate, Surface, best_new_view
+from ..scene.draft import require_object_mode
+from .telling import allowed, telling
 
 
-def selected_meshes(context: bpy.types.Context) -> list[bpy.types.Object]:
-    """The meshes that cameras are asked about. Raises a Problem when there are none."""
+def require_meshes(context: bpy.types.Context) -> list[bpy.types.Object]:
+    """The meshes that cameras are asked about. Raises a Problem when there are none, or they are being edited."""
+    require_object_mode(context)
     meshes = [thing for thing in context.selected_objects if thing.type == "MESH" and thing.visible_get()]
     if not meshes:
-        raise Problem("Nothing is selected. Select the meshes that the cameras should see.")
+        raise Problem("Select the meshes that the cameras should see.")
     return meshes
+
+
+def require_scene_cameras(context: bpy.types.Context) -> None:
+    """Raises a Problem where a camera added to the scene would not be used."""
+    if context.scene.ddrep.cameras.source != "SCENE":
+        raise Problem("Choose the scene's cameras above; this adds one to them.")
 
 
 def finished_estimate(context: bpy.types.Context) -> Estimate:
     """What the chosen cameras see of the selection; measured to the end."""
     known = runtime.current()
     if known.estimate is None or known.coverage_key != runtime.coverage_key(context):
-        runtime.measure_coverage(context, selected_meshes(context))
+        runtime.measure_coverage(context, require_meshes(context))
     estimate = known.estimate
     assert estimate is not None
     while not estimate.step(1.0):
@@ -42,17 +50,11 @@ class DDREP_OT_measure_coverage(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        if context.mode != "OBJECT":
-            cls.poll_message_set("Go back to Object Mode first")
-            return False
-        if not any(thing.type == "MESH" for thing in context.selected_objects):
-            cls.poll_message_set("Select the meshes that the cameras should see")
-            return False
-        return True
+        return allowed(cls, lambda: require_meshes(context))
 
     @telling
     def execute(self, context: bpy.types.Context) -> set[str]:
-        runtime.measure_coverage(context, selected_meshes(context))
+        runtime.measure_coverage(context, require_meshes(context))
         return {"FINISHED"}
 
 
@@ -65,27 +67,16 @@ class DDREP_OT_add_camera(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        if context.mode != "OBJECT":
-            cls.poll_message_set("Go back to Object Mode first")
-            return False
-        if not any(thing.type == "MESH" for thing in context.selected_objects):
-            cls.poll_message_set("Select the meshes that the cameras should see")
-            return False
-        if context.scene.ddrep.cameras.source != "SCENE":
-            cls.poll_message_set("Choose the scene's cameras above; this adds one to them")
-            return False
-        return True
+        return allowed(cls, lambda: (require_meshes(context), require_scene_cameras(context)))
 
     @telling
     def execute(self, context: bpy.types.Context) -> set[str]:
         scene = context.scene
-        meshes = selected_meshes(context)
+        meshes = require_meshes(context)
         if any(camera.ddrep.use for camera in scene_cameras(scene)):
             estimate = finished_estimate(context)
             surface, seen = estimate.surface, estimate.seen.any(axis=0)
         else:
-            from ..scene.coverage import Surface
-
             surface = Surface(meshes, context.evaluated_depsgraph_get())
             seen = np.zeros(len(surface.points), bool)
         found = best_new_view(surface, seen, meshes)
@@ -122,12 +113,4 @@ class DDREP_OT_use_all_cameras(bpy.types.Operator):
 
 CLASSES = (DDREP_OT_measure_coverage, DDREP_OT_add_camera, DDREP_OT_use_all_cameras)
 
-
-def register() -> None:
-    for cls in CLASSES:
-        bpy.utils.register_class(cls)
-
-
-def unregister() -> None:
-    for cls in reversed(CLASSES):
-        bpy.utils.unregister_class(cls)
+register, unregister = bpy.utils.register_classes_factory(CLASSES)

@@ -7,7 +7,7 @@ import bpy
 
 from .. import __package__ as base_package
 from .. import runtime
-from ..engine.environment import SetUp, candidates
+from ..engine.environment import SetUp, candidates, engine_source
 from ..preferences import preferences
 from ..problems import Problem, disk_problem
 from .telling import telling
@@ -83,14 +83,12 @@ class DDREP_OT_set_up_engine(bpy.types.Operator):
     @telling
     def execute(self, context: bpy.types.Context) -> set[str]:
         chosen = preferences()
-        if not chosen.engine_package.strip() or not chosen.engine_folder.strip():
-            raise Problem("Say where the engine is installed from, and where it goes.")
+        if not chosen.engine_folder.strip():
+            raise Problem("Say in which folder the engine is set up.")
         folder = Path(bpy.path.abspath(chosen.engine_folder)).expanduser()
-        package = chosen.engine_package.strip()
-        if package.startswith("-"):
-            raise Problem(f"'{package}' is no package: it begins with a dash.")
+        source = engine_source(bpy.path.abspath(chosen.engine_source))
         try:
-            runtime.current().set_up = SetUp(folder, package, chosen.engine_index.strip(), set_up_log())
+            runtime.current().set_up = SetUp(folder, source, chosen.engine_index.strip(), set_up_log())
         except OSError as error:
             raise disk_problem(error, folder) from error
         runtime.wake()
@@ -134,12 +132,4 @@ CLASSES = (
     DDREP_OT_open_set_up_log,
 )
 
-
-def register() -> None:
-    for cls in CLASSES:
-        bpy.utils.register_class(cls)
-
-
-def unregister() -> None:
-    for cls in reversed(CLASSES):
-        bpy.utils.unregister_class(cls)
+register, unregister = bpy.utils.register_classes_factory(CLASSES)

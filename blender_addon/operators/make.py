@@ -55,65 +55,51 @@ def draft(context: bpy.types.Context, task: str) -> Draft:
     return generate_draft(context, prior) if task == "generate" else panorama_draft(context, prior)
 
 
-def start(operator: bpy.types.Operator, context: bpy.types.Context, task: str) -> set[str]:
-    """Queue a task, and roll the dice for the next one."""
-    require(context, task)
-    made = draft(context, task)
-    runtime.queue(made)
-    roll(getattr(context.scene.ddrep, task))
-    context.window_manager.ddrep.warnings = " ".join(made.warnings)
-    for warning in made.warnings:
-        operator.report({"WARNING"}, warning)
-    operator.report({"INFO"}, "The job is in the queue. Go on working")
-    return {"FINISHED"}
+class _Start:
+    """An operator that queues a task, and rolls the dice for the next one."""
+
+    bl_options = {"REGISTER"}
+    task = ""
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return allowed(cls, lambda: require(context, cls.task))
+
+    @telling
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        require(context, self.task)
+        made = draft(context, self.task)
+        runtime.queue(made)
+        roll(getattr(context.scene.ddrep, self.task))
+        context.window_manager.ddrep.warnings = " ".join(made.warnings)
+        for warning in made.warnings:
+            self.report({"WARNING"}, warning)
+        self.report({"INFO"}, "The job is in the queue. Go on working")
+        return {"FINISHED"}
 
 
-class DDREP_OT_texture(bpy.types.Operator):
+class DDREP_OT_texture(_Start, bpy.types.Operator):
     """Sample a texture for the selected meshes, for all chosen cameras at once. Blender stays free meanwhile"""
 
     bl_idname = "ddrep.texture"
     bl_label = "Texture"
-    bl_options = {"REGISTER"}
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        return allowed(cls, lambda: require(context, "texture"))
-
-    @telling
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        return start(self, context, "texture")
+    task = "texture"
 
 
-class DDREP_OT_generate(bpy.types.Operator):
+class DDREP_OT_generate(_Start, bpy.types.Operator):
     """Sample a new textured object from words. It will stand where the 3D cursor is now"""
 
     bl_idname = "ddrep.generate"
     bl_label = "Generate"
-    bl_options = {"REGISTER"}
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        return allowed(cls, lambda: require(context, "generate"))
-
-    @telling
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        return start(self, context, "generate")
+    task = "generate"
 
 
-class DDREP_OT_panorama(bpy.types.Operator):
+class DDREP_OT_panorama(_Start, bpy.types.Operator):
     """Sample a panorama from words. It becomes the world's environment"""
 
     bl_idname = "ddrep.panorama"
     bl_label = "Panorama"
-    bl_options = {"REGISTER"}
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        return allowed(cls, lambda: require(context, "panorama"))
-
-    @telling
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        return start(self, context, "panorama")
+    task = "panorama"
 
 
 class DDREP_OT_write_job(bpy.types.Operator):
@@ -162,12 +148,4 @@ class DDREP_OT_roll_seed(bpy.types.Operator):
 
 CLASSES = (DDREP_OT_texture, DDREP_OT_generate, DDREP_OT_panorama, DDREP_OT_write_job, DDREP_OT_roll_seed)
 
-
-def register() -> None:
-    for cls in CLASSES:
-        bpy.utils.register_class(cls)
-
-
-def unregister() -> None:
-    for cls in reversed(CLASSES):
-        bpy.utils.unregister_class(cls)
+register, unregister = bpy.utils.register_classes_factory(CLASSES)

@@ -10,7 +10,6 @@ from typing import Any
 import bpy
 import numpy as np
 
-from ..engine.folder import encode
 from ..problems import Problem
 from ..properties import LARGEST_SEED, STEPS
 from .cameras import View, chosen_views, require_cameras
@@ -190,11 +189,6 @@ def panorama_draft(context: bpy.types.Context, default_prior: str) -> Draft:
 def camera_file(views: Sequence[View]) -> bytes:
     """inputs/cameras.json."""
     return (json.dumps({"cameras": [view.to_json() for view in views]}, indent=1, ensure_ascii=False) + "\n").encode()
-
-
-def request_bytes(request: dict[str, Any]) -> bytes:
-    """job.json as it is written."""
-    return encode(request).encode()
 
 
 def roll(settings: Any) -> None:

@@ -36,17 +36,15 @@ class DDREP_UL_cameras(bpy.types.UIList):
         settings = item.ddrep
         row = layout.row(align=True)
         row.prop(settings, "use", text="")
-        sub = row.row(align=True)
-        sub.active = settings.use
+        used = row.row(align=True)
+        used.active = settings.use
         usable = item.data.type in {"PERSP", "ORTHO"}
-        sub.label(text=item.name, icon="OUTLINER_OB_CAMERA" if usable else "ERROR")
-        if settings.prompt:
-            sub.label(text="", icon="OUTLINER_OB_FONT")
-        weight = sub.row(align=True)
-        weight.alignment = "RIGHT"
-        weight.label(text=f"{settings.weight:.4g}×")
-        if context.scene.camera == item:
-            sub.label(text="", icon="VIEW_CAMERA")
+        used.label(text=item.name, icon="OUTLINER_OB_CAMERA" if usable else "ERROR")
+        facts = used.row(align=True)
+        facts.alignment = "RIGHT"
+        facts.label(text=f"{settings.weight:.3g}×")
+        facts.label(text="", icon="OUTLINER_OB_FONT" if settings.prompt else "BLANK1")
+        facts.label(text="", icon="VIEW_CAMERA" if context.scene.camera == item else "BLANK1")
 
     def filter_items(self, context: bpy.types.Context, data: Any, property: str) -> tuple[list[int], list[int]]:
         things = getattr(data, property)
@@ -83,12 +81,4 @@ class DDREP_UL_jobs(bpy.types.UIList):
 
 CLASSES = (DDREP_UL_cameras, DDREP_UL_jobs)
 
-
-def register() -> None:
-    for cls in CLASSES:
-        bpy.utils.register_class(cls)
-
-
-def unregister() -> None:
-    for cls in reversed(CLASSES):
-        bpy.utils.unregister_class(cls)
+register, unregister = bpy.utils.register_classes_factory(CLASSES)

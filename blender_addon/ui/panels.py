@@ -33,6 +33,14 @@ def problem_of(check: Callable[[], Any]) -> Problem | None:
     return None
 
 
+def split_column(layout: bpy.types.UILayout) -> bpy.types.UILayout:
+    """A column of settings with their names on the left."""
+    column = layout.column()
+    column.use_property_split = True
+    column.use_property_decorate = False
+    return column
+
+
 def draw_words(layout: bpy.types.UILayout, settings: Any) -> None:
     """Prompt and negative prompt."""
     column = layout.column(align=True)
@@ -70,52 +78,66 @@ def draw_button(layout: bpy.types.UILayout, context: bpy.types.Context, task: st
 
 def draw_progress(layout: bpy.types.UILayout, task: str) -> None:
     """How far the task's running job is, right below its button; Jobs says more."""
-    if runtime.state is None:
+    if not runtime.enabled():
         return
-    running = [job for job in runtime.state.manager.jobs.values() if job.active and job.task == task]
+    running = [job for job in runtime.current().manager.jobs.values() if job.active and job.task == task]
     for job in running[:3]:
         row = layout.row(align=True)
         row.progress(factor=job.progress.fraction, text=runtime.words_of(job))
         row.operator("ddrep.cancel_job", text="", icon="X").job = job.name
 
 
-def draw_advanced(layout: bpy.types.UILayout, settings: Any) -> None:
-    """What most artists never need."""
-    layout.use_property_split = True
-    layout.use_property_decorate = False
-    column = layout.column()
-    column.prop(settings, "prior")
-    column.prop(settings, "controlnet")
-    column = layout.column(align=True)
-    row = column.row(heading="Guidance", align=True)
-    row.prop(settings, "own_guidance", text="")
-    sub = row.row(align=True)
-    sub.active = settings.own_guidance
-    sub.prop(settings, "guidance_scale", text="")
-    row = column.row(heading="Noise Share", align=True)
-    row.prop(settings, "own_eta", text="")
-    sub = row.row(align=True)
-    sub.active = settings.own_eta
-    sub.prop(settings, "eta", text="")
-    column = layout.column()
-    column.prop(settings, "device")
-    column.prop(settings, "precision")
-    column.prop(settings, "max_batch")
+def draw_own(layout: bpy.types.UILayout, settings: Any, heading: str, switch: str, *names: str) -> None:
+    """A tick, and beside it the values that count where it is set."""
+    row = layout.row(heading=heading, align=True)
+    row.prop(settings, switch, text="")
+    values = row.row(align=True)
+    values.active = getattr(settings, switch)
+    for name in names:
+        values.prop(settings, name, text="")
 
 
-class DDREP_PT_texture(_Tab, bpy.types.Panel):
-    bl_label = "Texture"
-    bl_idname = "DDREP_PT_texture"
+class _TaskPanel(_Tab):
+    """A task: words, sampling, what is its own, and the button."""
+
+    task = ""
+    presets: type[bpy.types.Panel]
 
     def draw_header_preset(self, context: bpy.types.Context) -> None:
-        DDREP_PT_texture_presets.draw_panel_header(self.layout)
+        self.presets.draw_panel_header(self.layout)
+
+
+class _AdvancedPanel(_Tab):
+    """What most artists never need: what all tasks share, then the task's own `extras`."""
+
+    bl_label = "Advanced"
+    bl_options = {"DEFAULT_CLOSED"}
+    task = ""
+    extras: tuple[str, ...] = ()
+
+    def draw(self, context: bpy.types.Context) -> None:
+        settings = getattr(context.scene.ddrep, self.task)
+        column = split_column(self.layout)
+        column.prop(settings, "prior")
+        column.prop(settings, "controlnet")
+        column.separator()
+        draw_own(column, settings, "Guidance", "own_guidance", "guidance_scale")
+        draw_own(column, settings, "Noise Share", "own_eta", "eta")
+        column.separator()
+        for name in ("device", "precision", "max_batch", *self.extras):
+            column.prop(settings, name)
+
+
+class DDREP_PT_texture(_TaskPanel, bpy.types.Panel):
+    bl_label = "Texture"
+    bl_idname = "DDREP_PT_texture"
+    presets = DDREP_PT_texture_presets
 
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
         settings = context.scene.ddrep.texture
         draw_notices(layout, context)
-        chosen = targets(context)
-        meshes = [thing for thing in chosen if thing.type == "MESH"]
+        meshes = [thing for thing in targets(context) if thing.type == "MESH"]
         row = layout.row()
         if meshes:
             words = meshes[0].name if len(meshes) == 1 else f"{meshes[0].name} and {len(meshes) - 1} more"
@@ -124,9 +146,7 @@ class DDREP_PT_texture(_Tab, bpy.types.Panel):
             row.active = False
             row.label(text="Select the meshes to texture", icon="RESTRICT_SELECT_OFF")
         draw_words(layout, settings)
-        column = layout.column()
-        column.use_property_split = True
-        column.use_property_decorate = False
+        column = split_column(layout)
         draw_sampling(column, settings, "texture")
         column.prop(settings, "resolution")
         draw_button(layout, context, "texture", "Texture", "TEXTURE")
@@ -138,11 +158,8 @@ class DDREP_PT_texture_placing(_Tab, bpy.types.Panel):
     bl_options = {"DEFAULT_CLOSED"}
 
     def draw(self, context: bpy.types.Context) -> None:
-        layout = self.layout
-        layout.use_property_split = True
-        layout.use_property_decorate = False
         settings = context.scene.ddrep.texture
-        column = layout.column()
+        column = split_column(self.layout)
         column.prop(settings, "uv_source")
         if settings.uv_source == "NAMED":
             thing = context.object
@@ -156,17 +173,10 @@ class DDREP_PT_texture_placing(_Tab, bpy.types.Panel):
         column.prop(settings, "occluders")
 
 
-class DDREP_PT_texture_advanced(_Tab, bpy.types.Panel):
-    bl_label = "Advanced"
+class DDREP_PT_texture_advanced(_AdvancedPanel, bpy.types.Panel):
     bl_parent_id = "DDREP_PT_texture"
-    bl_options = {"DEFAULT_CLOSED"}
-
-    def draw(self, context: bpy.types.Context) -> None:
-        settings = context.scene.ddrep.texture
-        draw_advanced(self.layout, settings)
-        column = self.layout.column()
-        column.prop(settings, "space")
-        column.prop(settings, "depth", text="Depth to ControlNet")
+    task = "texture"
+    extras = ("space", "depth")
 
 
 class DDREP_PT_cameras(_Tab, bpy.types.Panel):
@@ -181,9 +191,7 @@ class DDREP_PT_cameras(_Tab, bpy.types.Panel):
         if settings.source == "SCENE":
             self._draw_list(layout, context)
         elif settings.source == "ORBIT":
-            column = layout.column()
-            column.use_property_split = True
-            column.use_property_decorate = False
+            column = split_column(layout)
             column.prop(settings, "orbit_count")
             row = column.column(align=True)
             row.prop(settings, "orbit_low")
@@ -195,9 +203,7 @@ class DDREP_PT_cameras(_Tab, bpy.types.Panel):
             else:
                 row.label(text="The scene has no active camera", icon="ERROR")
             if settings.source == "FRAMES":
-                column = layout.column()
-                column.use_property_split = True
-                column.use_property_decorate = False
+                column = split_column(layout)
                 column.prop(settings, "frame_step", text="Every n-th Frame")
                 count = len(range(scene.frame_start, scene.frame_end + 1, settings.frame_step))
                 column.label(text=f"{count} views, frames {scene.frame_start} to {scene.frame_end}")
@@ -233,7 +239,7 @@ class DDREP_PT_cameras(_Tab, bpy.types.Panel):
         if window.coverage >= 0:
             row.progress(factor=window.coverage, text=f"{window.coverage:.0%} of the surface seen")
         else:
-            row.label(text=window.coverage_words or "Select meshes to see what is covered", icon="HIDE_OFF")
+            row.label(text=window.coverage_words or "Coverage not measured", icon="HIDE_OFF")
         row.operator("ddrep.measure_coverage", text="", icon="FILE_REFRESH")
         row.prop(context.scene.ddrep.cameras, "automatic_coverage", text="", icon="TIME")
         if 0 <= window.coverage < 0.9 and context.scene.ddrep.cameras.source == "SCENE":
@@ -243,86 +249,57 @@ class DDREP_PT_cameras(_Tab, bpy.types.Panel):
 def draw_camera(layout: bpy.types.UILayout, camera: bpy.types.Object) -> None:
     """A camera's part in the job."""
     settings = camera.ddrep
-    column = layout.column()
-    column.use_property_split = True
-    column.use_property_decorate = False
+    column = split_column(layout)
     column.prop(settings, "weight", slider=True)
-    column.prop(settings, "prompt", placeholder="Words for this view alone")
-    row = column.row(heading="Own Resolution", align=True)
-    row.prop(settings, "own_resolution", text="")
-    sub = row.row(align=True)
-    sub.active = settings.own_resolution
-    sub.prop(settings, "width", text="")
-    sub.prop(settings, "height", text="")
+    column.prop(settings, "prompt", placeholder="for this view alone")
+    draw_own(column, settings, "Own Resolution", "own_resolution", "width", "height")
 
 
-class DDREP_PT_generate(_Tab, bpy.types.Panel):
+class DDREP_PT_generate(_TaskPanel, bpy.types.Panel):
     bl_label = "Generate"
     bl_idname = "DDREP_PT_generate"
     bl_options = {"DEFAULT_CLOSED"}
-
-    def draw_header_preset(self, context: bpy.types.Context) -> None:
-        DDREP_PT_generate_presets.draw_panel_header(self.layout)
+    presets = DDREP_PT_generate_presets
 
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
         settings = context.scene.ddrep.generate
-        layout.label(text="A new object, standing at the 3D cursor", icon="CURSOR")
+        layout.label(text="A new object at the 3D cursor", icon="CURSOR")
         draw_words(layout, settings)
-        column = layout.column()
-        column.use_property_split = True
-        column.use_property_decorate = False
+        column = split_column(layout)
         draw_sampling(column, settings, "generate")
         column.prop(settings, "size")
         column.prop(settings, "resolution", text="Texture")
         draw_button(layout, context, "generate", "Generate", "MESH_MONKEY")
 
 
-class DDREP_PT_generate_advanced(_Tab, bpy.types.Panel):
-    bl_label = "Advanced"
+class DDREP_PT_generate_advanced(_AdvancedPanel, bpy.types.Panel):
     bl_parent_id = "DDREP_PT_generate"
-    bl_options = {"DEFAULT_CLOSED"}
-
-    def draw(self, context: bpy.types.Context) -> None:
-        settings = context.scene.ddrep.generate
-        draw_advanced(self.layout, settings)
-        column = self.layout.column()
-        column.prop(settings, "views")
-        column.prop(settings, "faces")
-        column.prop(settings, "grid")
+    task = "generate"
+    extras = ("views", "faces", "grid")
 
 
-class DDREP_PT_panorama(_Tab, bpy.types.Panel):
+class DDREP_PT_panorama(_TaskPanel, bpy.types.Panel):
     bl_label = "Panorama"
     bl_idname = "DDREP_PT_panorama"
     bl_options = {"DEFAULT_CLOSED"}
-
-    def draw_header_preset(self, context: bpy.types.Context) -> None:
-        DDREP_PT_panorama_presets.draw_panel_header(self.layout)
+    presets = DDREP_PT_panorama_presets
 
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
         settings = context.scene.ddrep.panorama
         layout.label(text="A world around the scene", icon="WORLD")
         draw_words(layout, settings)
-        column = layout.column()
-        column.use_property_split = True
-        column.use_property_decorate = False
+        column = split_column(layout)
         draw_sampling(column, settings, "panorama")
-        column.prop(settings, "width")
-        column.prop(settings, "hdr")
-        column.prop(settings, "target")
-        column.prop(settings, "strength")
+        for name in ("width", "hdr", "target", "strength"):
+            column.prop(settings, name)
         draw_button(layout, context, "panorama", "Panorama", "WORLD")
 
 
-class DDREP_PT_panorama_advanced(_Tab, bpy.types.Panel):
-    bl_label = "Advanced"
+class DDREP_PT_panorama_advanced(_AdvancedPanel, bpy.types.Panel):
     bl_parent_id = "DDREP_PT_panorama"
-    bl_options = {"DEFAULT_CLOSED"}
-
-    def draw(self, context: bpy.types.Context) -> None:
-        draw_advanced(self.layout, context.scene.ddrep.panorama)
+    task = "panorama"
 
 
 def draw_notices(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
@@ -342,9 +319,9 @@ def draw_notices(layout: bpy.types.UILayout, context: bpy.types.Context) -> None
 def chosen_job(context: bpy.types.Context) -> Job | None:
     """The job that is chosen in the list."""
     window = context.window_manager.ddrep
-    if runtime.state is None or not 0 <= window.job_index < len(window.jobs):
+    if not runtime.enabled() or not 0 <= window.job_index < len(window.jobs):
         return None
-    return runtime.state.manager.jobs.get(window.jobs[window.job_index].name)
+    return runtime.current().manager.jobs.get(window.jobs[window.job_index].name)
 
 
 class DDREP_PT_jobs(_Tab, bpy.types.Panel):
@@ -357,6 +334,9 @@ class DDREP_PT_jobs(_Tab, bpy.types.Panel):
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
         window = context.window_manager.ddrep
+        row = layout.row(align=True)
+        row.prop(context.scene.ddrep, "live_preview", toggle=True, icon="SHADING_TEXTURE")
+        row.prop(context.scene.ddrep, "automatic_import", toggle=True, icon="IMPORT")
         if not len(window.jobs):
             row = layout.row()
             row.active = False
@@ -439,19 +419,18 @@ class DDREP_PT_results(_Tab, bpy.types.Panel):
             column.template_icon(icon_value=icon, scale=scale)
         facts = column.column(align=True)
         facts.scale_y = 0.75
-        row = facts.row()
-        row.alignment = "CENTER"
-        row.label(text=f"Seed {sample.seed}")
+        self._draw_fact(facts, f"Seed {sample.seed}")
         if sample.agreement is not None:
-            row = facts.row()
-            row.alignment = "CENTER"
-            row.active = False
-            row.label(text=f"{sample.agreement:.0%} agreed")
-        row = column.row(align=True)
+            self._draw_fact(facts, f"Views agree {sample.agreement:.0%}", active=False)
         is_shown = shown == sample.number
-        symbol = "RADIOBUT_ON" if is_shown else "RADIOBUT_OFF"
-        button = row.operator("ddrep.bring_in", text="", icon=symbol, depress=is_shown)
+        button = column.operator(
+            "ddrep.bring_in",
+            text="Shown" if is_shown else "Show",
+            icon="RADIOBUT_ON" if is_shown else "RADIOBUT_OFF",
+            depress=is_shown,
+        )
         button.job, button.sample = job.name, sample.number
+        row = column.row(align=True)
         for operator, symbol in (
             ("ddrep.keep_sample", "FAKE_USER_ON" if kept(job, sample.number) else "FAKE_USER_OFF"),
             ("ddrep.mark_asset", "ASSET_MANAGER"),
@@ -459,6 +438,12 @@ class DDREP_PT_results(_Tab, bpy.types.Panel):
         ):
             button = row.operator(operator, text="", icon=symbol)
             button.job, button.sample = job.name, sample.number
+
+    def _draw_fact(self, layout: bpy.types.UILayout, text: str, active: bool = True) -> None:
+        row = layout.row()
+        row.alignment = "CENTER"
+        row.active = active
+        row.label(text=text)
 
 
 def shown_sample(context: bpy.types.Context, job: Job) -> int | None:
@@ -496,12 +481,4 @@ CLASSES = (
     DDREP_PT_results,
 )
 
-
-def register() -> None:
-    for cls in CLASSES:
-        bpy.utils.register_class(cls)
-
-
-def unregister() -> None:
-    for cls in reversed(CLASSES):
-        bpy.utils.unregister_class(cls)
+register, unregister = bpy.utils.register_classes_factory(CLASSES)

@@ -37,103 +37,49 @@ OWN = {
 }
 
 
-def _values(task: str) -> list[str]:
-    return [f"settings.{name}" for name in (*COMMON, *OWN[task])]
+def _classes(task: str) -> tuple[type, type, type]:
+    """The menu, the operator that adds to it, and the popover of one task: Blender wants a class of each."""
+    title, folder = f"{task.capitalize()} Presets", f"ddrep/{task}"
+    menu = type(
+        f"DDREP_MT_{task}_presets",
+        (bpy.types.Menu,),
+        {
+            "bl_label": title,
+            "preset_subdir": folder,
+            "preset_operator": "script.execute_preset",
+            "draw": bpy.types.Menu.draw_preset,
+        },
+    )
+    add = type(
+        f"DDREP_OT_{task}_preset_add",
+        (AddPresetBase, bpy.types.Operator),
+        {
+            "__doc__": f"Add or remove a preset of the {task} settings",
+            "bl_idname": f"ddrep.{task}_preset_add",
+            "bl_label": f"Add {task.capitalize()} Preset",
+            "preset_menu": menu.__name__,
+            "preset_defines": [f"settings = bpy.context.scene.ddrep.{task}"],
+            "preset_values": [f"settings.{name}" for name in (*COMMON, *OWN[task])],
+            "preset_subdir": folder,
+        },
+    )
+    popover = type(
+        f"DDREP_PT_{task}_presets",
+        (PresetPanel, bpy.types.Panel),
+        {
+            "bl_label": title,
+            "preset_subdir": folder,
+            "preset_operator": "script.execute_preset",
+            "preset_add_operator": add.bl_idname,
+        },
+    )
+    return menu, add, popover
 
 
-class DDREP_MT_texture_presets(bpy.types.Menu):
-    bl_label = "Texture Presets"
-    preset_subdir = "ddrep/texture"
-    preset_operator = "script.execute_preset"
-    draw = bpy.types.Menu.draw_preset
+_texture, _generate, _panorama = _classes("texture"), _classes("generate"), _classes("panorama")
+DDREP_PT_texture_presets = _texture[2]
+DDREP_PT_generate_presets = _generate[2]
+DDREP_PT_panorama_presets = _panorama[2]
+CLASSES = (*_texture, *_generate, *_panorama)
 
-
-class DDREP_MT_generate_presets(bpy.types.Menu):
-    bl_label = "Generate Presets"
-    preset_subdir = "ddrep/generate"
-    preset_operator = "script.execute_preset"
-    draw = bpy.types.Menu.draw_preset
-
-
-class DDREP_MT_panorama_presets(bpy.types.Menu):
-    bl_label = "Panorama Presets"
-    preset_subdir = "ddrep/panorama"
-    preset_operator = "script.execute_preset"
-    draw = bpy.types.Menu.draw_preset
-
-
-class DDREP_OT_texture_preset_add(AddPresetBase, bpy.types.Operator):
-    """Add or remove a preset of the texture settings"""
-
-    bl_idname = "ddrep.texture_preset_add"
-    bl_label = "Add Texture Preset"
-    preset_menu = "DDREP_MT_texture_presets"
-    preset_defines = ["settings = bpy.context.scene.ddrep.texture"]
-    preset_values = _values("texture")
-    preset_subdir = "ddrep/texture"
-
-
-class DDREP_OT_generate_preset_add(AddPresetBase, bpy.types.Operator):
-    """Add or remove a preset of the generate settings"""
-
-    bl_idname = "ddrep.generate_preset_add"
-    bl_label = "Add Generate Preset"
-    preset_menu = "DDREP_MT_generate_presets"
-    preset_defines = ["settings = bpy.context.scene.ddrep.generate"]
-    preset_values = _values("generate")
-    preset_subdir = "ddrep/generate"
-
-
-class DDREP_OT_panorama_preset_add(AddPresetBase, bpy.types.Operator):
-    """Add or remove a preset of the panorama settings"""
-
-    bl_idname = "ddrep.panorama_preset_add"
-    bl_label = "Add Panorama Preset"
-    preset_menu = "DDREP_MT_panorama_presets"
-    preset_defines = ["settings = bpy.context.scene.ddrep.panorama"]
-    preset_values = _values("panorama")
-    preset_subdir = "ddrep/panorama"
-
-
-class DDREP_PT_texture_presets(PresetPanel, bpy.types.Panel):
-    bl_label = "Texture Presets"
-    preset_subdir = "ddrep/texture"
-    preset_operator = "script.execute_preset"
-    preset_add_operator = "ddrep.texture_preset_add"
-
-
-class DDREP_PT_generate_presets(PresetPanel, bpy.types.Panel):
-    bl_label = "Generate Presets"
-    preset_subdir = "ddrep/generate"
-    preset_operator = "script.execute_preset"
-    preset_add_operator = "ddrep.generate_preset_add"
-
-
-class DDREP_PT_panorama_presets(PresetPanel, bpy.types.Panel):
-    bl_label = "Panorama Presets"
-    preset_subdir = "ddrep/panorama"
-    preset_operator = "script.execute_preset"
-    preset_add_operator = "ddrep.panorama_preset_add"
-
-
-CLASSES = (
-    DDREP_MT_texture_presets,
-    DDREP_MT_generate_presets,
-    DDREP_MT_panorama_presets,
-    DDREP_OT_texture_preset_add,
-    DDREP_OT_generate_preset_add,
-    DDREP_OT_panorama_preset_add,
-    DDREP_PT_texture_presets,
-    DDREP_PT_generate_presets,
-    DDREP_PT_panorama_presets,
-)
-
-
-def register() -> None:
-    for cls in CLASSES:
-        bpy.utils.register_class(cls)
-
-
-def unregister() -> None:
-    for cls in reversed(CLASSES):
-        bpy.utils.unregister_class(cls)
+register, unregister = bpy.utils.register_classes_factory(CLASSES)

@@ -109,7 +109,7 @@ def addon(installed: ModuleType, fake_python: Path, tmp_path: Path) -> Iterator[
     state.fitting.clear()
     ddrep.runtime.pump()
     yield ddrep
-    for job in list(ddrep.runtime.current().manager.jobs.values() if ddrep.runtime.state else ()):
+    for job in list(ddrep.runtime.current().manager.jobs.values() if ddrep.runtime.enabled() else ()):
         if job.handle is not None and job.handle.poll() is None:
             job.handle.kill()
             job.handle.wait()

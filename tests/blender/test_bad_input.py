@@ -18,7 +18,7 @@ def refused(addon, words, fix="", write=False):
     try:
         addon.operators.make.require(bpy.context, "texture")
         addon.operators.make.draft(bpy.context, "texture")
-    except addon.runtime.Problem as found:
+    except addon.problems.Problem as found:
         problem = found
     assert problem is not None, "it was not refused"
     assert words in problem.message, problem.message
@@ -96,7 +96,7 @@ def test_hidden_object(addon, cube, kind):
     # A hidden object can't be selected, but can be named on the command line.
     from bl_ext.user_default.ddrep.scene.draft import texture_draft
 
-    with pytest.raises(addon.runtime.Problem, match="'Cube' is hidden") as caught:
+    with pytest.raises(addon.problems.Problem, match="'Cube' is hidden") as caught:
         texture_draft(bpy.context, [cube], "bundled")
     assert caught.value.fix == "ddrep.show_object"
     if kind != "collection":
@@ -175,7 +175,7 @@ def test_flattened_object(addon, cube):
 def test_vertices_at_infinity(addon, cube):
     cube.data.vertices[0].co.x = float("nan")
     refused_words = "vertices at infinity"
-    with pytest.raises(addon.runtime.Problem, match=refused_words):
+    with pytest.raises(addon.problems.Problem, match=refused_words):
         accepted(addon)
 
 

@@ -115,4 +115,4 @@ def test_a_panorama_changes_the_scenes_world_only(addon, cube, pump):
 def test_an_unused_import_of_the_module_is_not_blender_background_dependent(addon):
     """Nothing of ours waits on timers that the background never fires."""
     assert bpy.app.background
-    assert not bpy.app.timers.is_registered(addon.runtime._tick)
+    assert not bpy.app.timers.is_registered(addon.runtime.tick)

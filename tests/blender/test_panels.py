@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
+from types import FunctionType, MethodType, SimpleNamespace
 
 import bpy
 import pytest
@@ -11,14 +11,15 @@ from fake_layout import Layout
 
 
 def draw(panel, context=None):
+    """Draw a panel without a window: its class's methods on a plain object."""
     layout = Layout()
-    context = context or bpy.context
     stub = SimpleNamespace(layout=layout)
-    for name in ("_draw_list", "_draw_coverage", "_draw_running", "_draw_buttons", "_draw_sample"):
-        if hasattr(panel, name):
-            method = getattr(panel, name)
-            setattr(stub, name, lambda *given, method=method, **options: method(stub, *given, **options))
-    panel.draw(stub, context)
+    for base in reversed(panel.__mro__):
+        for name, value in vars(base).items():
+            if not name.startswith("__"):
+                setattr(stub, name, MethodType(value, stub) if isinstance(value, FunctionType) else value)
+    stub.layout = layout
+    stub.draw(context or bpy.context)
     return layout
 
 

@@ -60,7 +60,7 @@ def test_one_button_sets_the_engine_up(addon, cube, pump, online, tmp_path, run_
     preferences = addon.preferences.preferences()
     preferences.engine = ""
     preferences.engine_folder = str(tmp_path / "engine")
-    preferences.engine_package = str(engine_wheel(tmp_path))
+    preferences.engine_source = str(engine_wheel(tmp_path))
     assert bpy.ops.ddrep.set_up_engine() == {"FINISHED"}
     window = bpy.context.window_manager.ddrep
     fractions = []
@@ -79,7 +79,7 @@ def test_a_set_up_that_fails_says_so_and_keeps_the_log(addon, pump, online, tmp_
     preferences = addon.preferences.preferences()
     (tmp_path / "engine").mkdir()
     (tmp_path / "engine" / "mine.txt").write_text("precious")
-    preferences.engine_folder, preferences.engine_package = str(tmp_path / "engine"), str(engine_wheel(tmp_path))
+    preferences.engine_folder, preferences.engine_source = str(tmp_path / "engine"), str(engine_wheel(tmp_path))
     before = preferences.engine
     bpy.ops.ddrep.set_up_engine()
     pump(lambda: addon.runtime.current().set_up is None, seconds=60)
@@ -89,7 +89,7 @@ def test_a_set_up_that_fails_says_so_and_keeps_the_log(addon, pump, online, tmp_
 
 def test_set_up_can_be_stopped(addon, pump, online, tmp_path):
     preferences = addon.preferences.preferences()
-    preferences.engine_folder, preferences.engine_package = str(tmp_path / "engine"), str(engine_wheel(tmp_path))
+    preferences.engine_folder, preferences.engine_source = str(tmp_path / "engine"), str(engine_wheel(tmp_path))
     bpy.ops.ddrep.set_up_engine()
     time.sleep(0.1)
     bpy.ops.ddrep.cancel_set_up()
@@ -99,7 +99,7 @@ def test_set_up_can_be_stopped(addon, pump, online, tmp_path):
 
 @pytest.mark.parametrize("asked", ["", "--index-url=elsewhere"])
 def test_a_package_that_is_an_option_is_refused(addon, online, asked):
-    addon.preferences.preferences().engine_package = asked
+    addon.preferences.preferences().engine_source = asked
     with pytest.raises(RuntimeError):
         bpy.ops.ddrep.set_up_engine()
 

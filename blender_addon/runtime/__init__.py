@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where the queue meets Blender: one timer, a few handlers, and the window's view of the jobs.
+
+`pump` is a plain function. Blender's timer calls it while there is something to do; the command line and the tests call
+it themselves. Nothing here runs off the main thread, and each call is over in a few milliseconds.
+"""
+
+from .coverage import coverage_key, measure_coverage, touch_coverage
+from .engine import check_engine, engine_python, forget_engine
+from .jobs import belongs_here, discarded_of, find_jobs, job_named, jobs_folder, queue, samples_of
+from .previews import preview_picture
+from .pump import pump, register, tick, unregister
+from .rows import words_of
+from .state import SESSION, current, enabled, wake
+
+__all__ = [
+    "SESSION",
+    "belongs_here",
+    "check_engine",
+    "coverage_key",
+    "current",
+    "discarded_of",
+    "enabled",
+    "engine_python",
+    "find_jobs",
+    "forget_engine",
+    "job_named",
+    "jobs_folder",
+    "measure_coverage",
+    "preview_picture",
+    "pump",
+    "queue",
+    "register",
+    "samples_of",
+    "tick",
+    "touch_coverage",
+    "unregister",
+    "wake",
+    "words_of",
+]

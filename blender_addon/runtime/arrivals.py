@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Finished results into the scene, each as one undo step, when the artist's hands are off it."""
+
+import time
+
+import bpy
+
+from .. import viewport_preview
+from ..engine.manager import Job
+from .jobs import belongs_here
+from .state import current
+
+
+def bring_in_arrivals() -> None:
+    """Bring in what has arrived; what can't come in now is held, and `held` says why."""
+    known = current()
+    known.held = ""
+    for job in list(known.manager.jobs.values()):
+        if not job.arrival:
+            continue
+        viewport_preview.clear()
+        scene = bpy.context.scene
+        if job.imported or not belongs_here(job) or scene is None or not scene.ddrep.automatic_import:
+            job.arrival = False
+            continue
+        if bpy.context.mode != "OBJECT":
+            known.held = "A result is ready. It comes in when you are back in Object Mode."
+            continue
+        if bpy.app.is_job_running("RENDER"):
+            known.held = "A result is ready. It comes in when the render is done."
+            continue
+        job.arrival = False
+        _call_bring_in(job)
+
+
+def _call_bring_in(job: Job) -> None:
+    slices = current().slices
+    began, worked = time.perf_counter(), time.thread_time()
+    windows = bpy.context.window_manager.windows
+    window = bpy.context.window or (windows[0] if windows else None)
+    try:
+        with bpy.context.temp_override(**({"window": window} if window is not None else {})):
+            bpy.ops.ddrep.bring_in("EXEC_DEFAULT", True, job=job.name)
+    except RuntimeError as error:  # the operator has told the panel what is wrong
+        print(f"DDRep: {error}")
+    slices.longest_import = max(slices.longest_import, time.perf_counter() - began)
+    slices.longest_import_work = max(slices.longest_import_work, time.thread_time() - worked)

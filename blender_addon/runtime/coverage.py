@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What share of the selection the chosen cameras see, measured by itself while nothing else is going on."""
+
+import time
+from collections.abc import Sequence
+
+import bpy
+
+from ..problems import Problem
+from ..scene.cameras import chosen_cameras, chosen_views
+from ..scene.coverage import LARGEST_AUTOMATIC, Estimate, Surface
+from .rows import redraw
+from .state import current, enabled, wake
+
+REST_SECONDS = 0.4  # after the last change before coverage is measured again
+
+
+def touch_coverage() -> None:
+    """Something that the cameras see may have changed: measure again after a moment of rest."""
+    if enabled():
+        current().coverage_due = time.monotonic() + REST_SECONDS
+        wake()
+
+
+def forget_coverage() -> None:
+    """What was measured is void."""
+    current().estimate = None
+    current().coverage_key = ()
+
+
+def measure_coverage(context: bpy.types.Context, objects: Sequence[bpy.types.Object]) -> None:
+    """Begin to measure what the chosen cameras see of `objects`. Raises a Problem when there is nothing to measure."""
+    views = chosen_views(context, objects)
+    surface = Surface(objects, context.evaluated_depsgraph_get())
+    current().estimate = Estimate(surface, views)
+    current().coverage_key = coverage_key(context)
+    wake()
+
+
+def coverage_key(context: bpy.types.Context) -> tuple:
+    """What coverage depends on, cheap to compare."""
+    scene = context.scene
+    settings = scene.ddrep.cameras
+    render = scene.render
+    selection = tuple(
+        (thing.name, tuple(map(tuple, thing.matrix_world)), len(thing.data.vertices))
+        for thing in sorted(context.selected_objects, key=lambda each: each.name)
+        if thing.type == "MESH"
+    )
+    cameras = tuple(
+        (
+            camera.name,
+            tuple(map(tuple, camera.matrix_world)),
+            camera.data.type,
+            camera.data.angle,
+            camera.data.ortho_scale,
+            camera.data.shift_x,
+            camera.data.shift_y,
+            camera.data.sensor_fit,
+            camera.ddrep.weight > 0,
+            camera.ddrep.own_resolution and (camera.ddrep.width, camera.ddrep.height),
+        )
+        for camera in chosen_cameras(scene)
+    )
+    size = (render.resolution_x, render.resolution_y, render.pixel_aspect_x, render.pixel_aspect_y)
+    orbit = (settings.source, settings.orbit_count, settings.orbit_low, settings.orbit_high, settings.frame_step)
+    return selection, cameras, size, orbit
+
+
+def measuring() -> bool:
+    """Whether a measurement is under way."""
+    estimate = current().estimate
+    return estimate is not None and not estimate.done
+
+
+def step_coverage() -> None:
+    """Measure for a few milliseconds, if there is something to measure."""
+    context = bpy.context
+    known = current()
+    if known.coverage_due and time.monotonic() >= known.coverage_due:
+        known.coverage_due = 0.0
+        _begin_automatic(context)
+        return  # to read the surface is enough for one slice
+    estimate = known.estimate
+    if estimate is None or estimate.done:
+        return
+    if estimate.step():
+        window = context.window_manager.ddrep
+        window.coverage, window.coverage_words = estimate.share, ""
+        redraw()
+
+
+def _begin_automatic(context: bpy.types.Context) -> None:
+    scene = context.scene
+    if scene is None or not scene.ddrep.cameras.automatic_coverage or context.mode != "OBJECT":
+        return
+    meshes = [thing for thing in context.selected_objects if thing.type == "MESH" and thing.visible_get()]
+    if not meshes:
+        _no_coverage("")
+        return
+    if scene.ddrep.cameras.source == "FRAMES":  # it would have to change the frame
+        _no_coverage("Animated: press to measure")
+        return
+    depsgraph = context.evaluated_depsgraph_get()
+    if sum(len(thing.evaluated_get(depsgraph).data.polygons) for thing in meshes) > LARGEST_AUTOMATIC:
+        _no_coverage("Large mesh: press to measure")
+        return
+    if current().estimate is not None and coverage_key(context) == current().coverage_key:
+        return
+    try:
+        measure_coverage(context, meshes)
+    except Problem:  # the panel says beside the button what is wrong
+        _no_coverage("")
+
+
+def _no_coverage(words: str) -> None:
+    forget_coverage()
+    window = bpy.context.window_manager.ddrep
+    window.coverage, window.coverage_words = -1.0, words
+    redraw()

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The timer and the handlers: what Blender calls."""
+
+import threading
+import time
+import traceback
+import uuid
+
+import bpy
+from bpy.app.handlers import persistent
+
+from .. import viewport_preview
+from .arrivals import bring_in_arrivals
+from .coverage import forget_coverage, measuring, step_coverage, touch_coverage
+from .engine import engine_python, look_at_doctor, look_at_set_up
+from .jobs import find_jobs
+from .previews import show_previews
+from .rows import show_changes
+from .state import begin, current, enabled, end
+
+WRITING_SECONDS = 0.01
+MEASURING_SECONDS = 0.02
+BUSY_SECONDS = 0.1
+ENOUGH_SECONDS = 0.006  # of a slice's time: what can wait is left to the next one
+
+
+def tick() -> float | None:
+    """What Blender's timer calls."""
+    if not enabled():
+        return None
+    try:
+        return pump()
+    except Exception:  # a timer that raises is never called again, and every job would seem to hang
+        traceback.print_exc()
+        return 1.0
+
+
+def pump() -> float | None:
+    """Do a little of what there is to do. Returns in how many seconds to be called again, None when all is quiet."""
+    began, worked = time.perf_counter(), time.thread_time()
+    known = current()
+    known.manager.pump()
+    look_at_doctor()
+    look_at_set_up()
+    show_changes()
+    if time.perf_counter() - began < ENOUGH_SECONDS:
+        step_coverage()
+    if time.perf_counter() - began < ENOUGH_SECONDS:
+        show_previews()
+    slices = known.slices
+    slices.count += 1
+    slices.longest = max(slices.longest, time.perf_counter() - began)
+    slices.longest_work = max(slices.longest_work, time.thread_time() - worked)
+    bring_in_arrivals()
+    show_changes()
+    return _rest()
+
+
+def _rest() -> float | None:
+    """How long until the next slice."""
+    known = current()
+    if any(job.state == "preparing" for job in known.manager.jobs.values()):
+        return WRITING_SECONDS
+    if measuring():
+        return MEASURING_SECONDS
+    if known.manager.busy or known.coverage_due or known.doctor is not None or known.set_up is not None:
+        return BUSY_SECONDS
+    return None
+
+
+@persistent
+def _loaded(*_: object) -> None:
+    """Another file is open: results of the one before must not land in it."""
+    if not enabled():
+        return
+    known = current()
+    known.document = uuid.uuid4().hex
+    known.previews.clear()
+    known.manager.changed = True
+    forget_coverage()
+    viewport_preview.clear()
+    find_jobs()
+    touch_coverage()
+
+
+@persistent
+def _changed(scene: bpy.types.Scene, depsgraph: bpy.types.Depsgraph) -> None:
+    """The depsgraph was updated. Only notes it: the work is the timer's."""
+    if threading.current_thread() is not threading.main_thread():  # Blender renders in a thread of its own
+        return
+    if not enabled() or bpy.app.background or bpy.context.scene is None:
+        return
+    viewport_preview.shapes_changed(depsgraph)
+    if bpy.context.scene.ddrep.cameras.automatic_coverage and current().coverage_due == 0.0:
+        touch_coverage()
+
+
+def _first_look() -> None:
+    """Once Blender is up (preferences and file can't be read while extensions are being registered)."""
+    find_jobs()
+    touch_coverage()
+
+
+HANDLERS = ((bpy.app.handlers.load_post, _loaded), (bpy.app.handlers.depsgraph_update_post, _changed))
+
+
+def register() -> None:
+    begin(engine_python, tick)
+    for handlers, handler in HANDLERS:
+        handlers.append(handler)
+    if not bpy.app.background:
+        bpy.app.timers.register(_first_look, first_interval=0.2, persistent=True)
+
+
+def unregister() -> None:
+    """Leave nothing behind in Blender."""
+    for handlers, handler in HANDLERS:
+        if handler in handlers:
+            handlers.remove(handler)
+    for timer in (tick, _first_look):
+        if bpy.app.timers.is_registered(timer):
+            bpy.app.timers.unregister(timer)
+    end()

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is remembered while the extension is enabled."""
+
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import bpy
+
+from ..engine.environment import Doctor, Probe, SetUp
+from ..engine.manager import Manager
+from ..problems import Problem
+from ..results.outcome import SampleResult
+from ..scene.coverage import Estimate
+
+SESSION = uuid.uuid4().hex  # this run of Blender
+
+
+class State:
+    """What lives as long as the extension is enabled. No pointer to any datablock: those die with an undo.
+
+    Args:
+        engine: returns the engine's Python, None while it is being checked; raises a Problem where there is none.
+        tick: the function that Blender's timer calls.
+    """
+
+    def __init__(self, engine: Callable[[], Path | None], tick: Callable[[], float | None]) -> None:
+        self.tick = tick
+        self.document = uuid.uuid4().hex  # this file, until another one is loaded
+        self.manager = Manager(SESSION, engine)
+        self.samples: dict[str, list[SampleResult]] = {}
+        self.discarded: dict[str, set[int]] = {}
+        self.previews: dict[str, int] = {}  # how many previews of each job were there when one was last shown
+        self.held = ""  # why a finished job is not brought in yet
+        self.preparing: dict[str, Iterator[None]] = {}  # results that are being read, a slice at a time, by job
+        self.probe: Probe | None = None
+        self.doctor: Doctor | None = None
+        self.set_up: SetUp | None = None
+        self.fitting: dict[str, str] = {}  # engine Python -> its version, found to fit
+        self.engine_problem: Problem | None = None
+        self.estimate: Estimate | None = None
+        self.coverage_due = 0.0
+        self.coverage_key: tuple = ()
+        self.slices = Slices()
+
+
+class Slices:
+    """How long the main thread was ours: the window test reads it."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.longest = 0.0  # seconds by the clock, and
+        self.longest_work = 0.0  # of this thread's own work
+        self.longest_import = 0.0  # the operator that brings a result in, Blender's own undo step included
+        self.longest_import_work = 0.0
+
+
+_state: State | None = None
+
+
+def begin(engine: Callable[[], Path | None], tick: Callable[[], float | None]) -> None:
+    """The extension is enabled."""
+    global _state
+    _state = State(engine, tick)
+
+
+def end() -> None:
+    """The extension is disabled. Jobs at work go on, and are found again."""
+    global _state
+    if _state is not None:
+        for beside in (_state.probe, _state.doctor):
+            if beside is not None:
+                beside.close()
+    _state = None
+
+
+def enabled() -> bool:
+    """Whether there is a state."""
+    return _state is not None
+
+
+def current() -> State:
+    """The state; there is one while the extension is enabled."""
+    if _state is None:
+        raise RuntimeError("the extension is not enabled")
+    return _state
+
+
+def wake() -> None:
+    """Have the timer run. In the background there is none, and whoever works calls `pump`."""
+    if _state is not None and not bpy.app.background and not bpy.app.timers.is_registered(_state.tick):
+        bpy.app.timers.register(_state.tick, first_interval=0.01, persistent=True)
