@@ -31,6 +31,8 @@ from .engine.folder import JobFolder, new_folder_name, require_space, write_job
 from .engine.manager import Job
 from .problems import Problem
 from .properties import PANORAMA_WIDTHS, TEXTURE_SIZES
+from .results.bring_in import bring_in, made_from
+from .results.outcome import read_samples
 from .scene.draft import Draft, generate_draft, panorama_draft, texture_draft
 from .scene.final_renders import render_cameras, results_in
 
@@ -79,7 +81,9 @@ def parser() -> argparse.ArgumentParser:
     texture.add_argument("--resolution", type=int, choices=TEXTURE_SIZES, help="of the texture")
     texture.add_argument("--uv", metavar="NAME", help="the UV map to texture (default: the active one)")
     texture.add_argument("--new-uv", action="store_true", help="have the engine make a new UV map")
-    texture.add_argument("--beside", action="store_true", help="keep textures beside the output .blend, not in it")
+    texture.add_argument(
+        "--beside", action="store_true", help="keep textures as files in 'textures' beside the scene's .blend"
+    )
     _common(texture)
     texture.set_defaults(run=run_texture, task="texture")
 
@@ -143,8 +147,6 @@ def run_texture(options: argparse.Namespace) -> int:
     groups = [things] if options.together else [[thing] for thing in things]
     scene = bpy.context.scene
     source, count = _camera_source(options.cameras)
-    if options.beside and options.output and not bpy.data.filepath:
-        raise Problem("The .blend was never saved, so there is no folder beside it. Leave --beside out.")
     uv_source = "NEW" if options.new_uv else ("NAMED" if options.uv else None)
     own = {
         "resolution": str(options.resolution) if options.resolution else None,
@@ -207,9 +209,6 @@ def run_render(options: argparse.Namespace) -> int:
 
 
 def _run_all(options: argparse.Namespace, drafts: Iterator[tuple[str, Draft]]) -> int:
-    from .operators.results import bring_in, made_from
-    from .results.outcome import read_samples
-
     python = None if options.write_only else _engine(options.engine)
     parent = _jobs(options.jobs)
     for title, draft in drafts:

@@ -13,7 +13,7 @@ import gpu
 import numpy as np
 from gpu_extras.batch import batch_for_shader
 
-LARGEST = 1024  # pixels a side: larger previews would hold the interface up
+LARGEST = 512  # pixels a side: larger previews would hold the interface up
 NEARER = 2e-4  # in normalized depth: lifts the drawing above the surface it covers
 
 

@@ -8,6 +8,7 @@ from .. import runtime
 from ..engine.manager import Job
 from ..problems import Problem
 from ..results import objects, panorama, textures
+from ..results.bring_in import bring_in, made_from
 from ..results.outcome import SampleResult, read_samples
 from .telling import telling
 
@@ -27,29 +28,6 @@ class _OnSample:
         if not 0 <= self.sample < len(samples):
             raise Problem(f"This job has {len(samples)} samples, and no number {self.sample + 1}.")
         return job, samples[self.sample]
-
-
-def bring_in(context: bpy.types.Context, job: Job, sample: SampleResult) -> str:
-    """Put a sample into the scene. Returns what was done, in words."""
-    if job.task == "texture":
-        things = textures.bring_in(job.folder, sample)
-        return f"Textured {', '.join(thing.name for thing in things)}"
-    if job.task == "generate":
-        thing = existing_object(job, sample)
-        if thing is None:
-            thing = objects.bring_in(job.folder, sample, context.scene)
-        objects.show_only(job.folder, sample.number, context.scene)
-        return f"Added {thing.name}"
-    if job.task == "panorama":
-        world = panorama.bring_in(job.folder, sample, context.scene)
-        return f"Made the world {world.name}"
-    raise Problem("This job's result is a picture, which has no place in a scene. Open its folder to see it.")
-
-
-def existing_object(job: Job, sample: SampleResult) -> bpy.types.Object | None:
-    """The object that a sample has become, if it is still there."""
-    mark = f"{job.folder.name}/{sample.number}/object"
-    return next((each for each in bpy.context.scene.objects if each.get(textures.MARK) == mark), None)
 
 
 class DDREP_OT_bring_in(_OnSample, bpy.types.Operator):
@@ -169,17 +147,6 @@ class DDREP_OT_mark_asset(_OnSample, bpy.types.Operator):
                     bpy.ops.ed.lib_id_load_custom_preview(filepath=str(sample.picture))
         self.report({"INFO"}, f"Marked {', '.join(block.name for block in blocks)} as assets")
         return {"FINISHED"}
-
-
-def made_from(job: Job, sample: SampleResult) -> list:
-    """What a sample has become in the file: materials, worlds or objects."""
-    if job.task == "generate":
-        thing = existing_object(job, sample)
-        return [thing] if thing is not None else []
-    if job.task == "panorama":
-        mark = f"{job.folder.name}/{sample.number}/panorama"
-        return [each for each in bpy.data.worlds if each.get(textures.MARK) == mark]
-    return textures.materials_of(job.folder, sample.number)
 
 
 CLASSES = (

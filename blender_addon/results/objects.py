@@ -5,10 +5,13 @@ The file is read here, not by Blender's importer: the importer selects what it b
 nobody say how things are named. What the engine writes is plain glTF 2.0: triangles, one base colour texture.
 """
 
+import contextlib
 import json
 import struct
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +147,20 @@ def _accessor(scene: dict[str, Any], binary: bytes, index: int) -> np.ndarray:
     return values[:, 0] if width == 1 else values.copy()
 
 
+@lru_cache(maxsize=1)
+def _surfaces_in(path: Path, version: int) -> list[Surface]:
+    """A file's meshes. The last one is kept: it is read in one slice and brought in by the next."""
+    return read_glb(path.read_bytes())
+
+
+def prepare(sample: SampleResult) -> Iterator[None]:
+    """Read a sample's file, so that `bring_in` need not."""
+    if sample.mesh is not None:
+        with contextlib.suppress(OSError, ValueError):  # `bring_in` tells them
+            _surfaces_in(sample.mesh, sample.mesh.stat().st_mtime_ns)
+        yield
+
+
 def bring_in(folder: JobFolder, sample: SampleResult, scene: bpy.types.Scene) -> bpy.types.Object:
     """Add a generated object: an empty named after the prompt, standing at the cursor of then, and its mesh below it.
 
@@ -155,7 +172,7 @@ def bring_in(folder: JobFolder, sample: SampleResult, scene: bpy.types.Scene) ->
             "This job has no mesh to bring in. Run it again.", "ddrep.retry_job", "Run again", job=folder.name
         )
     try:
-        surfaces = read_glb(sample.mesh.read_bytes())
+        surfaces = _surfaces_in(sample.mesh, sample.mesh.stat().st_mtime_ns)
     except (OSError, ValueError) as error:
         raise Problem(
             f"The generated mesh can't be read ({error}). Run the job again.",

@@ -2,6 +2,7 @@
 """outputs/result.json as the extension reads it. No bpy; every path is checked to stay in the job folder."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,13 @@ class ObjectResult:
     texture: Path
     coverage: Path | None = None
     coverage_share: float | None = None
-    uv: list[list[float]] | None = None
+    uv_file: Path | None = None  # the UVs that the engine made, where it made some
+
+    @cached_property
+    def uv(self) -> list[list[float]] | None:
+        """[L, 2] the UVs that the engine made, one for each face corner of the input file."""
+        uv = read_object(self.uv_file).get("uv") if self.uv_file is not None else None
+        return uv if isinstance(uv, list) else None
 
 
 @dataclass
@@ -77,20 +84,18 @@ def _sample(folder: JobFolder, number: int, data: dict[str, Any]) -> SampleResul
             continue
         key = str(entry.get("name", ""))
         coverage = folder.inside(entry.get("coverage"))
-        uv = _new_uv(folder, texture, key) if entry.get("uv_layer") else None
-        sample.objects.append(ObjectResult(key, texture, coverage, _share(entry.get("coverage_share")), uv))
+        uv_file = _uv_file(folder, texture, key) if entry.get("uv_layer") else None
+        sample.objects.append(ObjectResult(key, texture, coverage, _share(entry.get("coverage_share")), uv_file))
     if not sample.objects and (texture := folder.inside(files.get("texture"))):
         sample.objects.append(ObjectResult("", texture, folder.inside(files.get("coverage"))))
     return sample
 
 
-def _new_uv(folder: JobFolder, texture: Path, key: str) -> list[list[float]] | None:
-    """The UVs that the engine made, one for each face corner of the input file."""
+def _uv_file(folder: JobFolder, texture: Path, key: str) -> Path | None:
     for parent in (texture.parent, folder.path / "outputs"):
         path = parent / f"uv_{key}.json"
         if path.is_file() and path.resolve().is_relative_to(folder.path.resolve()):
-            uv = read_object(path).get("uv")
-            return uv if isinstance(uv, list) else None
+            return path
     return None
 
 

@@ -5,7 +5,9 @@ The new material belongs to the object's slot, not to the mesh (Blender's "link:
 materials and its faces their slots, other users of the mesh see nothing, and going back is exact.
 """
 
+import contextlib
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,10 @@ from ..scene.meshes import MOST_UV_LAYERS, NEW_LAYER, reversed_faces
 from .outcome import ObjectResult, SampleResult
 
 MARK = "ddrep_result"  # custom property of the datablocks we make: which job, object and sample they show
+OBJECT, SLOT = "ddrep_object", "ddrep_slot"  # of a material: the object it was made for, and the slot
+ALL_SLOTS = -1
+PICTURE_BEGINNINGS = {".png": b"\x89PNG", ".jpg": b"\xff\xd8\xff", ".hdr": b"#?"}
+LINEAR = {".hdr"}  # what Blender reads as linear light by itself
 
 
 def bring_in(folder: JobFolder, sample: SampleResult) -> list[bpy.types.Object]:
@@ -33,13 +39,65 @@ def bring_in(folder: JobFolder, sample: SampleResult) -> list[bpy.types.Object]:
         raise Problem("This job does not say which objects it is for. Open its folder to get at the files.")
     for thing, entry, result in pairs:
         _require_fit(folder, thing, entry, result)
-    prompt = str(folder.request().get("prompt", ""))
+    pictures = Pictures(folder, about, sample)
+    for _, entry, result in pairs:
+        pictures.load(entry, result)  # before anything is changed: a picture may be damaged
     for thing, entry, result in pairs:
         layer = _ensure_layer(thing, entry, result) if entry.get("makes_layer") else str(entry.get("layer", ""))
-        material = _material(folder, about, entry, sample, result, layer, prompt)
-        _assign(thing, material, entry.get("slot"))
+        material = _material(pictures, entry, result, layer)
+        assign(thing, material, entry.get("slot"))
         thing.ddrep.job, thing.ddrep.sample = folder.name, sample.number
     return [thing for thing, _, _ in pairs]
+
+
+def prepare(folder: JobFolder, sample: SampleResult) -> Iterator[None]:
+    """Load a sample's pictures, one a slice, so that `bring_in` finds them here. Nothing uses them yet."""
+    about = folder.scene()
+    pictures = Pictures(folder, about, sample)
+    entries = about.get("objects")
+    for entry in entries if isinstance(entries, list) else []:
+        if isinstance(entry, dict):
+            pictures.load(entry, _result_for(sample, entry))
+            yield
+
+
+def forget_unused(folder: JobFolder) -> None:
+    """Remove pictures of a job that were prepared in vain."""
+    for image in [each for each in bpy.data.images if str(each.get(MARK, "")).startswith(f"{folder.name}/")]:
+        if not image.users:
+            bpy.data.images.remove(image)
+
+
+class Pictures:
+    """The pictures of one sample, as images of this file.
+
+    Args:
+        about: blender.json: where they are kept, and whether coverage maps are wanted.
+    """
+
+    def __init__(self, folder: JobFolder, about: dict[str, Any], sample: SampleResult) -> None:
+        self.prefix = f"{folder.name}/{sample.number}"
+        self.prompt = str(folder.request().get("prompt", ""))
+        self.seed = sample.seed
+        self.storage = "BESIDE" if about.get("storage") == "BESIDE" else "PACK"
+        self.wants_coverage = about.get("coverage_map") is True
+
+    def mark(self, entry: dict[str, Any]) -> str:
+        """What tells the material of one object from all others."""
+        return f"{self.prefix}/{entry.get('key')}"
+
+    def title(self, entry: dict[str, Any]) -> str:
+        """What the material of one object is called."""
+        return f"{self.prompt[:32].strip() or 'DDRep'} · {entry.get('name')} · {self.seed}"
+
+    def load(self, entry: dict[str, Any], result: ObjectResult) -> tuple[bpy.types.Image, bpy.types.Image | None]:
+        """The texture of one object and, if it is wanted, its coverage map. Raises a Problem where one is damaged."""
+        mark, title = self.mark(entry), self.title(entry)
+        texture = load_picture(result.texture, title, mark, self.storage, color=True)
+        if not self.wants_coverage or result.coverage is None:
+            return texture, None
+        title, mark = f"{title} · coverage", f"{mark}/coverage"
+        return texture, load_picture(result.coverage, title, mark, self.storage, color=False)
 
 
 def bring_back_original(thing: bpy.types.Object) -> None:
@@ -99,15 +157,14 @@ def load_picture(path: Path, name: str, mark: str, storage: str, color: bool) ->
         if image.get(MARK) == mark:
             return image
     try:
-        source = path if storage == "PACK" else _beside(path, name)
-        image = bpy.data.images.load(str(source), check_existing=False)
-    except RuntimeError as error:
-        raise Problem(f"The picture {path} can't be read. Run the job again.") from error
+        _require_picture(path)
+        source = path if storage == "PACK" else _beside(path, f"{name} {mark.split('/')[0][-4:]}")
     except OSError as error:
         raise disk_problem(error, Path(bpy.path.abspath("//textures"))) from error
+    image = bpy.data.images.load(str(source), check_existing=False)
     image.name = name
     image[MARK] = mark
-    if not image.is_float:
+    if path.suffix not in LINEAR:  # not by image.is_float: asking it decodes the picture, here and now
         image.colorspace_settings.name = "sRGB" if color else "Non-Color"
     if storage == "PACK":
         image.pack()
@@ -115,11 +172,20 @@ def load_picture(path: Path, name: str, mark: str, storage: str, color: bool) ->
         for packed in image.packed_files:
             packed.filepath = f"//{source.name}"
     else:
-        image.filepath = bpy.path.relpath(str(source))
+        image.filepath_raw = bpy.path.relpath(str(source))
     return image
 
 
+def _require_picture(path: Path) -> None:
+    """Raises a Problem where a file does not begin as its kind of picture does."""
+    beginning = PICTURE_BEGINNINGS.get(path.suffix)
+    with path.open("rb") as file:
+        if beginning is None or not file.read(16).startswith(beginning):
+            raise Problem(f"The picture {path} can't be read. Run the job again.")
+
+
 def _beside(path: Path, name: str) -> Path:
+    """A copy of a picture beside the .blend. `name` holds the job's own letters: no result overwrites another's."""
     if not bpy.data.filepath:
         raise Problem(
             "This .blend was never saved, so there is no folder beside it. Save it, or keep textures in the .blend.",
@@ -223,24 +289,14 @@ def _turning(mesh: bpy.types.Mesh) -> np.ndarray:
     return np.argsort(reversed_faces(sizes))
 
 
-def _material(
-    folder: JobFolder,
-    about: dict[str, Any],
-    entry: dict[str, Any],
-    sample: SampleResult,
-    result: ObjectResult,
-    layer: str,
-    prompt: str,
-) -> bpy.types.Material:
-    mark = f"{folder.name}/{sample.number}/{entry.get('key')}"
+def _material(pictures: Pictures, entry: dict[str, Any], result: ObjectResult, layer: str) -> bpy.types.Material:
+    mark = pictures.mark(entry)
     for material in bpy.data.materials:
         if material.get(MARK) == mark:
             return material
-    storage = "BESIDE" if about.get("storage") == "BESIDE" else "PACK"
-    title = f"{prompt[:32].strip() or 'DDRep'} · {entry.get('name')} · {sample.seed}"
-    image = load_picture(result.texture, title, mark, storage, color=True)
-    material = bpy.data.materials.new(title[:60])
-    material[MARK] = mark
+    texture, coverage = pictures.load(entry, result)
+    material = bpy.data.materials.new(pictures.title(entry)[:60])
+    material[MARK], material[OBJECT], material[SLOT] = mark, str(entry.get("name")), _slot_number(entry.get("slot"))
     nodes, links = empty_tree(material)
     output = nodes.new("ShaderNodeOutputMaterial")
     shader = nodes.new("ShaderNodeBsdfPrincipled")
@@ -248,16 +304,15 @@ def _material(
     coordinates = nodes.new("ShaderNodeUVMap")
     output.location, shader.location, picture.location, coordinates.location = (300, 0), (0, 0), (-320, 0), (-540, -120)
     shader.inputs["Roughness"].default_value = 0.6
-    picture.image, coordinates.uv_map = image, layer
+    picture.image, coordinates.uv_map = texture, layer
     links.new(coordinates.outputs["UV"], picture.inputs["Vector"])
     links.new(picture.outputs["Color"], shader.inputs["Base Color"])
     links.new(shader.outputs["BSDF"], output.inputs["Surface"])
     nodes.active = picture  # what the viewport's solid mode and texture paint look at
-    if about.get("coverage_map") is True and result.coverage is not None:
-        coverage = nodes.new("ShaderNodeTexImage")
-        coverage.label, coverage.location = "Coverage", (-320, -320)
-        coverage.image = load_picture(result.coverage, f"{title} · coverage", f"{mark}/coverage", storage, color=False)
-        links.new(coordinates.outputs["UV"], coverage.inputs["Vector"])
+    if coverage is not None:
+        extra = nodes.new("ShaderNodeTexImage")
+        extra.label, extra.location, extra.image = "Coverage", (-320, -320), coverage
+        links.new(coordinates.outputs["UV"], extra.inputs["Vector"])
     return material
 
 
@@ -269,18 +324,48 @@ def empty_tree(block: Any) -> tuple[Any, Any]:
     return block.node_tree.nodes, block.node_tree.links
 
 
-def _assign(thing: bpy.types.Object, material: bpy.types.Material, slot_number: Any) -> None:
+def _slot_number(slot: Any) -> int:
+    return slot if isinstance(slot, int) and not isinstance(slot, bool) else ALL_SLOTS
+
+
+def assign(thing: bpy.types.Object, material: bpy.types.Material, slot: Any) -> None:
+    """Show a material on an object: in one slot, or in all; what was there before is remembered first."""
     settings = thing.ddrep
     if not settings.original_kept:
-        for slot in thing.material_slots:
+        for each in thing.material_slots:
             kept = settings.original_slots.add()
-            kept.link, kept.material = slot.link, slot.material
+            kept.link, kept.material = each.link, each.material
         settings.original_kept = True
+    _fill(thing, material, slot)
+
+
+def _fill(thing: bpy.types.Object, material: bpy.types.Material, slot: Any) -> None:
     if not thing.material_slots:
         thing.data.materials.append(None)
-    chosen = range(len(thing.material_slots))
-    if isinstance(slot_number, int) and 0 <= slot_number < len(thing.material_slots):
-        chosen = [slot_number]
-    for number in chosen:
-        thing.material_slots[number].link = "OBJECT"
-        thing.material_slots[number].material = material
+    number = _slot_number(slot)
+    chosen = [number] if 0 <= number < len(thing.material_slots) else range(len(thing.material_slots))
+    for each in chosen:
+        thing.material_slots[each].link = "OBJECT"
+        thing.material_slots[each].material = material
+
+
+@contextlib.contextmanager
+def shown_on(thing: bpy.types.Object, material: bpy.types.Material) -> Iterator[None]:
+    """A result's material on its object for a while; then everything is as it was, remembered originals included."""
+    had_slots = bool(thing.material_slots)
+    before = []
+    for slot in thing.material_slots:
+        link = slot.link
+        slot.link = "OBJECT"
+        before.append((link, slot.material))
+        slot.link = link
+    _fill(thing, material, material.get(SLOT))
+    try:
+        yield
+    finally:
+        for slot, (link, own) in zip(thing.material_slots, before, strict=False):
+            slot.link = "OBJECT"
+            slot.material = own
+            slot.link = link
+        if not had_slots:
+            thing.data.materials.clear()

@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Finished results into the scene, each as one undo step, when the artist's hands are off it."""
 
+import contextlib
 import time
 
 import bpy
 
 from .. import viewport_preview
 from ..engine.manager import Job
+from ..problems import Problem
+from ..results.bring_in import prepare
+from ..results.textures import forget_unused
 from .jobs import belongs_here
 from .state import current
 
@@ -29,8 +33,21 @@ def bring_in_arrivals() -> None:
         if bpy.app.is_job_running("RENDER"):
             known.held = "A result is ready. It comes in when the render is done."
             continue
-        job.arrival = False
-        _call_bring_in(job)
+        if _prepared(job):
+            job.arrival = False
+            _call_bring_in(job)
+
+
+def _prepared(job: Job) -> bool:
+    """Read a little of a result, one piece a slice. Returns whether all of it is read."""
+    known = current()
+    if job.name not in known.preparing:
+        known.preparing[job.name] = prepare(job)
+    with contextlib.suppress(Problem):  # bringing it in will come upon the same one, and tell it
+        for _ in known.preparing[job.name]:
+            return False
+    del known.preparing[job.name]
+    return True
 
 
 def _call_bring_in(job: Job) -> None:
@@ -43,5 +60,6 @@ def _call_bring_in(job: Job) -> None:
             bpy.ops.ddrep.bring_in("EXEC_DEFAULT", True, job=job.name)
     except RuntimeError as error:  # the operator has told the panel what is wrong
         print(f"DDRep: {error}")
+        forget_unused(job.folder)
     slices.longest_import = max(slices.longest_import, time.perf_counter() - began)
     slices.longest_import_work = max(slices.longest_import_work, time.thread_time() - worked)

@@ -21,15 +21,16 @@ def show_previews() -> None:
     if not running or not bpy.context.scene or not bpy.context.scene.ddrep.live_preview:
         if viewport_preview.shown():
             viewport_preview.clear()
+        known.pictures.clear()
         return
     for name in running:
         job = known.manager.jobs[name]
-        if not job.progress.textures or known.previews.get(name) == job.progress.previews or not belongs_here(job):
-            continue
-        known.previews[name] = job.progress.previews
-        for object_name, layer, picture in textures_on_their_way(job):
-            viewport_preview.show(object_name, layer, picture)
-            redraw()
+        if job.progress.textures and known.previews.get(name) != job.progress.previews and belongs_here(job):
+            known.previews[name] = job.progress.previews
+            known.pictures.update({each[0]: each for each in textures_on_their_way(job)})
+    if known.pictures:
+        viewport_preview.show(*known.pictures.pop(next(iter(known.pictures))))  # one a slice
+        redraw()
 
 
 def textures_on_their_way(job: Job) -> list[tuple[str, str, Path]]:

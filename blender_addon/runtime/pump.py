@@ -76,6 +76,8 @@ def _loaded(*_: object) -> None:
     known = current()
     known.document = uuid.uuid4().hex
     known.previews.clear()
+    known.pictures.clear()
+    known.preparing.clear()
     known.manager.changed = True
     forget_coverage()
     viewport_preview.clear()

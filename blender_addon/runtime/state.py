@@ -31,6 +31,7 @@ class State:
         self.samples: dict[str, list[SampleResult]] = {}
         self.discarded: dict[str, set[int]] = {}
         self.previews: dict[str, int] = {}  # how many previews of each job were there when one was last shown
+        self.pictures: dict[str, tuple[str, str, Path]] = {}  # to be drawn over objects: (object, UV map, picture)
         self.held = ""  # why a finished job is not brought in yet
         self.preparing: dict[str, Iterator[None]] = {}  # results that are being read, a slice at a time, by job
         self.probe: Probe | None = None

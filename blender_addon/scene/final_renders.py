@@ -11,7 +11,7 @@ import bpy
 
 from ..engine.folder import slug
 from ..problems import Problem
-from ..results.textures import MARK
+from ..results.textures import MARK, OBJECT, shown_on
 from .cameras import scene_cameras
 
 
@@ -41,23 +41,14 @@ def results_in(scene: bpy.types.Scene) -> list[Result]:
 
 
 def _with_materials(scene: bpy.types.Scene, materials: list[bpy.types.Material]) -> Callable:
-    by_key = {str(material[MARK]).rsplit("/", 1)[1]: material for material in materials}
-
     @contextlib.contextmanager
     def shown() -> Iterator[None]:
-        before = []
-        for thing in scene.objects:
-            for slot in thing.material_slots:
-                mark = str(slot.material.get(MARK, "")) if slot.material is not None else ""
-                key = mark.rsplit("/", 1)[-1]
-                if mark and key in by_key:
-                    before.append((slot, slot.material))
-                    slot.material = by_key[key]
-        try:
+        with contextlib.ExitStack() as all_shown:
+            for material in materials:
+                thing = scene.objects.get(str(material.get(OBJECT, "")))
+                if thing is not None and thing.type == "MESH":
+                    all_shown.enter_context(shown_on(thing, material))
             yield
-        finally:
-            for slot, material in before:
-                slot.material = material
 
     return shown
 
@@ -111,10 +102,16 @@ def render_cameras(scene: bpy.types.Scene, folder: Path, title: str, samples: in
         except TypeError as error:
             raise Problem("This Blender has no Cycles (its add-on is switched off).") from error
         scene.cycles.samples = samples
+        if hasattr(scene.render.image_settings, "media_type"):  # from Blender 5.0 on; PNG is no film
+            scene.render.image_settings.media_type = "IMAGE"
         scene.render.image_settings.file_format = "PNG"
+        scene.render.use_sequencer = False
+        size = (scene.render.resolution_x, scene.render.resolution_y, scene.render.resolution_percentage)
         for camera in cameras:
-            if camera.data.type not in {"PERSP", "ORTHO", "PANO"}:
-                continue
+            own = camera.ddrep
+            width, height, percentage = (own.width, own.height, 100) if own.own_resolution else size
+            scene.render.resolution_x, scene.render.resolution_y = width, height
+            scene.render.resolution_percentage = percentage
             path = folder / f"{slug(title, 80)}-{slug(camera.name)}.png"
             scene.camera = camera
             scene.render.filepath = str(path)
@@ -132,17 +129,33 @@ def _render(scene: bpy.types.Scene) -> None:
         bpy.ops.render.render(write_still=True)
 
 
+CHANGED = (
+    ("render", "engine"),
+    ("render", "filepath"),
+    ("render", "use_sequencer"),
+    ("render", "resolution_x"),
+    ("render", "resolution_y"),
+    ("render", "resolution_percentage"),
+    ("render.image_settings", "media_type"),
+    ("render.image_settings", "file_format"),
+    ("render.image_settings", "color_mode"),
+    ("render.image_settings", "color_depth"),
+    ("cycles", "samples"),
+    ("cycles", "use_denoising"),
+)
+
+
 @contextlib.contextmanager
 def _render_settings(scene: bpy.types.Scene) -> Iterator[None]:
     """Put back what rendering needs changed."""
-    render, image = scene.render, scene.render.image_settings
-    before = (render.engine, render.filepath, image.file_format, image.color_mode, image.color_depth, scene.camera)
-    cycles = getattr(scene, "cycles", None)
-    sampling = (cycles.samples, cycles.use_denoising) if cycles is not None else None
+    camera, before = scene.camera, []
+    for path, name in CHANGED:
+        with contextlib.suppress(AttributeError, ValueError):  # not in this Blender, or Cycles is switched off
+            owner = scene.path_resolve(path)
+            before.append((owner, name, getattr(owner, name)))
     try:
         yield
     finally:
-        render.engine, render.filepath, image.file_format = before[:3]
-        image.color_mode, image.color_depth, scene.camera = before[3:]
-        if cycles is not None and sampling is not None:
-            cycles.samples, cycles.use_denoising = sampling
+        scene.camera = camera
+        for owner, name, value in before:
+            setattr(owner, name, value)

@@ -21,8 +21,9 @@ if not report["previewed"]:
     faults.append("no live preview was drawn over the object")
 if not report["undone"]:
     faults.append("one undo did not take the result back")
-if report["longest_work"] > LONGEST_SLICE:
-    faults.append(f"a slice of {report['longest_work'] * 1000:.1f} ms held the main thread")
+for name, what in (("longest_work", "a slice"), ("longest_import_work", "bringing the result in")):
+    if report[name] > LONGEST_SLICE:
+        faults.append(f"{what} took {report[name] * 1000:.1f} ms of the main thread")
 for fault in faults:
     print("FAILED:", fault)
 sys.exit(1 if faults else 0)

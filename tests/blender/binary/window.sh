@@ -1,15 +1,11 @@
 #!/bin/bash
 # Runs where Blender is: a virtual screen, the extension installed in a clean profile, and a hand on mouse and keyboard.
-#   session.sh WORK PACKAGE
+#   window.sh WORK PACKAGE ENGINE
 set -euo pipefail
-WORK=$1
-PACKAGE=$2
-export BLENDER_USER_RESOURCES=$WORK/profile HOME=$WORK/home XDG_RUNTIME_DIR=$WORK/run LIBGL_ALWAYS_SOFTWARE=1
-export DDREP_GUI_WORK=$WORK DISPLAY=:94 LANG=C.UTF-8
-mkdir -p "$BLENDER_USER_RESOURCES" "$HOME" "$XDG_RUNTIME_DIR"
-chmod 700 "$XDG_RUNTIME_DIR"
+WORK=$1 PACKAGE=$2 ENGINE=$3
+source "$WORK/profile.sh"
+export DISPLAY=:94
 
-blender --command extension install-file -r user_default -e "$WORK/$PACKAGE" >"$WORK/install.log" 2>&1
 Xvfb :94 -screen 0 1480x1240x24 +extension GLX -nolisten tcp >"$WORK/xvfb.log" 2>&1 & SCREEN=$!
 trap 'kill $SCREEN 2>/dev/null || true' EXIT
 sleep 1

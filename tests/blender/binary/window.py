@@ -14,14 +14,14 @@ from pathlib import Path
 import bpy
 from mathutils import Vector
 
-WORK = Path(os.environ["DDREP_GUI_WORK"])
+WORK = Path(os.environ["DDREP_TEST_FOLDER"])
 PROMPT = os.environ.get("DDREP_GUI_PROMPT", "a wooden duck")
 SECONDS = float(os.environ.get("DDREP_GUI_SECONDS", "900"))
 LAYOUT = json.loads(os.environ.get("DDREP_GUI_LAYOUT", "{}"))
 bpy.context.preferences.view.show_splash = False
 bpy.context.preferences.view.show_tooltips = False
 report = {"typed": False, "clicked": False, "previewed": False, "undone": False, "state": "", "problem": ""}
-report.update(imported=False, longest_slice=0.0, longest_work=0.0)
+report.update(imported=False, longest=0.0, longest_work=0.0, longest_import=0.0, longest_import_work=0.0)
 
 
 def hand(*deeds):
@@ -92,8 +92,7 @@ def session(addon):
     """The whole visit."""
     figure = set_scene()
     preferences = addon.preferences.preferences()
-    relayed = WORK / "relayed_python"
-    preferences.engine = str(relayed) if relayed.exists() else os.environ["DDREP_ENGINE_PYTHON"]
+    preferences.engine = os.environ["DDREP_TEST_ENGINE"]
     preferences.jobs_folder = str(WORK / "jobs")
     for kind in ("DOPESHEET_EDITOR", "OUTLINER", "PROPERTIES"):  # room for the tab to be seen whole
         window = bpy.context.window_manager.windows[0]
@@ -141,7 +140,8 @@ def session(addon):
         yield from hand("picture not_clicked")
         return
     (job,) = manager.jobs.values()
-    addon.runtime.current().longest_slice = addon.runtime.current().longest_work = 0.0
+    slices = addon.runtime.current().slices
+    slices.longest = slices.longest_work = 0.0
     began, pictured = time.monotonic(), False
     while job.active and time.monotonic() - began < SECONDS:
         report["previewed"] = report["previewed"] or bool(addon.viewport_preview.shown())
@@ -150,9 +150,8 @@ def session(addon):
             pictured = True
             yield from hand("picture running")
         yield 0.2
-    known = addon.runtime.current()
-    report.update(longest_slice=known.longest_slice, longest_work=known.longest_work, slices=known.slices)
     yield 2.0
+    report.update(vars(slices), load=os.getloadavg()[0])
     report.update(state=job.state, problem=job.problem.message if job.problem else "", imported=job.imported)
     yield from hand("move 500 700", "picture done")
     shown = figure.material_slots[0].material.name if figure.material_slots else ""

@@ -1,6 +1,8 @@
 """Runs the engine for a Blender in a chroot: takes commands from files, as the extension gave them.
 
-relay.py CHROOT RELAY PYTHON
+relay.py CHROOT FOLDER PYTHON
+
+FOLDER is where both meet, as the chroot names it; its commands lie in FOLDER/relay.
 """
 
 from __future__ import annotations
@@ -12,14 +14,14 @@ import time
 from pathlib import Path
 
 
-def main(chroot: Path, relay: str, python: str) -> None:
+def main(chroot: Path, shared: str, python: str) -> None:
     """Until it is ended."""
-    folder = chroot / relay.lstrip("/")
+    folder = chroot / shared.lstrip("/") / "relay"
     running: dict[Path, subprocess.Popen[bytes]] = {}
     while True:
         for command in folder.glob("*.command"):
             arguments = json.loads(command.read_text())
-            outside = [str(chroot) + each if each.startswith("/work/") else each for each in arguments]
+            outside = [str(chroot) + each if each.startswith(f"{shared}/") else each for each in arguments]
             output = command.with_suffix(".output").open("wb")
             running[command] = subprocess.Popen([python, *outside], stdout=output, stderr=subprocess.STDOUT)
             command.unlink()
