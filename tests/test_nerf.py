@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from ddrep_core.diffreps.protocol import Diffrep
-from ddrep_core.diffreps.voxel_nerf import VoxelNerfDiffrep, box_interval, sphere_bank, voxel_centres
+from ddrep_core.diffreps.ray_samples import Rays, ball_interval, march
+from ddrep_core.diffreps.voxel_nerf import VoxelNerfDiffrep, sphere_bank, voxel_centres
 from ddrep_core.errors import RequestError
 from ddrep_core.sampling.first_order import WarmStartSolver
 from ddrep_core.views import direction_words
@@ -33,46 +34,53 @@ def test_is_a_diffrep_that_starts_at_zero_with_the_paper_s_blob() -> None:
     assert rep.render().abs().max() == 0
     radius = voxel_centres(20, 1.0).norm(dim=-1)
     expected = torch.nn.functional.softplus(10 * (1 - radius / 0.5))
-    torch.testing.assert_close(rep.field()[0, 0], expected)
+    torch.testing.assert_close(rep.field()[0], expected)
+
+
+def rays_of(rep: VoxelNerfDiffrep, view: int) -> Rays:
+    return rep.rays(rep.views[view], *rep.image_shape[1:])
 
 
 @pytest.mark.parametrize("levels", [1, 2])
 def test_a_ray_s_colour_is_the_sum_by_hand(levels: int) -> None:
     rep = filled(nerf(levels))
     images, opacity = rep.render_with_opacity(torch.tensor([1]))
-    origin, direction = rep.origins[1, 2, 3, 0], rep.directions[1, 2, 3, 0]
-    near, far = (float(value) for value in box_interval(origin[None], direction[None], 1.0))
-    field = rep.field()
+    rays, field = rays_of(rep, 1), rep.field()
     light, colour = 1.0, torch.zeros(2)
-    distance = near + 0.5 * rep.step
-    while distance < far:
-        point = (origin + distance * direction)[None, None, None, None]
-        sample = torch.nn.functional.grid_sample(field, point, padding_mode="border", align_corners=False).flatten()
-        absorbed = 1 - math.exp(-float(sample[0]) * rep.step)
+    for point in rays.points()[2 * 6 + 3]:
+        sample = torch.nn.functional.grid_sample(
+            field[None], point[None, None, None, None], padding_mode="border", align_corners=False
+        ).flatten()
+        absorbed = 1 - math.exp(-float(sample[0]) * float(rays.step[2 * 6 + 3]))
         colour += light * absorbed * sample[1:]
         light *= 1 - absorbed
-        distance += rep.step
-    colour += light * rep._background(direction[None])[0]
-    torch.testing.assert_close(images[0, :, 2, 3], colour, atol=2e-3, rtol=1e-3)
-    assert float(opacity[0, 0, 2, 3]) == pytest.approx(1 - light, abs=2e-3)
+    colour += light * rep.background(rays.directions)[2 * 6 + 3]
+    torch.testing.assert_close(images[0, :, 2, 3], colour, atol=1e-5, rtol=1e-4)
+    assert float(opacity[0, 0, 2, 3]) == pytest.approx(1 - light, abs=1e-5)
 
 
-def test_little_memory_gives_the_same_pictures_and_gradients() -> None:
-    whole, pieces = filled(nerf(2)), filled(nerf(2, samples_at_once=300))
-    images, piecewise = [], []
-    for rep, found in ((whole, images), (pieces, piecewise)):
-        leaves = [tensor.requires_grad_(True) for tensor in rep.theta.values()]
-        picture = rep.render()
-        found += [picture.detach(), *torch.autograd.grad(picture.square().sum(), leaves)]
-    for one, two in zip(images, piecewise, strict=True):
+def test_sparse_look_ups_and_closed_derivatives_are_those_of_grid_sample() -> None:
+    rep = filled(nerf(levels=2))
+    leaves = [tensor.requires_grad_(True) for tensor in rep.theta.values()]
+    wanted = torch.randn(3, 36, 3, generator=torch.Generator().manual_seed(1))  # two channels and the opacity
+    images, opacity = rep.render_with_opacity()
+    fast = torch.cat([images, opacity], dim=1).flatten(2).mT
+    slow = torch.stack(
+        [march(rep.field(), rays_of(rep, v), rep.background(rays_of(rep, v).directions), 1.0) for v in range(3)]
+    )
+    torch.testing.assert_close(fast, slow, atol=1e-5, rtol=1e-4)
+    for one, two in zip(
+        torch.autograd.grad((fast * wanted).sum(), leaves),
+        torch.autograd.grad((slow * wanted).sum(), leaves),
+        strict=True,
+    ):
         torch.testing.assert_close(one, two, atol=1e-4, rtol=1e-4)
 
 
 def test_pixels_are_means_of_their_subsamples() -> None:
-    coarse, fine = nerf(subsamples=2), nerf()
-    fine.origins = coarse.origins.reshape(3, 6, 6, 2, 2, 3).permute(0, 1, 3, 2, 4, 5).reshape(3, 12, 12, 1, 3)
-    fine.directions = coarse.directions.reshape(3, 6, 6, 2, 2, 3).permute(0, 1, 3, 2, 4, 5).reshape(3, 12, 12, 1, 3)
-    filled(coarse), filled(fine)
+    coarse = filled(nerf(subsamples=2))
+    fine = filled(VoxelNerfDiffrep(coarse.views, (2, 12, 12), 16, levels=1))
+    fine.theta = coarse.theta
     torch.testing.assert_close(torch.nn.functional.avg_pool2d(fine.render(), 2), coarse.render(), atol=1e-5, rtol=1e-4)
 
 
@@ -83,26 +91,34 @@ def test_any_camera_can_look() -> None:
     assert opacity.min() >= 0 and opacity.max() <= 1 + 1e-6
 
 
-def test_rays_that_miss_the_box_see_the_background() -> None:
-    origins, directions = torch.tensor([[5.0, 5, 5], [0, -3, 0]]), torch.tensor([[0.0, 0, 1], [0, 1, 0]])
-    near, far = box_interval(origins, directions, 1.0)
+def test_rays_that_miss_the_ball_see_the_background() -> None:
+    origins, directions = torch.tensor([[5.0, 5, 5], [0, -3, 0], [0, 0.5, 0]]), torch.tensor([[0.0, 0, 1], [0, 1, 0]])
+    near, far = ball_interval(origins, directions[[0, 1, 1]], 1.0)
     assert near[0] == far[0]
-    torch.testing.assert_close((near[1], far[1]), (torch.tensor(2.0), torch.tensor(4.0)))
-    rep = nerf()
-    rep.theta["background"].fill_(0.25)
-    image, opacity = rep.render_rays(origins[:1].reshape(1, 1, 1, 1, 3), directions[:1].reshape(1, 1, 1, 1, 3))
-    torch.testing.assert_close(image.flatten(), rep._background(directions[:1]).flatten())
-    assert opacity.abs().max() == 0
+    torch.testing.assert_close((near[1:], far[1:]), (torch.tensor([2.0, 0.0]), torch.tensor([4.0, 0.5])))
+    rep = filled(nerf())
+    background = rep.background(directions[:1])
+    seen = march(rep.field(), Rays.through(origins[:1], directions[:1], 1.0, 8), background, 1.0)
+    torch.testing.assert_close(seen[:, :2], background)
+    assert seen[0, 2] == 0
+
+
+def test_the_background_closes_around_the_azimuth() -> None:
+    rep = filled(nerf())
+    angles = torch.tensor([math.pi - 1e-4, math.pi + 1e-4, 0.0, 0.2])
+    seen = rep.background(torch.stack([angles.cos(), angles.sin(), 0 * angles], dim=1))
+    torch.testing.assert_close(seen[0], seen[1], atol=1e-2, rtol=0)
+    assert (seen[2] - seen[3]).abs().max() > 1e-2
 
 
 def test_coarse_levels_move_what_lies_between_the_rays() -> None:
     def moved(levels: int) -> float:
         rep = nerf(levels, grid=32, count=1)
-        before = rep.field()[:, 1:].clone()
+        before = rep.field()[1:].clone()
         targets = torch.ones(1, 2, 6, 6)
         WarmStartSolver(steps=2, learning_rate=0.02).fit(rep, targets, torch.arange(1), torch.ones(1, 1, 6, 6))
         core = voxel_centres(32, 1.0).norm(dim=-1) < 0.5
-        return float(((rep.field()[:, 1:] - before).abs().amax(1)[0] > 1e-3)[core].float().mean())
+        return float(((rep.field()[1:] - before).abs().amax(0) > 1e-3)[core].float().mean())
 
     assert moved(1) < 0.5
     assert moved(3) > 0.9

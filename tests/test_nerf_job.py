@@ -11,6 +11,7 @@ import trimesh
 from PIL import Image
 
 import ddrep_core as dd
+from ddrep_core.diffreps.ray_samples import ball_interval
 from ddrep_core.diffreps.voxel_nerf import VoxelNerfDiffrep, sphere_bank
 from ddrep_core.errors import Cancelled, RunError
 from ddrep_core.jobs import generate as generate_module
@@ -31,10 +32,12 @@ class BallPrior(dd.priors.EmpiricalPrior):
 
 def ball_pictures(radius: float = 0.45) -> torch.Tensor:
     """[V, 1, 3, S, S]: where rays pass closer to the middle than the radius, red."""
-    rep = VoxelNerfDiffrep(sphere_bank(VIEWS, size=SIZE), (3, SIZE, SIZE), 8, levels=1)
-    origins, directions = rep.origins[..., 0, :], rep.directions[..., 0, :]
-    along = -(origins * directions).sum(-1, keepdim=True)
-    hit = (origins + along * directions).norm(dim=-1) < radius
+    origins, directions = (
+        torch.from_numpy(np.stack(found)).float()[..., 0, :]
+        for found in zip(*(camera.pixel_grid_rays(SIZE, SIZE) for camera in sphere_bank(VIEWS, size=SIZE)), strict=True)
+    )
+    near, far = ball_interval(origins, directions, radius)
+    hit = far > near
     red = torch.tensor([0.8, -0.7, -0.7])[:, None, None]
     return torch.where(hit[:, None], red, 1.0)[:, None]
 
@@ -100,7 +103,7 @@ def test_a_cancelled_object_goes_on_to_the_same_bytes(make_job) -> None:
 
 
 def test_an_empty_field_is_said_in_words(make_job, monkeypatch) -> None:
-    monkeypatch.setattr(VoxelNerfDiffrep, "field", lambda self: torch.zeros(1, 4, 24, 24, 24))
+    monkeypatch.setattr(VoxelNerfDiffrep, "field", lambda self: torch.zeros(4, 24, 24, 24))
     monkeypatch.setattr(generate_module.WarmStartSolver, "fit", lambda *arguments: 1)
     with pytest.raises(RunError, match="nothing solid"):
         run_job(make_job(steps=1).path)

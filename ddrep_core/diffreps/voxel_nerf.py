@@ -12,21 +12,20 @@ instead of single voxels. One level is the paper's.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torch.utils.checkpoint import checkpoint
 
+from ddrep_core.diffreps.ray_samples import LookUp, Rays, RenderRays, march
 from ddrep_core.errors import RequestError
 from ddrep_core.views import Camera, Views, look_at, perspective_projection
 
 BLOB_DENSITY, BLOB_RADIUS = 10.0, 0.5  # σ_init(x) = 10 (1 − ‖x‖ / 0.5), before the softplus (§4.3)
-STEP_IN_VOXELS = 1.0
-NEGLIGIBLE = 1e-4  # a sample that can absorb no more than this share of a ray is skipped
-SAMPLES_AT_ONCE = 1_000_000  # bounds memory: about 400 bytes a sample
+STEP_IN_VOXELS = 1.0  # on the longest way through the field; shorter ways have as many samples
 DENSITY_SCALE, COLOUR_SCALE = 10.0, 2.0  # raw value of one unit of θ
 BACKGROUND_SCALE = 8.0  # faster than all else, or the blob turns into fog of the background's colour
 BACKGROUND_SHAPE = (3, 4)  # elevations and azimuths
@@ -36,15 +35,16 @@ EMPTINESS = 0.03  # the price of a ray that is stopped, in units of the squared 
 class VoxelNerfDiffrep:
     """f(θ, π): the field seen by camera π.
 
+    The field lives in the ball of radius `extent` around the views' target; beyond it lies the background.
+
     Args:
-        views: the bank of V cameras, outside or inside the box [−extent, extent]³ around their target.
+        views: the bank of V cameras, outside or inside that ball.
         image_shape: (C, h, w) of one view.
-        grid: R, voxels along an edge.
+        grid: R, voxels along an edge of the box around the ball.
         levels: how many grids each value is the sum of; 1 is the paper's plain grid.
-        extent: half the edge of the box, in the world's units.
+        extent: in the world's units.
         subsamples: rays along a pixel's side.
         emptiness: see `render_and_penalty`.
-        samples_at_once: the memory bound, in samples along rays.
 
     Raises:
         RequestError: a grid that is too small or too large for its levels.
@@ -63,26 +63,25 @@ class VoxelNerfDiffrep:
         extent: float = 1.0,
         subsamples: int = 1,
         emptiness: float = EMPTINESS,
-        samples_at_once: int = SAMPLES_AT_ONCE,
         device: torch.device | str = "cpu",
     ) -> None:
-        channels, height, width = image_shape
         sizes = [math.ceil(grid / 2**level) for level in range(levels)]
         if levels < 1 or sizes[-1] < 4 or grid > 512:
             raise RequestError(f"A grid of {grid} voxels in {levels} levels is not possible.", "Use 32 to 512.")
         self.views, self._image_shape = views, image_shape
-        self.grid, self.extent, self.samples_at_once = grid, extent, samples_at_once
+        self.grid, self.extent = grid, extent
         self.centre = torch.as_tensor(views.target).float().to(device)
-        self.step = STEP_IN_VOXELS * 2 * extent / grid
+        self.samples = math.ceil(grid / STEP_IN_VOXELS)
         self.subsamples, self.emptiness = subsamples, emptiness
-        rays = [camera.pixel_grid_rays(width, height, self.subsamples) for camera in views]
-        self.origins = torch.from_numpy(np.stack([origin for origin, _ in rays])).float().to(device) - self.centre
-        self.directions = torch.from_numpy(np.stack([direction for _, direction in rays])).float().to(device)
-        self.theta: dict[str, Tensor] = {}
-        for level, size in enumerate(sizes):
-            self.theta[f"density_{level}"] = torch.zeros(1, 1, size, size, size, device=device)
-            self.theta[f"colour_{level}"] = torch.zeros(1, channels, size, size, size, device=device)
-        self.theta["background"] = torch.zeros(1, channels, *BACKGROUND_SHAPE, device=device)
+        channels = image_shape[0]
+        self.theta = {
+            f"grid_{level}": torch.zeros(1 + channels, size, size, size, device=device)
+            for level, size in enumerate(sizes)
+        }
+        self.theta["background"] = torch.zeros(channels, *BACKGROUND_SHAPE, device=device)
+        self._scale = torch.tensor([DENSITY_SCALE] + [COLOUR_SCALE] * channels, device=device)[:, None, None, None]
+        self._enlarge = [enlarging(size, grid).to(device) for size in sizes[1:]]
+        self._looks: dict[int, _Look] = {}
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -105,7 +104,7 @@ class VoxelNerfDiffrep:
                 tensor.zero_()
             points = voxel_centres(self.grid, self.extent).to(self.centre)
             blob = BLOB_DENSITY * (1 - points.norm(dim=-1) / (BLOB_RADIUS * self.extent))
-            self.theta["density_0"].copy_(blob[None, None] / DENSITY_SCALE)
+            self.theta["grid_0"][0].copy_(blob / DENSITY_SCALE)
 
     def copy(self) -> Self:
         twin = object.__new__(type(self))
@@ -119,9 +118,17 @@ class VoxelNerfDiffrep:
 
     def render_with_opacity(self, indices: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """[B, C, h, w], and how much of the light the object stops: [B, 1, h, w] in 0..1."""
-        if indices is None:
-            indices = torch.arange(self.view_count)
-        return self.render_rays(self.origins[indices], self.directions[indices])
+        channels, height, width = self._image_shape
+        rows = self.field().flatten(1).T.contiguous()
+        pictures, opacities = [], []
+        background = self._background_rows()
+        for look in self._seen(indices):
+            picture, opacity = RenderRays.apply(rows, look.background @ background, look.look_up, look.step)
+            pictures.append(picture)
+            opacities.append(opacity)
+        values = torch.cat([torch.stack(pictures), torch.stack(opacities)], dim=-1)  # [B, h * w * S, C + 1]
+        values = values.view(len(pictures), height, width, -1, channels + 1).mean(dim=3).movedim(-1, 1)
+        return values[:, :-1], values[:, -1:]
 
     def render_and_penalty(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         """The pictures, and what descent pays for density beside their error: emptiness · mean opacity.
@@ -134,84 +141,59 @@ class VoxelNerfDiffrep:
 
     def render_views(self, views: Views, height: int, width: int) -> tuple[Tensor, Tensor]:
         """`render_with_opacity` for any other cameras, without a graph."""
+        found = []
         with torch.no_grad():
-            rays = [camera.pixel_grid_rays(width, height, self.subsamples) for camera in views]
-            origins = torch.from_numpy(np.stack([origin for origin, _ in rays])).float().to(self.centre) - self.centre
-            directions = torch.from_numpy(np.stack([direction for _, direction in rays])).float().to(self.centre)
-            return self.render_rays(origins, directions)
-
-    def render_rays(self, origins: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
-        """Pictures [B, C, h, w] and opacity [B, 1, h, w] for rays [B, h, w, S, 3] from around the centre."""
-        batch, height, width, subsamples, _ = origins.shape
-        field = self.field()
-        occupied = self._occupied(field[:, :1].detach())
-        origins, directions = origins.reshape(-1, 3), directions.reshape(-1, 3)
-        near, far = box_interval(origins, directions, self.extent)
-        # The whole box's diagonal, so that pieces of any view have the same samples; most of them are skipped.
-        count = max(1, math.ceil(float((far - near).max()) / self.step))
-        rays_at_once = max(1, self.samples_at_once // count)
-        pieces = []
-        for start in range(0, len(origins), rays_at_once):
-            part = slice(start, start + rays_at_once)
-            arguments = (field, occupied, origins[part], directions[part], near[part], far[part], count)
-            if torch.is_grad_enabled() and len(origins) > rays_at_once:
-                pieces.append(checkpoint(self._march, *arguments, use_reentrant=False))
-            else:
-                pieces.append(self._march(*arguments))
-        values = torch.cat(pieces)  # [N, C + 1]
-        values = values.reshape(batch, height, width, subsamples, -1).mean(dim=3).movedim(-1, 1)
+            field = self.field()
+            for camera in views:
+                rays = self.rays(camera, height, width)
+                drawn = march(field, rays, self.background(rays.directions), self.extent)
+                found.append(drawn.view(height, width, -1, drawn.shape[1]).mean(dim=2).movedim(-1, 0))
+        values = torch.stack(found)
         return values[:, :-1], values[:, -1:]
 
     def field(self) -> Tensor:
-        """[1, 1 + C, R, R, R] density (absorption a unit of length, zero or more) and colours; axes are z, y, x."""
-        densities = [tensor for name, tensor in self.theta.items() if name.startswith("density")]
-        colours = [tensor for name, tensor in self.theta.items() if name.startswith("colour")]
-        raw = torch.cat([_sum_of_levels(densities) * DENSITY_SCALE, _sum_of_levels(colours) * COLOUR_SCALE], dim=1)
-        return torch.cat([functional.softplus(raw[:, :1]), raw[:, 1:]], dim=1)
+        """[1 + C, R, R, R] density (absorption a unit of length, zero or more) and colours; axes are z, y, x."""
+        raw = self.theta["grid_0"]
+        for level, enlarge in enumerate(self._enlarge, start=1):
+            wider = enlarge @ (self.theta[f"grid_{level}"] @ enlarge.T)  # along x, then y, then z
+            raw = raw + (enlarge @ wider.flatten(2)).view_as(raw)
+        raw = raw * self._scale
+        return torch.cat([functional.softplus(raw[:1]), raw[1:]])
 
-    def _occupied(self, density: Tensor) -> Tensor:
-        """[R, R, R] where a sample, or a neighbour of it, can absorb anything."""
-        return functional.max_pool3d(density, 3, stride=1, padding=1)[0, 0] * self.step > NEGLIGIBLE
+    def _seen(self, indices: Tensor | None) -> list[_Look]:
+        """What is fixed of these views, worked out when a view is first asked for."""
+        _, height, width = self._image_shape
+        wanted = range(self.view_count) if indices is None else indices.tolist()
+        for index in wanted:
+            if index not in self._looks:
+                rays = self.rays(self.views[index], height, width)
+                look_up = LookUp(rays.points(), self.grid, self.extent)
+                self._looks[index] = _Look(look_up, rays.step, background_cells(rays.directions))
+        return [self._looks[index] for index in wanted]
 
-    def _march(
-        self,
-        field: Tensor,
-        occupied: Tensor,
-        origins: Tensor,
-        directions: Tensor,
-        near: Tensor,
-        far: Tensor,
-        count: int,
-    ) -> Tensor:
-        """[N, C + 1] colour and opacity of rays: Σ T (1 − exp(−density·step)) colour, then the background."""
-        distance = near[:, None] + (torch.arange(count).to(near) + 0.5) * self.step  # [N, S]
-        inside = distance < far[:, None]
-        ray, position = inside.nonzero(as_tuple=True)
-        points = (origins[ray] + distance[ray, position, None] * directions[ray]) / self.extent  # [M, 3]
-        cell = ((points + 1) * (0.5 * self.grid)).int().clamp_(0, self.grid - 1)
-        kept = occupied.view(-1)[((cell[:, 2] * self.grid + cell[:, 1]) * self.grid + cell[:, 0]).long()]
-        ray, position, points = ray[kept], position[kept], points[kept]
-        looked_up = functional.grid_sample(
-            field, points[None, None, None], mode="bilinear", padding_mode="border", align_corners=False
-        )[0, :, 0, 0]  # [1 + C, M]
-        absorbed = torch.zeros_like(distance).index_put((ray, position), looked_up[0] * self.step)  # optical depth
-        before = absorbed.cumsum(dim=1) - absorbed
-        share = torch.exp(-before) * -torch.expm1(-absorbed)  # [N, S]
-        weighted = looked_up[1:] * share[ray, position]  # [C, M]
-        colour = torch.zeros(len(origins), weighted.shape[0]).to(weighted).index_add(0, ray, weighted.T)
-        opacity = share.sum(dim=1, keepdim=True)
-        return torch.cat([colour + (1 - opacity) * self._background(directions), opacity], dim=1)
+    def rays(self, camera: Camera, height: int, width: int) -> Rays:
+        """[h * w * S²] rays around the centre."""
+        origins, directions = camera.pixel_grid_rays(width, height, self.subsamples)
+        start = torch.from_numpy(origins).float().to(self.centre).reshape(-1, 3) - self.centre
+        along = torch.from_numpy(directions).float().to(self.centre).reshape(-1, 3)
+        return Rays.through(start, along, self.extent, self.samples)
 
-    def _background(self, directions: Tensor) -> Tensor:
-        """[N, C] a small picture on the sphere of directions, closed around the azimuth."""
-        background = self.theta["background"] * BACKGROUND_SCALE
-        background = torch.cat([background, background[..., :1]], dim=-1)
-        azimuth = torch.atan2(directions[:, 1], directions[:, 0]) / math.pi
-        elevation = torch.asin(directions[:, 2].clamp(-1, 1)) / (math.pi / 2)
-        grid = torch.stack([azimuth, elevation], dim=-1)[None, None]
-        return functional.grid_sample(background, grid, mode="bilinear", padding_mode="border", align_corners=True)[
-            0, :, 0
-        ].T
+    def background(self, directions: Tensor) -> Tensor:
+        """[N, C] the background's colours in directions [N, 3]."""
+        return background_cells(directions) @ self._background_rows()
+
+    def _background_rows(self) -> Tensor:
+        """[cells, C] the background's colours."""
+        return self.theta["background"].flatten(1).T * BACKGROUND_SCALE
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What never changes of one view: look-ups at its samples, their lengths [N], the background's part [N, cells]."""
+
+    look_up: LookUp
+    step: Tensor
+    background: Tensor
 
 
 def voxel_centres(grid: int, extent: float) -> Tensor:
@@ -221,13 +203,21 @@ def voxel_centres(grid: int, extent: float) -> Tensor:
     return torch.stack([x, y, z], dim=-1)
 
 
-def box_interval(origins: Tensor, directions: Tensor, extent: float) -> tuple[Tensor, Tensor]:
-    """Where rays [N, 3] enter and leave the box [−extent, extent]³, [N] each; equal where they miss it."""
-    safe = torch.where(directions.abs() < 1e-9, 1e-9, directions)
-    one, two = (-extent - origins) / safe, (extent - origins) / safe
-    near = torch.minimum(one, two).amax(dim=-1).clamp_min(0)
-    far = torch.maximum(one, two).amin(dim=-1)
-    return near, torch.maximum(near, far)
+def enlarging(size: int, grid: int) -> Tensor:
+    """[grid, size] linear interpolation along one axis from `size` cells to `grid` cells over the same length."""
+    place = ((torch.arange(grid) + 0.5) * size / grid - 0.5).clamp(0, size - 1)
+    return (1 - (place[:, None] - torch.arange(size)).abs()).clamp_min(0)
+
+
+def background_cells(directions: Tensor) -> Tensor:
+    """[N, cells] by which the background's cells are seen in directions [N, 3]: closed around the azimuth."""
+    rises, turns = BACKGROUND_SHAPE
+    turn = (torch.atan2(directions[:, 1], directions[:, 0]) / (2 * math.pi) + 0.5) * turns
+    rise = (torch.asin(directions[:, 2].clamp(-1, 1)) / math.pi + 0.5) * (rises - 1)
+    by_turn = (1 - (turn[:, None] - torch.arange(turns + 1).to(turn)).abs()).clamp_min(0)
+    by_turn = torch.cat([by_turn[:, :1] + by_turn[:, -1:], by_turn[:, 1:-1]], dim=1)
+    by_rise = (1 - (rise[:, None] - torch.arange(rises).to(rise)).abs()).clamp_min(0)
+    return (by_rise[:, :, None] * by_turn[:, None]).flatten(1)
 
 
 def sphere_bank(
@@ -262,10 +252,3 @@ def sphere_bank(
         matrix = look_at(distance * offset, (0.0, 0.0, 0.0))
         cameras.append(Camera(f"bank {number}", matrix, perspective_projection(fov), size, size))
     return Views(tuple(cameras))
-
-
-def _sum_of_levels(levels: list[Tensor]) -> Tensor:
-    total = levels[0]
-    for coarse in levels[1:]:
-        total = total + functional.interpolate(coarse, size=total.shape[2:], mode="trilinear", align_corners=False)
-    return total

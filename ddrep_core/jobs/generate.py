@@ -29,7 +29,8 @@ from ddrep_core.views import Views
 
 AUTO_SCHEDULE = "repaint:1,1,2"  # the paper's for NeRFs: 100 steps, one step forward for each, 199 evaluations
 VIEWS_PER_STEP = 8
-PASSES = 5  # of descent in each pull-back
+PASSES = 3  # of descent in each pull-back: with five, silhouettes are no better (docs/results.md)
+VOXELS_PER_PIXEL = 3  # of the prior's: a finer grid holds nothing that its pictures could tell
 SOLID_OPACITIES = (0.05, 0.1, 0.2, 0.35, 0.5)  # of one voxel: what may count as solid
 SILHOUETTE_SIZE = 48
 DRAFT_FACES = 4000
@@ -45,9 +46,10 @@ class GenerateTask:
         self.settings = settings
         self.arguments = session.sampling_arguments(AUTO_SCHEDULE)
         self.views, extent = self._views(session)
-        levels = 3 if settings.grid >= 32 else 1
+        grid = min(settings.grid, VOXELS_PER_PIXEL * max(prior.image_shape[1:]))
+        levels = 3 if grid >= 32 else 1
         self.rep = VoxelNerfDiffrep(
-            self.views, prior.image_shape, settings.grid, levels=levels, extent=extent, device=prior.device
+            self.views, prior.image_shape, grid, levels=levels, extent=extent, device=prior.device
         )
 
     def _views(self, session: Session) -> tuple[Views, float]:
@@ -115,7 +117,7 @@ def nerf_mesh(field: VoxelNerfDiffrep, faces: int) -> tuple[Mesh, float]:
     What density counts as solid is decided by looking: the level whose mesh covers the same pixels as the field.
     """
     with torch.no_grad():
-        density = field.field()[0, 0].cpu().numpy()
+        density = field.field()[0].cpu().numpy()
     centre = field.centre.cpu().numpy().astype(np.float64)
     shown = field.views[:: max(1, len(field.views) // 8)]
     _, opacity = field.render_views(shown, SILHOUETTE_SIZE, SILHOUETTE_SIZE)
