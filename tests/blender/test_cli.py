@@ -107,6 +107,26 @@ def test_final_renders_by_cycles_from_every_camera(addon, scene_file, tmp_path, 
     assert len(set(means)) == 2  # the two samples look different
 
 
+def test_a_result_that_is_not_shown_is_rendered_all_the_same(addon, cube, run_texture, tmp_path):
+    """The artist went back to the original; the render shows the result, and leaves the original there."""
+    scene = bpy.context.scene
+    scene.render.resolution_x = scene.render.resolution_y = 16
+    scene.camera.ddrep.own_resolution, scene.camera.ddrep.width, scene.camera.ddrep.height = True, 24, 12
+    job = run_texture()
+    pictures = []
+    for shown in (True, False):
+        if not shown:
+            bpy.ops.ddrep.show_original(job=job.name)
+        before = [(slot.link, slot.material) for slot in cube.material_slots]
+        folder = tmp_path / f"renders {shown}"
+        assert run(addon, "render", "--output", folder, "--render-samples", 1) == 0
+        assert [(slot.link, slot.material) for slot in cube.material_slots] == before
+        image = bpy.data.images.load(str(next(folder.iterdir())))
+        assert tuple(image.size) == (24, 12)
+        pictures.append(np.array(image.pixels[:]))
+    assert np.array_equal(*pictures)
+
+
 def test_generate_and_panorama(addon, scene_file, tmp_path, fake_python):
     output = tmp_path / "out.blend"
     status = run(

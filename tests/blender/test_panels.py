@@ -89,3 +89,42 @@ def test_presets_are_saved_and_come_back(addon, cube):
     path = bpy.utils.user_resource("SCRIPTS", path="presets/ddrep/texture")
     bpy.ops.script.execute_preset(filepath=f"{path}/Hero_Prop.py", menu_idname="DDREP_MT_texture_presets")
     assert (settings.resolution, settings.quality, settings.prompt) == ("2048", "FINE", "other words")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "operator", "words"),
+    [
+        (lambda: select(), "texture", "Select the meshes to texture"),
+        (lambda: setattr(bpy.context.scene.ddrep.texture, "prompt", ""), "texture", "The prompt is empty"),
+        (lambda: bpy.ops.object.mode_set(mode="EDIT"), "texture", "Go back to Object Mode"),
+        (lambda: None, "generate", "The prompt is empty"),
+        (lambda: select(), "measure_coverage", "Select the meshes"),
+        (
+            lambda: setattr(bpy.context.scene.ddrep.cameras, "source", "ORBIT"),
+            "add_camera",
+            "Choose the scene's cameras",
+        ),
+    ],
+)
+def test_a_button_that_cannot_work_says_why(addon, cube, spoil, operator, words):
+    spoil()
+    with pytest.raises(RuntimeError, match=words):
+        getattr(bpy.ops.ddrep, operator)()
+
+
+def test_every_setting_can_be_reached(addon, cube):
+    """Each property of the scene's settings stands in some panel; so do the switches of the live preview and import."""
+    everything = bpy.context.scene.ddrep
+    for task in (everything.texture, everything.generate, everything.panorama):
+        task.quality = "CUSTOM"
+    everything.texture.uv_source = "NAMED"
+    reached = set()
+    for source in ("SCENE", "FRAMES", "ORBIT"):
+        everything.cameras.source = source
+        for layout in draw_all(addon).values():
+            shown = [arguments for name, arguments, _ in layout.record if name.startswith("prop")]
+            reached |= {(type(owner).__name__, name) for owner, name, *_ in shown}
+    for settings in (everything.texture, everything.generate, everything.panorama, everything.cameras):
+        own = set(settings.bl_rna.properties.keys()) - {"rna_type", "name", "index"}
+        assert {(type(settings).__name__, name) for name in own} <= reached
+    assert {("DDREP_PG_scene", "live_preview"), ("DDREP_PG_scene", "automatic_import")} <= reached

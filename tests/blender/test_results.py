@@ -135,6 +135,32 @@ def test_beside_the_blend(addon, cube, run_texture, tmp_path):
     assert (tmp_path / "textures").is_dir() and image.size[0] == 128
 
 
+def test_two_results_of_the_same_words_and_seed_do_not_overwrite_each_other_beside_the_blend(
+    addon, cube, run_texture, tmp_path
+):
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "scene.blend"))
+    settings = bpy.context.scene.ddrep.texture
+    settings.storage = "BESIDE"
+    paths = []
+    for size in ("128", "256"):
+        settings.resolution = size
+        run_texture()
+        paths.append(bpy.path.abspath(image_of(cube.material_slots[0].material).filepath))
+    assert len(set(paths)) == 2 and len(list((tmp_path / "textures").iterdir())) == 2
+
+
+def test_a_damaged_picture_is_refused_and_nothing_is_changed(addon, cube, pump):
+    bpy.context.scene.ddrep.automatic_import = False
+    bpy.ops.ddrep.texture()
+    pump()
+    (job,) = addon.runtime.current().manager.jobs.values()
+    (job.folder.path / "outputs/texture_Cube.png").write_bytes(b"not a picture")
+    before = [(slot.link, slot.material) for slot in cube.material_slots]
+    with pytest.raises(RuntimeError, match="can't be read"):
+        bpy.ops.ddrep.bring_in(job=job.name)
+    assert [(slot.link, slot.material) for slot in cube.material_slots] == before
+
+
 def test_the_coverage_map_is_data_not_colour(addon, cube, run_texture):
     bpy.context.scene.ddrep.texture.coverage_map = True
     run_texture()
@@ -210,11 +236,11 @@ def test_a_result_that_does_not_fit_any_more_is_refused_whole(addon, cube, pump,
     else:
         cube.data.clear_geometry()
         cube.data.from_pydata([(0, 0, 0), (1, 0, 0), (0, 1, 0)], [], [(0, 1, 2)])
-    materials = set(bpy.data.materials.keys())
+    before = set(bpy.data.materials.keys()), set(bpy.data.images.keys())
     pump()
     assert job.state == "done" and not job.imported
     assert job.problem is not None and ("Cube" in job.problem.message or "Other" in job.problem.message)
-    assert set(bpy.data.materials.keys()) == materials
+    assert (set(bpy.data.materials.keys()), set(bpy.data.images.keys())) == before
 
 
 def test_a_result_cannot_name_files_outside_its_job(addon, cube, run_texture, tmp_path):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
 from pathlib import Path
 
 import bpy
 import numpy as np
 import pytest
-from conftest import select
+from conftest import ENGINE, needs_engine, select
 from mathutils import Euler, Matrix
 
 
@@ -224,6 +225,64 @@ def test_generate_and_panorama_jobs(addon, tmp_path):
         request = json.loads((tmp_path / task / "job.json").read_text())
         assert request[task] == block and request["task"] == task
     assert json.loads((tmp_path / "generate/blender.json").read_text())["location"] == [1, 2, 3]
+
+
+def test_the_prior_of_the_preferences_counts_where_none_is_named(addon, cube, tmp_path):
+    preferences, settings = addon.preferences.preferences(), bpy.context.scene.ddrep.texture
+    found = []
+    for default, own in (("models/a", ""), ("models/a", "models/b"), ("", "")):
+        preferences.prior, settings.prior = default, own
+        found.append(json.loads((write(addon, tmp_path, f"job{len(found)}") / "job.json").read_text())["prior"])
+    preferences.prior = "bundled"
+    assert found == ["models/a", "models/b", "bundled"]
+
+
+ACCEPT = """
+import json, sys
+from ddrep_core.jobs.request import parse_request
+
+for request in json.load(sys.stdin):
+    parse_request(request)
+"""
+
+
+@needs_engine
+def test_the_engine_accepts_every_choice_that_the_panels_offer(addon, cube):
+    """Each item of each list, each switch both ways, numbers at both ends."""
+    from bl_ext.user_default.ddrep.operators.make import draft
+
+    requests = []
+    for task in ("texture", "generate", "panorama"):
+        settings = getattr(bpy.context.scene.ddrep, task)
+        settings.prompt = "a thing"
+        settings.own_guidance = settings.own_eta = True
+        for rna in settings.bl_rna.properties:
+            choices = []
+            if rna.type == "ENUM" and rna.identifier not in ("uv_source", "storage"):  # these never leave Blender
+                choices = [item.identifier for item in rna.enum_items]
+            elif rna.type == "BOOLEAN":
+                choices = [not rna.default, rna.default]
+            elif rna.type in {"INT", "FLOAT"}:
+                choices = (
+                    [rna.hard_min, rna.default] if rna.hard_max > 1e9 else [rna.hard_min, rna.hard_max, rna.default]
+                )
+            for choice in choices:
+                setattr(settings, rna.identifier, choice)
+                requests.append(draft(bpy.context, task).request)
+            if rna.type == "ENUM" and choices:
+                setattr(settings, rna.identifier, rna.default)
+    assert len(requests) > 100
+    command = [str(ENGINE), "-I", "-c", ACCEPT]
+    asked = subprocess.run(command, input=json.dumps(requests), capture_output=True, text=True, check=False)
+    assert asked.returncode == 0, asked.stderr
+
+
+def test_measuring_by_hand_ends_with_a_share(addon, cube, pump):
+    window = bpy.context.window_manager.ddrep
+    window.coverage = -1
+    assert bpy.ops.ddrep.measure_coverage() == {"FINISHED"}
+    pump(lambda: window.coverage >= 0)
+    assert 0.2 < window.coverage < 0.7  # the factory camera sees three sides of the cube
 
 
 def test_coverage_of_a_cube(addon, cube):

@@ -97,11 +97,40 @@ def test_set_up_can_be_stopped(addon, pump, online, tmp_path):
     assert "cancelled" in bpy.context.window_manager.ddrep.setup_words
 
 
-@pytest.mark.parametrize("asked", ["", "--index-url=elsewhere"])
-def test_a_package_that_is_an_option_is_refused(addon, online, asked):
-    addon.preferences.preferences().engine_source = asked
-    with pytest.raises(RuntimeError):
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ("", "Say where the engine comes from"),
+        ("--index-url=elsewhere", "begins with a dash"),
+        ("nowhere/ddrep.whl", "There is nothing at"),
+        ("ddrep-9.whl", "There is nothing at"),
+        ("FOLDER", "no pyproject.toml"),
+        ("FOLDER/notes.txt", "is no wheel"),
+    ],
+)
+def test_an_engine_source_that_is_none_is_refused(addon, online, tmp_path, asked, words):
+    (tmp_path / "notes.txt").write_text("")
+    addon.preferences.preferences().engine_source = asked.replace("FOLDER", str(tmp_path))
+    with pytest.raises(RuntimeError, match=words):
         bpy.ops.ddrep.set_up_engine()
+
+
+def test_an_engine_source_may_be_a_package_a_wheel_a_checkout_or_an_address(addon, tmp_path):
+    from bl_ext.user_default.ddrep.engine.environment import ENGINE_VERSION, engine_source
+    from bl_ext.user_default.ddrep.engine.set_up_worker import install_command
+
+    checkout = tmp_path / "checkout"
+    checkout.mkdir()
+    for name in ("pyproject.toml", "constraints.txt"):
+        (checkout / name).write_text("")
+    wheel = engine_wheel(tmp_path)
+    default = addon.preferences.preferences().bl_rna.properties["engine_source"].default
+    assert default == f"ddrep=={ENGINE_VERSION}.*"
+    for asked in (default, str(wheel), str(checkout), "https://example.org/ddrep-0.1.0-py3-none-any.whl"):
+        source = engine_source(f" {asked} ")
+        command = install_command(Path("python"), source, "https://example.org/simple")
+        assert command[-2:] == ["--", asked] and command[command.index("--extra-index-url") + 1].endswith("/simple")
+        assert ("--constraint" in command) == (asked == str(checkout))
 
 
 def test_find_takes_the_engine_that_is_there(addon, fake_python, monkeypatch):

@@ -24,7 +24,9 @@ blender -b -P "$WORK/make_scene.py" >"$RESULTS/make_scene.log" 2>&1
 sha256sum scene.blend >"$RESULTS/scene_before"
 FEW="--steps 2 --device cpu"
 command_line texture scene.blend texture --object Figure --object Box --prompt "red clay" --prompt "green moss" --seed 1 \
-  --seed 2 --resolution 128 --cameras scene $FEW --output "$RESULTS/texture.blend"
+  --resolution 128 --cameras scene $FEW --output "$RESULTS/texture.blend"
+command_line seeds scene.blend texture --object Figure --object Box --together --prompt "red clay" --seed 3 --seed 4 \
+  --resolution 128 --write-only --jobs "$RESULTS/jobs"
 command_line generate scene.blend generate --prompt "a red ball" --size 0.5 --grid 16 --views 4 --faces 400 \
   --resolution 128 --location 0 -2 0 $FEW --output "$RESULTS/generate.blend"
 command_line panorama scene.blend panorama --prompt "green hills" --width 512 $FEW --output "$RESULTS/panorama.blend"

@@ -2,7 +2,7 @@
 
 slow: takes its time, watches for the cancel file.   stuck: takes its time, ignores the cancel file.
 crash: dies in the middle.   memory: runs out of memory.   full: the disk is full.
-error: says an error with a fix.   silent: stops without a word.
+error: says an error with a fix.   silent: stops without a word.   views: shows pictures of its views, too.
 """
 
 import json
@@ -124,8 +124,12 @@ class Run:
         path = f"previews/{sample}_{index}.png"
         (self.job / path).write_bytes(png(64, 64, (40 * index, 120, 200)))
         if self.request["task"] == "texture":
-            name = next(iter(corners_of(self.job / "inputs/mesh.obj")))
-            self.say("preview", path=path, sample=sample, kind="texture", object=name)
+            for name in corners_of(self.job / "inputs/mesh.obj"):
+                self.say("preview", path=path, sample=sample, kind="texture", object=name)
+            if "views" in self.request["prompt"].split():
+                views = f"previews/views_{index}.png"
+                (self.job / views).write_bytes(png(96, 32, (200, 0, 0)))
+                self.say("preview", path=views, sample=sample, kind="views")
         else:
             self.say("preview", path=path, sample=sample, kind=self.request["task"])
 
