@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import asdict
 
 import numpy as np
 import torch
@@ -17,10 +18,11 @@ from configuration import Configuration, load_configuration, work_folder
 from features import PerceptualDistance
 from prepare import load_part, parts
 from training import (
+    Leg,
     Stopwatch,
     Workers,
+    add_leg_arguments,
     autocast,
-    learning_rate_share,
     load_state,
     pick_device,
     run_workers,
@@ -95,12 +97,13 @@ def load_latents(configuration: Configuration) -> torch.Tensor:
     return torch.cat([torch.load(folder / f"{part}.pt", weights_only=True)["latents"] for part in parts(configuration)])
 
 
-def train(configuration: Configuration, decoder_only: bool, workers: Workers) -> None:
-    """Train for the configured seconds, going on from the last state."""
+def train(configuration: Configuration, decoder_only: bool, more: float, peak: float | None, workers: Workers) -> None:
+    """Train for the configured seconds, going on from the last state; once that is done, `more` seconds beyond it."""
     device = pick_device()
     folder = work_folder(configuration)
     path = folder / ("decoder.pt" if decoder_only else "autoencoder.pt")
     budget = configuration.decoder_seconds if decoder_only else configuration.autoencoder_seconds
+    usual = 6e-4 if decoder_only else 1e-3
     model = build_autoencoder(configuration).to(device)
     parameters = list(model.parameters())
     latents = perceptual = None
@@ -111,22 +114,36 @@ def train(configuration: Configuration, decoder_only: bool, workers: Workers) ->
     optimizer = torch.optim.AdamW(parameters, lr=0.0, weight_decay=1e-4, betas=(0.9, 0.99))
     state = load_state(path)
     step, clock = 0, Stopwatch()
+    leg = Leg.of(state, budget, peak or usual, more)
     if state:
         model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
         step, clock = state["step"], Stopwatch(state["seconds"])
+        if clock.seconds > leg.start + 1.0:
+            optimizer.load_state_dict(state["optimizer"])
+
+    def save() -> None:
+        save_atomically(
+            {
+                "model": model.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "step": step,
+                "seconds": clock.seconds,
+                "leg": asdict(leg),
+            },
+            path,
+        )
+
     torch.manual_seed(configuration.seed + step + 1000 * workers.rank)
     pictures = load_pictures(configuration)
     batches = shuffled_batches(len(pictures), configuration.autoencoder_batch, configuration.seed, step)
-    peak = 6e-4 if decoder_only else 2e-3
     log = (folder / f"{path.stem}.jsonl").open("a")
     recent: list[float] = []
     saved = clock.seconds
-    while (seconds := workers.agreed(clock.seconds)) < budget:
+    while (seconds := workers.agreed(clock.seconds)) < leg.end:
         rows = next(batches)[workers.rank :: workers.count]
         picture = as_tensor(pictures[rows], device)
         for group in optimizer.param_groups:
-            group["lr"] = peak * learning_rate_share(seconds / budget)
+            group["lr"] = leg.learning_rate(seconds)
         with autocast(device):
             if latents is None or perceptual is None:
                 result, penalty = through_both(model, picture)
@@ -157,19 +174,16 @@ def train(configuration: Configuration, decoder_only: bool, workers: Workers) ->
             log.flush()
         if clock.seconds - saved > 120:
             saved = clock.seconds
-            save_atomically(
-                {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step, "seconds": saved}, path
-            )
+            save()
     if workers.rank == 0:
-        save_atomically(
-            {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step, "seconds": clock.seconds},
-            path,
-        )
+        save()
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("configuration")
     parser.add_argument("--decoder", action="store_true", help="train the decoder alone, with a perceptual term")
+    add_leg_arguments(parser)
     arguments = parser.parse_args()
-    run_workers(train, load_configuration(arguments.configuration), arguments.decoder)
+    settings = load_configuration(arguments.configuration)
+    run_workers(train, settings, arguments.decoder, arguments.more, arguments.peak, processes=arguments.processes)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
@@ -20,24 +20,25 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from captions import Facts, caption
 from configuration import Configuration, load_configuration, work_folder
 from emoji import emoji_names
+from mixture import Mixture
+from muon import Muon, split_parameters
 from prepare import load_part, parts
 from tokenizer import load_or_build_tokenizer
 from train_autoencoder import as_tensor, build_autoencoder
 from training import (
+    Leg,
     MovingAverage,
     Stopwatch,
     Workers,
+    add_leg_arguments,
     autocast,
-    learning_rate_share,
     load_state,
     pick_device,
     run_workers,
     save_atomically,
 )
 
-# Shares of a batch, and of those the shares that see depth.
-MIXTURE = {"render": (0.66, 0.62), "emoji": (0.28, 0.2), "surface": (0.06, 0.0)}
-CAPTION_DROPOUT = 0.12
+CAPTION_DROPOUT = 0.1
 
 
 def build_scheduler() -> DDIMScheduler:
@@ -123,7 +124,6 @@ class Examples:
     latents: torch.Tensor
     depths: np.ndarray
     facts: list[Facts]
-    by_kind: dict[str, np.ndarray]
     scale: float
 
 
@@ -157,10 +157,6 @@ def load_examples(configuration: Configuration) -> Examples:
         all_depths.append(depths)
         all_facts.extend(facts)
     latents = torch.cat(all_latents)
-    learned = set(emoji_names(configuration.emoji_objects))
-    kinds = np.array(
-        ["none" if fact.kind == "emoji" and fact.group not in learned else fact.kind for fact in all_facts]
-    )
     scale_file = folder / "scaling_factor.json"
     if not scale_file.exists():
         scale_file.write_text(json.dumps(1.0 / float(latents.float().std())))
@@ -168,27 +164,22 @@ def load_examples(configuration: Configuration) -> Examples:
         latents,
         np.concatenate(all_depths),
         all_facts,
-        {kind: np.flatnonzero(kinds == kind) for kind in MIXTURE},
         json.loads(scale_file.read_text()),
     )
 
 
 def make_batch(
-    examples: Examples, configuration: Configuration, tokenizer: CLIPTokenizer, step: int, workers: Workers
+    examples: Examples,
+    mixture: Mixture,
+    configuration: Configuration,
+    tokenizer: CLIPTokenizer,
+    step: int,
+    workers: Workers,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """This worker's latents, tokens and depths of one step; the same step always draws the same pictures and words."""
-    random = np.random.default_rng([configuration.seed, 7, step])
-    controlled, free = [], []
-    for kind, (share, with_depth) in MIXTURE.items():
-        if not len(examples.by_kind[kind]):
-            continue
-        chosen = random.choice(examples.by_kind[kind], max(1, round(share * configuration.batch)))
-        count = round(with_depth * len(chosen))
-        controlled.extend(chosen[:count])
-        free.extend(chosen[count:])
-    controlled, free = controlled[workers.rank :: workers.count], free[workers.rank :: workers.count]
+    controlled, free = (rows[workers.rank :: workers.count] for rows in mixture.draw(configuration.batch, step))
     random = np.random.default_rng([configuration.seed, 8, step, workers.rank])
-    indices = np.array(controlled + free)
+    indices = np.concatenate([controlled, free])
     captions = [
         "" if random.random() < CAPTION_DROPOUT else caption(examples.facts[index], random) for index in indices
     ]
@@ -201,28 +192,51 @@ def make_batch(
     return examples.latents[torch.from_numpy(indices)].float() * examples.scale, tokens, depth
 
 
-def train(configuration: Configuration, workers: Workers) -> None:
-    """Train for the configured seconds, going on from the last state."""
+def build_optimizers(model: nn.Module) -> list[torch.optim.Optimizer]:
+    """Muon for matrices, AdamW for the rest; each group's `times` multiplies the scheduled rate."""
+
+    def grouped(named: list[tuple[str, nn.Parameter]]) -> list[dict]:
+        # Words reach the picture by way of cross-attention; at the convolutions' rate they are learned last.
+        wordy = [value for name, value in named if name.startswith("text.") or "attn2" in name]
+        others = [value for name, value in named if not (name.startswith("text.") or "attn2" in name)]
+        return [{"params": others, "times": 1.0}, {"params": wordy, "times": 2.5}]
+
+    matrices, rest = split_parameters(model)
+    return [
+        Muon(grouped(matrices), lr=0.0),
+        torch.optim.AdamW(grouped(rest), lr=0.0, betas=(0.9, 0.99), weight_decay=0.01, fused=True),
+    ]
+
+
+def spread_timesteps(count: int, levels: int, device: torch.device) -> torch.Tensor:
+    """[count] timesteps, one in each of as many even stretches, in any order: less chance from step to step."""
+    places = (torch.randperm(count) + torch.rand(count)) / count
+    return (places * levels).long().clamp(max=levels - 1).to(device)
+
+
+def train(configuration: Configuration, more: float, peak: float | None, workers: Workers) -> None:
+    """Train for the configured seconds, going on from the last state; once that is done, `more` seconds beyond it."""
     device = pick_device()
     folder = work_folder(configuration)
     examples = load_examples(configuration)
+    mixture = Mixture(examples.facts, set(emoji_names(configuration.emoji_objects)), configuration.seed)
     tokenizer = load_or_build_tokenizer(folder / "tokenizer", examples.facts, configuration.text_length)
     torch.manual_seed(configuration.seed)
     model = Denoiser(configuration, tokenizer).to(device)
     average = MovingAverage(model, 0.9993)  # kept by the first worker alone
-    # Words reach the picture by way of cross-attention; with the same rate as the convolutions they are learned last.
-    wordy = [value for name, value in model.named_parameters() if name.startswith("text.") or "attn2" in name]
-    others = [value for name, value in model.named_parameters() if not (name.startswith("text.") or "attn2" in name)]
-    groups = [{"params": others, "times": 1.0}, {"params": wordy, "times": 2.5}]
-    optimizer = torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
+    optimizers = build_optimizers(model)
     path, step, clock = folder / "denoiser.pt", 0, Stopwatch()
     state = load_state(path)
+    leg = Leg.of(state, configuration.denoiser_seconds, peak or configuration.learning_rate, more)
     if state:
         model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        average.shadow = {name: value.to(device) for name, value in state["average"].items()}
-        average.updates = step = state["step"]
-        clock = Stopwatch(state["seconds"])
+        step, clock = state["step"], Stopwatch(state["seconds"])
+        average = MovingAverage(model, average.decay)
+        if clock.seconds > leg.start + 1.0:
+            for optimizer, kept in zip(optimizers, state["optimizers"], strict=True):
+                optimizer.load_state_dict(kept)
+            average.shadow = {name: value.to(device) for name, value in state["average"].items()}
+            average.updates = state["averaged"]
     if device.type == "cpu":
         # PyTorch's fused attention takes a quarter of a whole step here, in its backward pass; plain products are far
         # faster at 64 x 32.
@@ -240,9 +254,11 @@ def train(configuration: Configuration, workers: Workers) -> None:
             {
                 "model": model.state_dict(),
                 "average": average.shadow,
-                "optimizer": optimizer.state_dict(),
+                "averaged": average.updates,
+                "optimizers": [optimizer.state_dict() for optimizer in optimizers],
                 "step": step,
                 "seconds": clock.seconds,
+                "leg": asdict(leg),
             },
             path,
         )
@@ -250,17 +266,17 @@ def train(configuration: Configuration, workers: Workers) -> None:
     run = torch.compile(model) if device.type == "cuda" else model  # on the CPU compiling cost more time than it saved
     log = (folder / "denoiser.jsonl").open("a")
     recent: list[torch.Tensor] = []
-    saved, marked, budget = clock.seconds, (clock.seconds, step), configuration.denoiser_seconds
-    while (seconds := workers.agreed(clock.seconds)) < budget:
+    saved, marked = clock.seconds, (clock.seconds, step)
+    while (seconds := workers.agreed(clock.seconds)) < leg.end:
         clean, tokens, depth = (
-            value.to(device) for value in make_batch(examples, configuration, tokenizer, step, workers)
+            value.to(device) for value in make_batch(examples, mixture, configuration, tokenizer, step, workers)
         )
         torch.manual_seed(configuration.seed * 1_000_003 + 2 * step + workers.rank)
         noise = torch.randn_like(clean)
-        timesteps = torch.randint(0, len(alphas), (len(clean),), device=device)
+        timesteps = spread_timesteps(len(clean), len(alphas), device)
         alpha = alphas[timesteps].view(-1, 1, 1, 1)
-        for group in optimizer.param_groups:
-            group["lr"] = group["times"] * configuration.learning_rate * learning_rate_share(seconds / budget)
+        for group in (group for optimizer in optimizers for group in optimizer.param_groups):
+            group["lr"] = group["times"] * leg.learning_rate(seconds)
         with autocast(device):
             predicted = run(alpha.sqrt() * clean + (1 - alpha).sqrt() * noise, timesteps, tokens, depth)
         error = (predicted.float() - (alpha.sqrt() * noise - (1 - alpha).sqrt() * clean)).square().mean((1, 2, 3))
@@ -268,11 +284,12 @@ def train(configuration: Configuration, workers: Workers) -> None:
         # the prompt decides colour and kind, v's own weight of 1 is kept: falling there, words were learned late.
         ratio = (alpha / (1 - alpha)).flatten()
         loss = (error * (5.0 / (ratio + 1.0)).clamp(max=1.0)).mean()
-        optimizer.zero_grad(set_to_none=True)
+        model.zero_grad(set_to_none=True)
         loss.backward()
         workers.average_gradients(list(model.parameters()))
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
+        for optimizer in optimizers:
+            optimizer.step()
         step += 1
         if workers.rank:
             continue
@@ -301,8 +318,10 @@ def train(configuration: Configuration, workers: Workers) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("configuration")
-    settings = load_configuration(parser.parse_args().configuration)
+    add_leg_arguments(parser)
+    arguments = parser.parse_args()
+    settings = load_configuration(arguments.configuration)
     # Latents and tokenizer are made once, before workers share them.
-    run_workers(encode_parts, settings)
+    run_workers(encode_parts, settings, processes=arguments.processes)
     load_or_build_tokenizer(work_folder(settings) / "tokenizer", load_examples(settings).facts, settings.text_length)
-    run_workers(train, settings)
+    run_workers(train, settings, arguments.more, arguments.peak, processes=arguments.processes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import math
 import os
 import tempfile
@@ -31,6 +32,39 @@ def learning_rate_share(progress: float, warm_up: float = 0.015) -> float:
     if progress < warm_up:
         return max(progress, 1e-3) / warm_up
     return 0.02 + 0.98 * 0.5 * (1.0 + math.cos(math.pi * min(progress, 1.0)))
+
+
+@dataclass(frozen=True)
+class Leg:
+    """A stretch of training under one learning-rate schedule, in seconds of training; all legs together make a run.
+
+    A build from nothing is one leg. A run that has ended goes on in a further one, with its own warm-up and peak.
+    """
+
+    start: float
+    end: float
+    peak: float
+
+    def learning_rate(self, seconds: float) -> float:
+        """Of a moment of the leg: warm-up, peak, cosine."""
+        return self.peak * learning_rate_share((seconds - self.start) / max(self.end - self.start, 1e-9))
+
+    @staticmethod
+    def of(state: dict | None, seconds: float, peak: float, more: float) -> Leg:
+        """The state's own leg where that is unfinished; else `more` seconds from its end on, or the first leg."""
+        if state is None:
+            return Leg(0.0, seconds + more, peak)
+        last = Leg(**state["leg"])
+        if state["seconds"] < last.end or not more:
+            return last
+        return Leg(state["seconds"], state["seconds"] + more, peak)
+
+
+def add_leg_arguments(parser: argparse.ArgumentParser) -> None:
+    """`--more` and `--peak`: what a further leg needs."""
+    parser.add_argument("--more", type=float, default=0.0, metavar="SECONDS", help="once trained: go on for so long")
+    parser.add_argument("--peak", type=float, metavar="RATE", help="highest learning rate, instead of the usual one")
+    parser.add_argument("--processes", type=int, metavar="N", help="CPU cores to take, instead of all (at most four)")
 
 
 def shuffled_batches(count: int, batch: int, seed: int, start: int) -> Iterator[np.ndarray]:
@@ -120,10 +154,12 @@ def _work(rank: int, count: int, port_file: str, function: Callable, arguments: 
     distributed.destroy_process_group()
 
 
-def run_workers(function: Callable, *arguments: object) -> None:
-    """Call `function(*arguments, workers)`: on CUDA here, on a CPU in one process a core (at most four)."""
-    count = 1 if torch.cuda.is_available() else min(4, os.cpu_count() or 1)
+def run_workers(function: Callable, *arguments: object, processes: int | None = None) -> None:
+    """Call `function(*arguments, workers)`: on CUDA here, on a CPU in `processes`, or one a core (at most four)."""
+    count = 1 if torch.cuda.is_available() else processes or min(4, os.cpu_count() or 1)
     if count == 1:
+        if not torch.cuda.is_available() and processes == 1:
+            torch.set_num_threads(1)
         function(*arguments, Workers(0, 1))
         return
     with tempfile.TemporaryDirectory() as folder:
