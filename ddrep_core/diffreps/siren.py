@@ -225,15 +225,20 @@ class SirenLinearization:
 
     def gram(self) -> Tensor:
         pixels, channels = len(self.inputs[0]), self.output.shape[1]
+        kernel = self.render.new_zeros(channels, pixels, channels, pixels)
+        kernel.diagonal(dim1=0, dim2=2).copy_((self.inputs[2] @ self.inputs[2].T)[:, :, None].expand(-1, -1, channels))
         by_z_2, by_z_1 = self._output_slopes()
-        kernel = self.render.new_zeros(pixels, channels, pixels, channels)
         for entered, slopes in ((self.inputs[0], by_z_1), (self.inputs[1], by_z_2)):
-            flat = slopes.reshape(pixels * channels, -1)
-            kernel += (flat @ flat.T).view(pixels, channels, pixels, channels) * (entered @ entered.T)[:, None, :, None]
-        kernel.diagonal(dim1=1, dim2=3).add_((self.inputs[2] @ self.inputs[2].T)[:, :, None])
-        count, height, width = self.image_shape
-        kernel = kernel.view(count, height * width, channels, count, height * width, channels)
-        return kernel.permute(0, 2, 1, 3, 5, 4).reshape(pixels * channels, pixels * channels)
+            alike = entered @ entered.T
+            each = slopes.transpose(0, 1).contiguous()  # [C, N, W]
+            for one in range(channels):  # it is symmetric: the lower blocks are enough
+                block = (each[one] @ each[: one + 1].flatten(0, 1).T).view(pixels, one + 1, pixels)
+                kernel[one, :, : one + 1] += block * alike[:, None]
+        for one in range(channels):
+            kernel[:one, :, one] = kernel[one, :, :one].permute(1, 2, 0)
+        count = self.image_shape[0]
+        kernel = kernel.view(channels, count, -1, channels, count, pixels // count)
+        return kernel.permute(1, 0, 2, 4, 3, 5).reshape(pixels * channels, pixels * channels)
 
     def precondition(self, gradient: Change, damping: float) -> Change:
         if self._factors is None:
