@@ -328,8 +328,9 @@ def _print_outputs(folder: JobFolder, result: Path) -> None:
     record = read_json(result)
     for sample in record["samples"] if isinstance(record, dict) else []:
         for what, path in sample["files"].items():
-            print(f"{what:<14} {folder.path / path}")
-    print(f"{'result':<14} {result}")
+            print(f"{what:<16} {folder.path / path}")
+    print(f"{'report':<16} {folder.page_file}")
+    print(f"{'result':<16} {result}")
 
 
 class _answering:

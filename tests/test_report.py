@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html.parser import HTMLParser
 from pathlib import Path
 
 import geometry_shapes as shapes
@@ -13,7 +14,7 @@ from PIL import Image
 
 from ddrep_core.geometry import load_mesh
 from ddrep_core.geometry.mesh import Mesh
-from ddrep_core.report import Renderer, contact_sheet, turntable
+from ddrep_core.report import Renderer, contact_sheet, result_page, turntable
 from ddrep_core.report.renderer import to_linear, to_srgb
 from ddrep_core.views import Camera, look_at
 
@@ -79,3 +80,44 @@ def test_turntable_is_a_film_of_the_right_length_and_the_same_twice(tmp_path: Pa
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
     assert imageio_ffmpeg.count_frames_and_secs(str(tmp_path / "a.mp4"))[0] == 5
     assert Image.open(tmp_path / "a.png").size == (128, 128)
+
+
+class Outline(HTMLParser):
+    """Tags that were opened and not closed, addresses, and all text."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.addresses: list[str] = []
+        self.text = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.addresses += [value for name, value in attrs if name in ("src", "href", "poster") and value]
+        if tag not in ("meta", "img"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_the_page_shows_every_file_and_takes_words_as_words() -> None:
+    files = {
+        "texture_A b": "outputs/sample_0000/texture_A b.png",
+        "mesh": "outputs/sample_0000/mesh.glb",
+        "turntable": "outputs/sample_0000/turntable.mp4",
+        "turntable_still": "outputs/sample_0000/turntable.png",
+    }
+    sample = {"seed": 7, "files": files, "nfe": 49, "agreement": 0.9714, "coverage_share": 0.9, "not_agreed": ["left"]}
+    request = {"prompt": "<script>a & b</script>", "seed": 7, "eta": None, "texture": {"resolution": 512}}
+    result = {"task": "texture", "request": request, "versions": {"torch": "2"}, "nfe": 49, "samples": [sample]}
+    outline = Outline(result_page(result))
+    assert not outline.open
+    assert "script" not in outline.open and "<script>a & b</script>" in outline.text
+    addresses = ["texture_A%20b.png", "mesh.glb", "turntable.mp4", "turntable.png"]
+    assert set(outline.addresses) == {f"sample_0000/{name}" for name in addresses}
+    assert all(words in outline.text for words in ("Seed 7", "97.1 %", "left", "512", "49"))
+    assert "eta" not in outline.text.split("How it was made")[1]

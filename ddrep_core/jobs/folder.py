@@ -111,6 +111,11 @@ class JobFolder:
         return self.outputs / "result.json"
 
     @property
+    def page_file(self) -> Path:
+        """What the results look like, for a browser."""
+        return self.outputs / "report.html"
+
+    @property
     def previews(self) -> Path:
         return self.path / "previews"
 

@@ -19,9 +19,10 @@ import torch
 
 from ddrep_core.errors import Cancelled, DdrepError, DdrepWarning, RunError
 from ddrep_core.jobs.events import EventLog, Listener
-from ddrep_core.jobs.folder import JobFolder, read_json, write_json
+from ddrep_core.jobs.folder import JobFolder, read_json, write_bytes, write_json
 from ddrep_core.jobs.request import SCHEMA_VERSION, Request
 from ddrep_core.jobs.session import Session, StopSwitch
+from ddrep_core.report.page import result_page
 
 STARTING_SECONDS = 20.0
 RECORDED_PACKAGES = ("ddrep", "torch", "diffusers", "transformers", "numpy", "trimesh")
@@ -145,6 +146,7 @@ def _run(
                 session.finish_sample(record)
             records.append(record)
         result = _result(request, identity, records, time.monotonic() - start)
+        write_bytes(folder.page_file, result_page(result).encode())
         write_json(folder.result_file, result)
     events.emit("done", result=folder.relative(folder.result_file), seconds=round(time.monotonic() - start, 2))
     return folder.result_file

@@ -1,0 +1,114 @@
+"""A page that shows what a job made: its words, pictures and figures. It needs nothing but the files beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from html import escape
+from pathlib import PurePosixPath
+from typing import Any
+from urllib.parse import quote
+
+# Largest first: what a person came for. A still is the film's poster; coverage is for those who look for it.
+ORDER = ("turntable", "image", "panorama", "contact_sheet", "texture", "coverage")
+PICTURES, FILMS = {".png", ".jpg"}, {".mp4"}
+
+_STYLE = """
+:root { color-scheme: light dark; --edge: #8884; --soft: #8888; }
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 1100px; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.6rem; margin-bottom: 0; }
+h2 { font-size: 1.1rem; margin-top: 2.5rem; border-top: 1px solid var(--edge); padding-top: 1rem; }
+.task, figcaption { color: var(--soft); }
+.files { display: flex; flex-wrap: wrap; gap: 1rem; align-items: flex-start; }
+figure { margin: 0; max-width: 100%; }
+figure.small { max-width: 320px; }
+img, video { max-width: 100%; border-radius: 6px; border: 1px solid var(--edge); }
+table { border-collapse: collapse; }
+td { padding: .15rem 1rem .15rem 0; vertical-align: top; }
+td:first-child { color: var(--soft); }
+"""
+
+
+def result_page(result: Mapping[str, Any]) -> str:
+    """HTML for a job's outputs/ folder.
+
+    Args:
+        result: what result.json says: "task", "request", "versions", "nfe" and "samples", whose "files" are paths
+            relative to the job folder. Times are left out: the same request gives the same page.
+    """
+    request = result["request"]
+    title = escape(request["prompt"] or "No prompt")
+    body = [f"<h1>{title}</h1>", f'<p class="task">{escape(result["task"])}</p>']
+    body += [_sample(sample) for sample in result["samples"]]
+    body.append("<h2>How it was made</h2>")
+    body.append(_table({**_flat(request), "evaluations of the prior": result["nfe"], **_flat(result["versions"])}))
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{title} · ddrep</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
+        + "\n".join(body)
+        + "\n</body>\n</html>\n"
+    )
+
+
+def _sample(sample: Mapping[str, Any]) -> str:
+    files: Mapping[str, str] = sample["files"]
+    still = files.get("turntable_still")
+    shown = [_figure(name, files[name], still) for name in _in_order(files) if name != "turntable_still"]
+    links = [
+        f'<a href="{_address(path)}">{escape(PurePosixPath(path).name)}</a>'
+        for path in files.values()
+        if PurePosixPath(path).suffix not in PICTURES | FILMS
+    ]
+    figures = {"evaluations of the prior": sample.get("nfe")}
+    if sample.get("agreement") is not None:
+        figures["views agree"] = f"{100 * sample['agreement']:.1f} %"
+    if sample.get("coverage_share") is not None:
+        figures["surface seen by a view"] = f"{100 * sample['coverage_share']:.1f} %"
+    if sample.get("not_agreed"):
+        figures["views that do not fully agree"] = ", ".join(sample["not_agreed"])
+    return (
+        f"<section>\n<h2>Seed {sample['seed']}</h2>\n"
+        f'<div class="files">\n{"".join(shown)}</div>\n<p>{" · ".join(links)}</p>\n{_table(figures)}\n</section>'
+    )
+
+
+def _in_order(files: Mapping[str, str]) -> list[str]:
+    """Names of the pictures and films, what matters most first."""
+    visible = [name for name in files if PurePosixPath(files[name]).suffix in PICTURES | FILMS]
+
+    def place(name: str) -> int:
+        return next((i for i, kind in enumerate(ORDER) if name == kind or name.startswith(f"{kind}_")), len(ORDER))
+
+    return sorted(visible, key=place)  # stable: objects keep their order
+
+
+def _figure(name: str, path: str, still: str | None) -> str:
+    address = _address(path)
+    if PurePosixPath(path).suffix in FILMS:
+        poster = f' poster="{_address(still)}"' if still else ""
+        content = f'<video src="{address}"{poster} controls loop muted playsinline width="480"></video>'
+    else:
+        content = f'<a href="{address}"><img src="{address}" alt="{escape(name)}" loading="lazy"></a>'
+    small = ' class="small"' if name.startswith(("texture", "coverage")) else ""
+    return f"<figure{small}>{content}<figcaption>{escape(name.replace('_', ' '))}</figcaption></figure>\n"
+
+
+def _address(path: str) -> str:
+    """From the outputs/ folder, where the page lies."""
+    return quote(str(PurePosixPath(path).relative_to("outputs")))
+
+
+def _flat(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested settings as one list, without what was not said."""
+    found: dict[str, Any] = {}
+    for key, value in record.items():
+        if isinstance(value, Mapping):
+            found |= _flat(value)
+        elif value not in (None, "", []):
+            found[key.replace("_", " ")] = ", ".join(map(str, value)) if isinstance(value, list) else value
+    return found
+
+
+def _table(rows: Mapping[str, Any]) -> str:
+    cells = "".join(f"<tr><td>{escape(str(k))}</td><td>{escape(str(v))}</td></tr>\n" for k, v in rows.items())
+    return f"<table>\n{cells}</table>"
