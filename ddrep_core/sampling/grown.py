@@ -4,13 +4,13 @@ Views that start together choose apart and are then averaged, which blurs and fa
 (docs/agreement.md). Here the most important view, the hero, is sampled alone: one view has no conflict, so it is a fair
 draw. Then views join in the order of their overlap with what is painted. What is painted stays in the fit as weighted
 observations; a joining view starts from it and from fresh noise, at the level where the hero's own picture began to be
-decided, and comes down in a few steps. There it is judged: does the prior, looking at it, want what the representation
-can hold together with what is painted? If not, another round with other noise. If so, the view goes back up
-halfway and comes down with all the plan's steps. At last, all views move together from a low
-level.
+decided, and comes down in a few large steps. On the way and at the end it is judged: does the prior, looking at it,
+want what the representation can hold together with what is painted? If not, another round with other noise. At last,
+all views move together: down all the plan's levels from a low one, then in single steps from the lowest for as long as
+these still make them agree better.
 
-Nothing is tuned to one prior: the levels come from the hero's descent, the threshold from its residual, and conflicts
-are measured against unrelated pictures (`disagreement.py`).
+Nothing is tuned to one prior: the levels come from the hero's descent, conflicts are measured against unrelated
+pictures (`disagreement.py`), and the threshold from what remains when the hero joins its own picture.
 """
 
 from __future__ import annotations
@@ -35,11 +35,17 @@ if TYPE_CHECKING:
 UNDECIDED, DECIDED = 0.9, 0.1
 """Of how far the hero's x̂0 was from its final picture at first: this much where the critical band begins, and ends."""
 
-JUDGED, RETURN = 0.25, 0.5
-"""Parts of the level at which the hero had decided: where joining views are judged, and where they go back up to."""
+JUDGED = 0.25
+"""Part of the level at which the hero had decided: where joining views are judged for the first time."""
 
 LENIENCE = 5.0
-"""How many times the tolerance may be exceeded at the first judgement."""
+"""How many times the tolerance may be exceeded at the first judgement: colours still settle after it."""
+
+SETTLING = 1 / 3
+"""The ratio of one level to the one before while a view that was judged settles."""
+
+GAIN, NEGLIGIBLE = 0.8, 1e-4
+"""The last steps go on while each leaves at most this much of the disagreement before it, and more than that."""
 
 
 @dataclass(frozen=True)
@@ -50,13 +56,15 @@ class Grown:
         levels: of a whole descent, falling to 0.
         group: how many views join at once; more make larger batches, fewer agree better.
         budget: evaluations (of all views) after which nothing is refused any more; three descents when not given.
-        tolerance: a view is accepted when its conflict is at most this, plus what the hero's own residual was. 0 is
-            perfect agreement, 1 an unrelated picture.
+        tolerance: a view is accepted when its conflict is at most this, plus what is left when the hero joins its own
+            picture. 0 is perfect agreement, 1 an unrelated picture.
         eta: DDIM's stochastic share while a view joins; None takes the run's.
-        screening: steps from a joining view's first level to the one at which it is judged. Few are better: in many,
-            what is not painted yet makes up its own mind before what is painted can be heard.
-        joint: where the last pass of all views together starts, as a part of the level at which views are judged; 0
-            leaves it out.
+        screening: steps from a joining view's first level to the one at which it is first judged. Few are better: in
+            many, what is not painted yet makes up its own mind before what is painted can be heard.
+        settling: steps from there to the end of a joining view's descent, where it is judged again.
+        joint: where the last pass of all views together starts, as a part of the level at which the hero had decided;
+            0 leaves it out.
+        polishing: at most this many single steps of all views after it.
     """
 
     levels: tuple[float, ...]
@@ -65,13 +73,17 @@ class Grown:
     tolerance: float = 0.05
     eta: float | None = 0.0
     screening: int = 4
+    settling: int = 4
     joint: float = 0.25
+    polishing: int = 12
 
     def __post_init__(self) -> None:
         if len(self.levels) < 3 or self.levels[-1] != 0:
             raise RequestError("Grown sampling needs noise levels that fall to zero, two steps or more.")
-        if self.group < 1 or self.screening < 1 or self.tolerance <= 0 or not 0 <= self.joint <= 1:
+        if self.group < 1 or self.tolerance <= 0:
             raise RequestError("Grown sampling needs a group of at least one view and a tolerance above zero.")
+        if min(self.screening, self.settling) < 1 or self.polishing < 0 or not 0 <= self.joint <= 1:
+            raise RequestError("Grown sampling needs steps in which views join, and a joint pass from 0 to 1.")
 
     @property
     def nfe(self) -> float:
@@ -130,36 +142,41 @@ class GrownWalk:
             "at": 0,
             "jumped": True,
             "keep": 0.0,  # of the noise, in the jump that is due
-            "judged": 0,  # how often in this round
             "moving": [hero],
             "held": [],
+            "drafts": [],  # views that the budget did not suffice for
             "pending": [],
             "waiting": [view for view in range(run.rep.view_count) if view != hero and bool(seeing[view])],
             "band": [0.0, 0.0],
-            "threshold": 0.0,
+            "floor": 0.0,
             "reference": 0.0,
             "refused": 0.0,  # evaluations spent on rounds that were not accepted, for all views and for these
             "refused_here": 0.0,
             "round": 0,
             "scores": {},
-            "not_agreed": [],
+            "polished": 0,
+            "disagreement": None,
         }
 
     # What the loop asks
 
     @property
     def not_agreed(self) -> list[int]:
-        return self.numbers["not_agreed"]
+        return sorted(self.numbers["drafts"])
 
     @property
     def of(self) -> int:
         """This many if every view is accepted at its next round."""
         numbers = self.numbers
         here = len(numbers["descent"]) - 1 - numbers["at"]
-        band = numbers["band"][1] or self.plan.levels[len(self.plan.levels) // 3]
+        low = numbers["band"][1] or self.plan.levels[len(self.plan.levels) // 3]
         rounds = math.ceil(len(numbers["waiting"]) / self.plan.group)
-        joint = len(self._below(self.plan.joint * numbers["band"][1])) if numbers["phase"] != "joint" else 0
-        return self.run.position + here + rounds * (len(self._below(band)) + self.plan.screening) + joint
+        joint = len(self._below(self.plan.joint * low)) if numbers["phase"] != "joint" else 0
+        return self.run.position + here + rounds * (1 + self._steps_to_join) + joint
+
+    @property
+    def _steps_to_join(self) -> int:
+        return self.plan.screening + self.plan.settling
 
     def next(self) -> Step | None:
         numbers = self.numbers
@@ -171,7 +188,7 @@ class GrownWalk:
         start = numbers["descent"][numbers["at"]]
         if not numbers["jumped"]:
             return Jump(numbers["keep"] * start, start, keep=numbers["keep"], views=views)
-        held = tuple(numbers["held"]) if numbers["phase"] == "grow" else ()
+        held = tuple(numbers["held"]) if numbers["phase"] in ("floor", "grow") else ()
         eta = self.run.eta if self.plan.eta is None else self.plan.eta
         return Reverse(_level(start), _level(numbers["descent"][numbers["at"] + 1]), eta, views=views, held=held)
 
@@ -183,35 +200,43 @@ class GrownWalk:
         numbers["at"] += 1
         if numbers["phase"] == "hero":
             self.tensors[f"hero.{numbers['at']}"] = moved.clean[0]
-        elif numbers["phase"] == "grow" and numbers["judged"] == 0 and numbers["at"] == self.plan.screening:
-            numbers["judged"] = 1
-            self._judge(moved)
-            if numbers["moving"]:  # back up, and down again with all the plan's levels
-                start = numbers["descent"][-1]
-                numbers["descent"] = self._below(RETURN * numbers["band"][1])
-                numbers |= {"at": 0, "jumped": False, "keep": min(1.0, start / max(numbers["descent"][0], 1e-30))}
-        elif numbers["phase"] == "grow" and numbers["judged"] == 1 and step.sigma <= JUDGED * numbers["band"][1]:
-            numbers["judged"] = 2  # it may have changed its mind on the way
-            self._judge(moved)
+        elif numbers["phase"] == "floor":
+            numbers["floor"] = self._score(moved, 0)
+        elif numbers["phase"] == "grow" and numbers["at"] == self.plan.screening:
+            self._judge(moved, LENIENCE * self.plan.tolerance)
+        elif numbers["phase"] == "grow" and numbers["at"] == self._steps_to_join:
+            self._judge(moved, self.plan.tolerance)
+        elif numbers["phase"] == "polish":
+            before, now = numbers["disagreement"], moved.disagreement
+            numbers |= {"polished": numbers["polished"] + 1, "disagreement": now}
+            if now <= NEGLIGIBLE or (before is not None and now > GAIN * before):
+                numbers["polished"] = self.plan.polishing
 
     # Phases
 
     def _end_descent(self) -> None:
-        phase = self.numbers["phase"]
-        if phase == "joint":
-            self.numbers["phase"] = "done"
+        numbers = self.numbers
+        if numbers["phase"] in ("joint", "polish"):
+            self._start_polishing()
             return
-        if phase == "hero":
+        if numbers["phase"] == "hero":
             self._find_band()
-        if self.numbers["moving"]:
             self._accept()
-        if not self.numbers["pending"] and not self._next_group():
+            if numbers["waiting"]:
+                self._start_round("floor", numbers["held"])
+                return
+        elif numbers["phase"] == "floor":
+            self.run.put_back(self._before())
+            numbers["moving"] = []
+        if numbers["moving"]:
+            self._accept()
+        if not numbers["pending"] and not self._next_group():
             self._start_joint()
             return
-        self._start_round()
+        self._start_round("grow", numbers["pending"])
 
     def _find_band(self) -> None:
-        """Where the hero's picture was decided, and what the prior leaves of a picture that it drew itself."""
+        """Where the hero's picture was decided."""
         run, levels = self.run, self.plan.levels
         hero = self.numbers["moving"][0]
         index = torch.tensor([hero], device=run.device)
@@ -228,8 +253,6 @@ class GrownWalk:
             begin += 1
         decided = min(max(decided, begin + 1), len(levels) - 2)
         self.numbers["band"] = [levels[begin], levels[decided]]
-        judged = min(range(len(profile)), key=lambda i: abs(levels[i] - JUDGED * levels[decided]))
-        self.numbers["threshold"] = self.plan.tolerance + profile[judged] / first
 
     def _next_group(self) -> bool:
         """The views that share most with what is painted, and little with each other."""
@@ -248,68 +271,81 @@ class GrownWalk:
         numbers["refused_here"], numbers["scores"], numbers["round"] = 0.0, {}, 0
         return True
 
-    def _start_round(self) -> None:
+    def _start_round(self, phase: str, views: list[int]) -> None:
         numbers = self.numbers
         if before := self._before():  # the last round was refused: θ as it was without it
             self.run.put_back(before)
         self.tensors |= {f"before.{name}": tensor for name, tensor in self.run.theta().items()}
+        descent = self._joining(numbers["round"])
+        if phase == "floor":  # the step after which views are judged for the first time
+            descent = descent[self.plan.screening - 1 : self.plan.screening + 1]
         numbers |= {
-            "phase": "grow",
-            "descent": self._joining(numbers["round"]),
-            "round": numbers["round"] + 1,
+            "phase": phase,
+            "descent": descent,
+            "round": numbers["round"] + (phase == "grow"),
             "at": 0,
             "jumped": False,
             "keep": 0.0,
-            "judged": 0,
-            "moving": list(numbers["pending"]),
+            "moving": list(views),
         }
 
     def _start_joint(self) -> None:
         numbers = self.numbers
         self.tensors.clear()
-        descent = self._below(self.plan.joint * numbers["band"][1]) if self.plan.joint > 0 else [0.0]
-        everyone = sorted(numbers["held"])
+        everyone = sorted(numbers["held"] + numbers["drafts"])
+        alone = len(everyone) < 2 or self.plan.joint == 0
+        descent = [0.0] if alone else self._below(self.plan.joint * numbers["band"][1])
         numbers |= {"phase": "joint", "descent": descent, "at": 0, "jumped": False, "keep": 0.0, "moving": everyone}
-        if len(everyone) < 2:
-            numbers["descent"] = [0.0]
+        if alone:
+            numbers["polished"] = self.plan.polishing
 
-    def _judge(self, moved: Moved) -> None:
+    def _start_polishing(self) -> None:
+        """One more step of all views from the lowest level, with the noise that they have."""
+        numbers = self.numbers
+        if numbers["polished"] >= self.plan.polishing:
+            numbers["phase"] = "done"
+            return
+        numbers |= {"phase": "polish", "descent": [self.plan.levels[-2], 0.0], "at": 0, "jumped": True}
+
+    def _judge(self, moved: Moved, tolerance: float) -> None:
         """Which of the views that join may stay; the best round of each is kept in case none is ever accepted."""
         numbers, run = self.numbers, self.run
-        spent_by_each = (numbers["at"] + (numbers["judged"] - 1) * self.plan.screening) / run.rep.view_count
         renders = run.rep.render(moved.indices).detach()
         agreed: list[int] = []
         for row, view in enumerate(moved.indices.tolist()):
-            score = float(moved.conflicts[row]) * self._content(moved, row)
+            score = self._score(moved, row)
             if score <= numbers["scores"].get(str(view), math.inf):
                 numbers["scores"][str(view)] = score
                 self.tensors[f"best.{view}"] = renders[row].clone()
-                self.tensors[f"noise.{view}"] = run.noise[view].clone()
-            # Before the fine descent, only what is plainly another picture is refused: colours still settle on it.
-            if score <= numbers["threshold"] * (LENIENCE if numbers["judged"] == 1 else 1.0):
+            if score <= tolerance + numbers["floor"]:
                 agreed.append(view)
         refused = [view for view in moved.indices.tolist() if view not in agreed]
         if not refused:
             return
-        spent = len(refused) * spent_by_each
+        spent = len(refused) * numbers["at"] / run.rep.view_count
         numbers["refused"] += spent
         numbers["refused_here"] += spent
-        if self._may_refuse():
-            numbers["moving"] = agreed
-            if not agreed:
-                numbers["at"] = len(numbers["descent"]) - 1
-            return
-        # The budget is spent: the best round goes on to the end, and is reported.
-        numbers["not_agreed"] = sorted({*numbers["not_agreed"], *refused})
-        targets = []
-        for row, view in enumerate(moved.indices.tolist()):
-            if view in agreed:
-                targets.append(renders[row])
-                continue
-            targets.append(self.tensors[f"best.{view}"])
-            run.noise[view] = self.tensors[f"noise.{view}"]
-        run.put_back(self._before())
-        run.pull_back(torch.stack(targets), moved.indices, tuple(numbers["held"]))
+        numbers["moving"] = agreed
+        if not self._may_refuse():
+            self._give_up(refused)
+        if not agreed:
+            numbers["at"] = len(numbers["descent"]) - 1
+
+    def _give_up(self, views: list[int]) -> None:
+        """The budget is spent: their best round is drawn, but not held; the joint pass makes of it what it can."""
+        numbers, run = self.numbers, self.run
+        before = self._before()
+        now = run.theta()
+        run.put_back(before)
+        targets = torch.stack([self.tensors.pop(f"best.{view}") for view in views])
+        run.pull_back(targets, torch.tensor(views, device=run.device), tuple(numbers["held"]))
+        self.tensors |= {f"before.{name}": tensor for name, tensor in run.theta().items()}
+        run.put_back(now)
+        numbers["drafts"] = numbers["drafts"] + views
+        numbers["pending"] = [view for view in numbers["pending"] if view not in views]
+
+    def _score(self, moved: Moved, row: int) -> float:
+        return float(moved.conflicts[row]) * self._content(moved, row)
 
     def _content(self, moved: Moved, row: int) -> float:
         """A view's variance over how far the hero was from its picture at first, which counts its colour too."""
@@ -322,11 +358,7 @@ class GrownWalk:
     def _may_refuse(self) -> bool:
         """Half of what is left beyond the descents that are due may go to these views."""
         numbers, views = self.numbers, self.run.rep.view_count
-        due = (
-            len(self.plan.levels)
-            - 1
-            + (views - 1) * (self.plan.screening + len(self._below(RETURN * numbers["band"][1])))
-        ) / views
+        due = (len(self.plan.levels) - 1 + (views - 1) * self._steps_to_join) / views
         due += len(self._below(self.plan.joint * numbers["band"][1]))
         earlier = numbers["refused"] - numbers["refused_here"]
         return numbers["refused_here"] < 0.5 * max(0.0, self.plan.nfe - due - earlier)
@@ -342,8 +374,7 @@ class GrownWalk:
             run.pull_back(pictures, index, tuple(held))
         for row, view in enumerate(moving):
             run.observations[view] = pictures[row].clone()
-            for kind in ("best", "noise"):
-                self.tensors.pop(f"{kind}.{view}", None)
+            self.tensors.pop(f"best.{view}", None)
         numbers["held"] = held + moving
         numbers["pending"] = [view for view in numbers["pending"] if view not in moving]
         numbers["moving"] = []
@@ -362,8 +393,10 @@ class GrownWalk:
         start = min(
             high * (1.0, 2.0, 1.5, 3.0)[round_ % 4], max(level for level in self.plan.levels if level < math.inf)
         )
-        ratio = (JUDGED * low / start) ** (1 / self.plan.screening)
-        return [start * ratio**step for step in range(self.plan.screening + 1)]
+        judged = JUDGED * low
+        ratio = (judged / start) ** (1 / self.plan.screening)
+        screening = [start * ratio**step for step in range(self.plan.screening)]
+        return [*screening, *(judged * SETTLING**step for step in range(self.plan.settling)), 0.0]
 
     def _below(self, sigma: float) -> list[float]:
         """The plan's levels from `sigma` down."""

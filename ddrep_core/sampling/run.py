@@ -42,6 +42,25 @@ class Clock:
         self.seconds[part] += time.perf_counter() - start
 
 
+@dataclass
+class ViewsToFit:
+    """What the pull-backs of one set of moving and held views have in common.
+
+    Attributes:
+        key: which views move, −1, which are held.
+        indices: [B] those that move first, then those that are held.
+        weights: [B, 1, h, w] of their pixels.
+        observations: [H, C, h, w] what the held ones were accepted as.
+        share: of unrelated pictures that would not be held; None until it is asked for.
+    """
+
+    key: tuple[int, ...]
+    indices: Tensor
+    weights: Tensor
+    observations: Tensor | None
+    share: Tensor | None = None
+
+
 class Run:
     """One sample on its way: θ, ε, and where in the schedule it is."""
 
@@ -73,7 +92,7 @@ class Run:
         self.position, self.evaluations, self.passes = 0, 0.0, 0
         self.disagreement: float | None = None
         self.observations: dict[int, Tensor] = {}  # [C, h, w] what held views were accepted as
-        self._shares: tuple[Tensor, Tensor] | None = None
+        self._fit: ViewsToFit | None = None
         rep.reset(self.generator)
         self.noise = self.field.draw(self.generator).to(self.device, self.dtype)
 
@@ -147,37 +166,40 @@ class Run:
 
     def pull_back(self, target: Tensor, indices: Tensor, held: tuple[int, ...] = ()) -> None:
         """θ ← argmin E_π w(π) ‖f(θ, π) − f'(π)‖², held views pulled to what they were accepted as."""
-        everyone, weights = self._with_held(indices, held)
-        if held:
-            target = torch.cat([target, torch.stack([self.observations[view] for view in held]).to(target)])
+        fit = self._views_to_fit(indices, held)
+        if fit.observations is not None:
+            target = torch.cat([target, fit.observations])
         with self.clock.measure("pullback"):
-            self.passes += self.solver.fit(self.rep, target, everyone, weights)
+            self.passes += self.solver.fit(self.rep, target, fit.indices, fit.weights)
 
-    def _with_held(self, indices: Tensor, held: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-        """The views of a fit, those that move first, and their weights."""
-        if not held:
-            return indices, self.weights[indices]
-        others = torch.tensor(held, device=self.device)
-        weights = torch.cat([self.weights[indices], HOLD_WEIGHT * self.weights[others]])
-        return torch.cat([indices, others]), weights
+    def _views_to_fit(self, indices: Tensor, held: tuple[int, ...]) -> ViewsToFit:
+        """Kept while the same views move and the same are held."""
+        key = (*indices.tolist(), -1, *held)
+        if self._fit is None or self._fit.key != key:
+            if held:
+                others = torch.tensor(held, device=self.device)
+                weights = torch.cat([self.weights[indices], HOLD_WEIGHT * self.weights[others]])
+                observations = torch.stack([self.observations[view] for view in held])
+                self._fit = ViewsToFit(key, torch.cat([indices, others]), weights, observations)
+            else:
+                self._fit = ViewsToFit(key, indices, self.weights[indices], None)
+        return self._fit
 
     def compare(self, target: Tensor, clean: Tensor, indices: Tensor, held: tuple[int, ...], reach: float) -> Moved:
         """What of x̂0 would not fit (`disagreement.py`)."""
-        everyone, weights = self._with_held(indices, held)
+        fit = self._views_to_fit(indices, held)
         with self.clock.measure("render"), torch.no_grad():
             left = (target - self.rep.render(indices)) / max(reach, 1e-9)
-            share = self._unrelated_share(everyone, weights, len(indices))
-            each, self.disagreement = conflicts(left, clean, weights[: len(indices)], share)
+            if fit.share is None:
+                fit.share = self._unrelated_share(fit, len(indices))
+            each, self.disagreement = conflicts(left, clean, fit.weights[: len(indices)], fit.share)
         return Moved(indices, clean, each, self.disagreement, left)
 
-    def _unrelated_share(self, everyone: Tensor, weights: Tensor, moving: int) -> Tensor:
-        """What unrelated pictures would leave in this fit; kept while the views of the fit stay the same."""
-        if moving < self.rep.view_count and len(everyone) == moving and self.views_per_step < self.rep.view_count:
+    def _unrelated_share(self, fit: ViewsToFit, moving: int) -> Tensor:
+        """What unrelated pictures would leave in this fit."""
+        if moving < self.rep.view_count and len(fit.indices) == moving and self.views_per_step < self.rep.view_count:
             return torch.ones(moving, dtype=self.dtype, device=self.device)  # mini-batches: never twice the same
-        key = torch.cat([everyone, everyone.new_tensor([moving])])
-        if self._shares is None or not torch.equal(self._shares[0], key):
-            self._shares = key, unrelated_share(self.rep, self.solver, everyone, weights, moving)
-        return self._shares[1]
+        return unrelated_share(self.rep, self.solver, fit.indices, fit.weights, moving)
 
     def jump(self, step: Jump) -> None:
         """σ → σ_high: θ stays, the noise is refreshed (Alg. 1, line 13; Restart's forward kernel)."""

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from ddrep_core.priors import EmpiricalPrior, GaussianMixturePrior
 from ddrep_core.sampling import MatrixNoise
+from ddrep_core.sampling.linear import rows_of_views
 from ddrep_core.views import Views, orbit_views
 
 
@@ -29,6 +30,7 @@ class BedTexture:
     def __init__(self, matrix: Tensor, view_count: int, size: int, copies: int = 1) -> None:
         self._matrix, self._view_count, self._size = matrix, view_count, size
         self.copies = copies
+        self._views = [rows_of_views(matrix, torch.tensor([view]), size * size) for view in range(view_count)]
         self.theta = torch.zeros(matrix.shape[1], 3 * copies)
         covered = matrix.crow_indices().diff() > 0
         self._weights = covered.reshape(view_count, 1, size, size).to(torch.float32)
@@ -48,9 +50,14 @@ class BedTexture:
         self.theta.zero_()
 
     def render(self, indices: Tensor | None = None) -> Tensor:
-        rows = (self._matrix @ self.theta).reshape(self._view_count, self._size, self._size, -1)
-        images = rows.permute(0, 3, 1, 2)
+        if indices is not None and len(indices) == 1:  # one view joins at a time: no other need be drawn
+            return self._images(self._views[int(indices)])
+        images = self._images(self._matrix)
         return images if indices is None else images[indices]
+
+    def _images(self, matrix: Tensor) -> Tensor:
+        rows = matrix @ self.theta
+        return rows.reshape(-1, self._size, self._size, rows.shape[1]).permute(0, 3, 1, 2)
 
     def pixel_weights(self) -> Tensor:
         return self._weights
@@ -149,7 +156,7 @@ class Bed:
 
 
 def make_bed(
-    mesh: Path | None = None,
+    mesh: str = "branched",
     views: int = 16,
     objects: int = 8,
     size: int = 32,
@@ -160,8 +167,9 @@ def make_bed(
     pictures: list[Path] | None = None,
     distance: float = 1.6,
 ) -> Bed:
-    """A bed on a mesh (a built-in one when none is given); `scale` stretches all colours, and so the distances."""
-    vertices, faces, uv = branched_mesh() if mesh is None else load(mesh)
+    """A bed on a mesh (a file, or the built-in "branched" or "ball"); `scale` stretches all colours, so distances."""
+    built_in = {"branched": branched_mesh, "ball": closed_mesh}
+    vertices, faces, uv = built_in[mesh]() if mesh in built_in else load(Path(mesh))
     cameras = orbit_views(views, (-5.0, 20.0), distance, 45.0, np.zeros(3), size, size)
     matrix = rendering_matrix(vertices, faces, uv, cameras, size, texels)
     seen = torch.zeros(matrix.shape[1], dtype=torch.bool)

@@ -1,110 +1,138 @@
-"""Samplers on a bed: agreement, fairness, cost. One line a sampler, and a plot (docs/agreement.md)."""
+"""Samplers on a bed: agreement, fairness, cost. Every seed is a line of a file, so that a table goes on where it was
+cut off; `agreement_report.py` makes tables and plots of these files (docs/agreement.md)."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import multiprocessing
-import sys
+import os
+import time
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from agreement_bed import Bed, ManyPrior, make_bed
-from scipy import stats
+from agreement_report import summary, table_line
 
-from ddrep_core.sampling import Auto, Grown, MixedNoise, NoiseField, ViewNoise, parse_schedule, sample
+from ddrep_core.sampling import Auto, Grown, MixedNoise, NoiseField, StepReport, ViewNoise, parse_schedule, sample
 from ddrep_core.sampling.linear import LinearSolver
 
 DEFAULT = ("plain", "repaint:1,1,2", "repaint:10,10,5", "annealed:40,8,2,0.3,6", "grown", "auto")
+ONE_BY_ONE, TOGETHER = 5, 25
+"""Seeds of a piece of work: plans that decide as they go run one by one, fixed schedules as copies in one run."""
+
+Record = dict[str, Any]
 
 
-def run_sampler(bed: Bed, text: str, arguments: argparse.Namespace, seeds: range) -> dict[str, Any]:
-    """All seeds of one sampler: fixed schedules as copies in one run, plans that decide as they go one by one."""
+def run_seeds(bed: Bed, text: str, settings: argparse.Namespace, seeds: range) -> list[Record]:
+    """One record a seed."""
     prior, solver = bed.prior(), LinearSolver(remembered=3 * len(bed.views))
-    plan = parse_schedule(text, prior.sigmas, arguments.steps)
-    eta = arguments.eta if text.startswith("repaint") else 0.0
+    plan = parse_schedule(text, prior.sigmas, settings.steps)
+    eta = settings.eta if text.startswith("repaint") else 0.0
+    start, trace = time.process_time(), []
+
+    def hear(step: StepReport) -> None:
+        if step.disagreement is not None:
+            trace.append([round(step.nfe, 3), step.sigma, step.disagreement])
+
+    def noise(copies: int) -> NoiseField:
+        own = ViewNoise((len(bed.views), 3 * copies, bed.size, bed.size))
+        return MixedNoise(bed.surface_noise(copies), own, settings.surface_noise) if settings.surface_noise > 0 else own
+
+    thetas, spent, left_out = [], [], []
     if isinstance(plan, Auto | Grown):
-        results = [
-            sample(bed.representation(), prior, bed.views, schedule=plan, eta=eta, seed=seed, solver=solver)
-            for seed in seeds
-        ]
-        thetas = [result.diffrep.theta for result in results]
-        spent = [result.nfe for result in results]
+        for seed in seeds:
+            result = sample(
+                bed.representation(), prior, bed.views, schedule=plan, eta=eta, seed=seed, solver=solver,
+                noise=noise(1), callback=hear if seed == seeds.start else None,
+            )  # fmt: skip
+            thetas.append(result.diffrep.theta)
+            spent.append(result.nfe)
+            left_out.append(result.not_agreed)
     else:
         copies = len(seeds)
-        rep = bed.representation(copies)
-        noise: NoiseField = ViewNoise((len(bed.views), *rep.image_shape))
-        if arguments.surface_noise > 0:
-            noise = MixedNoise(bed.surface_noise(copies), noise, arguments.surface_noise)
         many: Any = ManyPrior(prior, copies)
-        result = sample(rep, many, bed.views, schedule=plan, eta=eta, seed=seeds.start, solver=solver, noise=noise)
-        thetas, spent = [result.diffrep.theta], [result.nfe] * copies
+        result = sample(
+            bed.representation(copies), many, bed.views, schedule=plan, eta=eta, seed=seeds.start, solver=solver,
+            noise=noise(copies), callback=hear,
+        )  # fmt: skip
+        thetas, spent, left_out = [result.diffrep.theta], [result.nfe] * copies, [[]] * copies
     judged = bed.judge(torch.cat(thetas, 1))
-    return {"nfe": spent, **{name: tensor.tolist() for name, tensor in judged.items()}}
+    seconds = (time.process_time() - start) / len(seeds)
+    records = []
+    for number, seed in enumerate(seeds):
+        labels, colours = judged["label"][:, number], judged["colour"][:, number]
+        records.append(
+            {
+                "seed": seed,
+                "nfe": round(spent[number], 3),
+                "one": bool((labels == labels[0]).all()),
+                "object": int(labels[0]),
+                "error": float(judged["error"][:, number].mean()),
+                "colour": colours.mean(0).tolist(),
+                "colour_std": float(colours.std(0).mean()),
+                "not_agreed": left_out[number],
+                "seconds": round(seconds, 3),
+                **({"trace": trace} if number == 0 else {}),
+            }
+        )
+    return records
 
 
-def summary(text: str, parts: list[dict[str, Any]], objects: int, spread: float) -> dict[str, Any]:
-    """Agreement, error, fairness and cost over all seeds."""
-    labels = torch.cat([torch.tensor(part["label"]) for part in parts], 1)  # [V, S]
-    errors = torch.cat([torch.tensor(part["error"]) for part in parts], 1)
-    colours = torch.cat([torch.tensor(part["colour"]) for part in parts], 1)  # [V, S, 3]
-    spent = torch.tensor([nfe for part in parts for nfe in part["nfe"]])
-    one = (labels == labels[:1]).all(0)
-    shares = torch.bincount(labels[0, one], minlength=objects)
-    line = {
+def key(text: str, settings: argparse.Namespace) -> dict[str, Any]:
+    """What a record's line says of the run: sampler and bed."""
+    found = {
         "sampler": text,
-        "seeds": labels.shape[1],
-        "one_object": float(one.float().mean()),
-        "error": float(errors.mean().sqrt()),
-        "nfe": float(spent.mean()),
-        "nfe_max": float(spent.max()),
-        "fair_p": float(stats.chisquare(shares.numpy()).pvalue) if bool(one.any()) else None,
-        "shares": shares.tolist(),
+        "mesh": settings.mesh if settings.mesh in ("branched", "ball") else Path(settings.mesh).stem,
+        "views": settings.views,
+        "objects": settings.objects,
+        "size": settings.size,
+        "texels": settings.texels,
+        "spread": settings.spread,
+        "scale": settings.scale,
+        "steps": settings.steps,
+        "surface_noise": settings.surface_noise,
+        "textures": [path.name for path in settings.pictures] if settings.pictures else settings.texture_seed,
     }
-    if spread > 0 and int(one.sum()) > 1:
-        agreed = colours[:, one]
-        line |= {"colour_std": float(agreed.std(0).mean()), "spread": float(agreed.mean(0).std())}
-    return line
+    return found | ({"eta": settings.eta} if text.startswith("repaint") else {})
 
 
-def _work(task: tuple[argparse.Namespace, str, range]) -> dict[str, Any]:
-    arguments, text, seeds = task
+def read(path: Path) -> list[Record]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+
+
+def missing(done: set[int], text: str, settings: argparse.Namespace) -> Iterator[range]:
+    """The pieces of work whose seeds are not all done."""
+    size = ONE_BY_ONE if text.startswith(("grown", "auto")) else TOGETHER
+    for start in range(0, settings.seeds, size):
+        piece = range(start, min(start + size, settings.seeds))
+        if not done.issuperset(piece):
+            yield piece
+
+
+def _work(task: tuple[argparse.Namespace, str, range]) -> list[Record]:
+    settings, text, seeds = task
     warnings.filterwarnings("ignore")
     torch.set_num_threads(1)
-    return run_sampler(build(arguments), text, arguments, seeds)
+    global _bed  # one bed a process: the settings stay the same for all its work
+    if _bed is None:
+        _bed = make_bed(
+            settings.mesh, settings.views, settings.objects, settings.size, settings.texels, settings.spread,
+            settings.scale, settings.texture_seed, settings.pictures,
+        )  # fmt: skip
+    return [key(text, settings) | record for record in run_seeds(_bed, text, settings, seeds)]
 
 
-def build(arguments: argparse.Namespace) -> Bed:
-    return make_bed(
-        arguments.mesh, arguments.views, arguments.objects, arguments.size, arguments.texels, arguments.spread,
-        arguments.scale, arguments.texture_seed, arguments.pictures,
-    )  # fmt: skip
-
-
-def plot(lines: list[dict[str, Any]], path: Path) -> None:
-    """Agreement over cost."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        print("No plot: pip install matplotlib", file=sys.stderr)
-        return
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
-    axes = figure.add_subplot(xlabel="evaluations of the prior, each for all views", ylabel="runs with one object")
-    for line in lines:
-        fair = line["fair_p"] is not None and line["fair_p"] > 0.01
-        axes.scatter(line["nfe"], line["one_object"], marker="o" if fair else "x")
-        axes.annotate(line["sampler"], (line["nfe"], line["one_object"]), textcoords="offset points", xytext=(6, 4))
-    axes.set_xscale("log")
-    axes.set_ylim(-0.03, 1.05)
-    figure.savefig(path, dpi=110)
+_bed: Bed | None = None
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("samplers", nargs="*", default=DEFAULT, help="as --schedule understands them")
-    parser.add_argument("--mesh", type=Path, help="a mesh with UVs (or unwrapped here); a built-in one when not given")
+    parser.add_argument("--mesh", default="branched", help="a file (unwrapped here if need be), 'branched' or 'ball'")
     parser.add_argument("--views", type=int, default=16)
     parser.add_argument("--objects", type=int, default=8)
     parser.add_argument("--size", type=int, default=32, help="pixels of a view's side")
@@ -117,23 +145,24 @@ def main() -> None:
     parser.add_argument("--eta", type=float, default=0.75, help="of RePaint; the others are deterministic")
     parser.add_argument("--steps", type=int, help="of the main descent")
     parser.add_argument("--seeds", type=int, default=100)
-    parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--out", type=Path, help="a folder for table.json and frontier.png")
-    arguments = parser.parse_args()
-    if arguments.pictures:
-        arguments.objects = len(arguments.pictures)
-    count = -(-arguments.seeds // arguments.processes)
-    shares = [range(start, min(start + count, arguments.seeds)) for start in range(0, arguments.seeds, count)]
-    lines = []
-    with multiprocessing.get_context("spawn").Pool(arguments.processes) as pool:
-        for text in arguments.samplers:
-            parts = pool.map(_work, [(arguments, text, seeds) for seeds in shares])
-            lines.append(summary(text, parts, arguments.objects, arguments.spread))
-            print(json.dumps(lines[-1]), flush=True)
-    if arguments.out is not None:
-        arguments.out.mkdir(parents=True, exist_ok=True)
-        (arguments.out / "table.json").write_text(json.dumps(lines, indent=1) + "\n", encoding="utf-8")
-        plot(lines, arguments.out / "frontier.png")
+    parser.add_argument("--processes", type=int, default=min(2, os.cpu_count() or 1))
+    parser.add_argument("--out", type=Path, default=Path("agreement.jsonl"), help="the file that records are added to")
+    settings = parser.parse_args()
+    if settings.pictures:
+        settings.objects = len(settings.pictures)
+    settings.out.parent.mkdir(parents=True, exist_ok=True)
+    with multiprocessing.get_context("spawn").Pool(settings.processes) as pool, settings.out.open("a") as out:
+        for text in settings.samplers:
+            same = key(text, settings)
+            mine = [line for line in read(settings.out) if all(line.get(name) == same[name] for name in same)]
+            done = {record["seed"] for record in mine}
+            tasks = [(settings, text, piece) for piece in missing(done, text, settings)]
+            for records in pool.imap_unordered(_work, tasks):
+                fresh = [record for record in records if record["seed"] not in done]
+                out.writelines(json.dumps(record) + "\n" for record in fresh)
+                out.flush()
+                mine += fresh
+            print(table_line(summary([record for record in mine if record["seed"] < settings.seeds])), flush=True)
 
 
 if __name__ == "__main__":
