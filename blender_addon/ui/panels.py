@@ -431,6 +431,7 @@ class DDREP_PT_results(_Tab, bpy.types.Panel):
         )
         button.job, button.sample = job.name, sample.number
         row = column.row(align=True)
+        row.alignment = "CENTER"
         for operator, symbol in (
             ("ddrep.keep_sample", "FAKE_USER_ON" if kept(job, sample.number) else "FAKE_USER_OFF"),
             ("ddrep.mark_asset", "ASSET_MANAGER"),

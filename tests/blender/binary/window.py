@@ -66,11 +66,9 @@ def set_scene():
         thing.select_set(thing is figure)
     bpy.context.view_layer.objects.active = figure
     settings = bpy.context.scene.ddrep.texture
-    settings.quality, settings.steps, settings.resolution = (
-        "CUSTOM",
-        int(os.environ.get("DDREP_GUI_STEPS", "20")),
-        "512",
-    )
+    settings.quality, settings.resolution = "DRAFT", "512"
+    if steps := os.environ.get("DDREP_GUI_STEPS"):
+        settings.quality, settings.steps = "CUSTOM", int(steps)
     settings.samples = int(os.environ.get("DDREP_GUI_SAMPLES", "2"))
     settings.seed, settings.seed_locked = 3, True
     return figure
@@ -125,7 +123,7 @@ def session(addon):
         yield 0.5
     yield from hand("move 500 700", "picture idle")
     report["coverage"] = window.coverage
-    x, y = LAYOUT.get("button", (150, 243))
+    x, y = LAYOUT.get("button", (150, 243 if settings.quality == "CUSTOM" else 220))
     manager = addon.runtime.current().manager
     for _ in range(4):  # a window that is busy drawing may miss a click
         yield from hand(f"move {on_screen(sidebar, x, y + 3)}", f"click {on_screen(sidebar, x, y)}")
@@ -150,7 +148,9 @@ def session(addon):
             pictured = True
             yield from hand("picture running")
         yield 0.2
-    yield 2.0
+    while job.arrival and time.monotonic() - began < SECONDS:  # it is brought in a piece a slice
+        yield 0.2
+    yield 1.0
     report.update(vars(slices), load=os.getloadavg()[0])
     report.update(state=job.state, problem=job.problem.message if job.problem else "", imported=job.imported)
     yield from hand("move 500 700", "picture done")
