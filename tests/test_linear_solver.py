@@ -27,9 +27,18 @@ def fitted(matrix: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor, s
     return rep.theta
 
 
-@pytest.mark.parametrize("way", ["dense", "factored", "conjugate gradient"])
-@pytest.mark.parametrize("sparse", [False, True])
-@pytest.mark.parametrize(("rows", "columns"), [(30, 80), (200, 40)])
+@pytest.mark.parametrize(
+    ("way", "sparse", "rows", "columns"),
+    [
+        ("dense", False, 200, 40),
+        ("dense", True, 200, 40),
+        ("dense", False, 30, 80),  # more parameters than rows: the smallest change
+        ("factored", True, 200, 40),
+        ("factored", True, 30, 80),
+        ("conjugate gradient", False, 200, 40),
+        ("conjugate gradient", True, 200, 40),
+    ],
+)
 def test_every_way_is_lstsq(way: str, sparse: bool, rows: int, columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
     matrix = sparse_problem(rows, columns)
     generator = torch.Generator().manual_seed(1)
@@ -58,7 +67,7 @@ def test_unseen_parameters_and_weightless_rows_change_nothing(way: str, monkeypa
         monkeypatch.setattr(linear, "DENSE_PARAMETERS", 0)
     if way == "conjugate gradient":
         monkeypatch.setattr(linear, "FACTORED_PARAMETERS", 0)
-    matrix = matrix if way == "dense" else matrix.to_sparse_csr()
+    matrix = matrix.to_sparse_csr() if way == "factored" else matrix
     found = fitted(matrix, targets, weights, start)
     assert found[7] == start[7]
     elsewhere = targets.clone()
