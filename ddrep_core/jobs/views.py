@@ -27,12 +27,12 @@ def request_cameras(request: Request, folder: JobFolder) -> Views | int:
 def sampled_views(cameras: Views | int, mesh: Mesh, size: int) -> Views:
     """The views that a job samples, each `size` x `size` pixels.
 
-    An orbit is made around the mesh. Cameras from a file keep their place and perspective; their frames are cut (or
-    widened) to a square around what they see of the textured parts, because a prior spends its few pixels best on the
-    object, and was trained on square pictures.
+    An orbit is made around the mesh. All cameras keep their place and perspective; their frames are cut (or widened)
+    to a square around what they see of the textured parts, because a prior spends its few pixels best on the object,
+    and was trained on square pictures.
     """
     if isinstance(cameras, int):
-        return orbit_views(count=cameras, target=mesh, width=size, height=size)
+        cameras = orbit_views(count=cameras, target=mesh, width=size, height=size)
     points = np.concatenate([part.vertices[np.unique(part.faces)] for part in mesh.textured_parts])
     framed = tuple(square_frame(camera, points, size) for camera in cameras)
     return Views(framed, mesh.bounds.mean(axis=0))

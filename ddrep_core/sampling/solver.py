@@ -6,6 +6,7 @@ from typing import Protocol
 
 from torch import Tensor
 
+from ddrep_core.diffreps.image_texture import ImageTextureDiffrep
 from ddrep_core.diffreps.linearized import LinearizedRendering
 from ddrep_core.diffreps.protocol import Diffrep, LinearRendering
 from ddrep_core.errors import RequestError
@@ -39,11 +40,19 @@ class Solver(Protocol):
 def choose_solver(rep: Diffrep, solver: str | Solver = "auto") -> Solver:
     """ "auto" is exact where the representation is linear, Gauss-Newton where it knows its Jacobian, else warm Adam.
 
+    A texture whose views meet in RGB has a solver of its own, which "auto" takes.
+
     Raises:
         RequestError: an unknown name, or "linear" for a representation that is not.
     """
     if not isinstance(solver, str):
         return solver
+    if isinstance(rep, ImageTextureDiffrep):
+        if solver != "auto":
+            raise RequestError(f"A texture whose views meet in RGB has no solver '{solver}'.", "Use the solver auto.")
+        from ddrep_core.sampling.picture_fit import PictureSolver
+
+        return PictureSolver()
     linear = isinstance(rep, LinearRendering)
     if solver == "auto":
         solver = "linear" if linear else "newton" if isinstance(rep, LinearizedRendering) else "warm"

@@ -1,0 +1,142 @@
+"""A mesh's texture whose views meet in RGB, under a prior that denoises latents."""
+
+from __future__ import annotations
+
+from typing import Protocol, Self
+
+import torch
+from torch import Tensor
+
+from ddrep_core.diffreps.texture import TextureDiffrep
+from ddrep_core.geometry.mesh import Mesh
+from ddrep_core.views import Views
+
+GREY = 0.5  # where an RGB texture starts
+
+
+class Autoencoder(Protocol):
+    """What a latent prior has to offer here."""
+
+    def encode(self, images: Tensor) -> Tensor:
+        """[B, 3, H, W] sRGB in [0, 1] -> latents [B, C, h, w]."""
+        ...
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Latents [B, C, h, w] -> [B, 3, H, W] sRGB in [0, 1]."""
+        ...
+
+
+class ImageTextureDiffrep:
+    """f(θ, π) = (Aθ)_π + ρ_π: a texture of latents, with what each view shows brought back to one RGB texture.
+
+    Latents are not quite colours. They know their neighbours and which way is up, so that one latent texel is brown
+    in one view and green in the next, and views that agree on latents do not agree on what one sees. Here the views
+    meet in RGB, too: their pictures are decoded, one RGB texture is fitted to all of them, and drawn and encoded
+    again; each view's offset ρ_π then says how its latents differ from the texture of latents. Because an autoencoder
+    does not give back what it is given, ρ_π takes only the *change* that meeting made, encode(R_π θ_RGB) −
+    encode(picture): views that agree already stay exactly what the prior wanted them to be.
+
+    Meeting costs a decoding and two encodings of all views, as much as the prior itself where the prior is small. In
+    between, the views move together by the texture of latents, which is linear in θ. How often they meet is the
+    solver's to choose (`sampling.picture_fit.PictureSolver`).
+
+    Args:
+        mesh, views, resolution, texels_per_pixel, dtype, device: as for `TextureDiffrep`.
+        autoencoder: the prior.
+        latent_shape: (C, h, w) of the prior.
+        picture_size: (height, width) of the decoded views.
+    """
+
+    def __init__(
+        self,
+        mesh: Mesh,
+        views: Views,
+        resolution: int,
+        autoencoder: Autoencoder,
+        latent_shape: tuple[int, int, int],
+        picture_size: tuple[int, int],
+        *,
+        texels_per_pixel: float = 1.0,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self._autoencoder = autoencoder
+
+        def texture(channels: int, view_size: tuple[int, int]) -> TextureDiffrep:
+            return TextureDiffrep(
+                mesh,
+                views,
+                resolution,
+                channels,
+                view_size=view_size,
+                texels_per_pixel=texels_per_pixel,
+                dtype=dtype,
+                device=device,
+            )
+
+        self.latent = texture(latent_shape[0], latent_shape[1:])
+        self.picture = texture(3, picture_size)
+        self.offset: Tensor = torch.zeros_like(self.latent.render())  # ρ [V, C, h, w]
+        self.fits: Tensor = torch.zeros(1, dtype=dtype, device=device)
+        """How many fits there were, so that a run that goes on meets at the same ones."""
+
+    @property
+    def theta(self) -> Tensor:
+        """[P, C] the texture of latents."""
+        return self.latent.theta
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        return self.latent.image_shape
+
+    @property
+    def view_count(self) -> int:
+        return self.latent.view_count
+
+    def parameters(self) -> dict[str, Tensor]:
+        return {"theta": self.theta, "offset": self.offset, "picture": self.picture.theta, "fits": self.fits}
+
+    def reset(self, generator: torch.Generator) -> None:
+        self.latent.reset(generator)
+        self.picture.theta.fill_(GREY)
+        self.offset.zero_()
+        self.fits.zero_()
+
+    def render(self, indices: Tensor | None = None) -> Tensor:
+        images = self.latent.render() + self.offset
+        return images if indices is None else images[indices]
+
+    def pixel_weights(self) -> Tensor | None:
+        return self.latent.pixel_weights()
+
+    def copy(self) -> Self:
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        twin.latent, twin.picture = self.latent.copy(), self.picture.copy()
+        twin.offset, twin.fits = self.offset.clone(), self.fits.clone()
+        return twin
+
+    def matrix(self) -> Tensor:
+        """A of the texture of latents."""
+        return self.latent.matrix()
+
+    def to_rows(self, images: Tensor) -> Tensor:
+        """[B, C, h, w] -> [B * h * w, C]."""
+        return self.latent.to_rows(images)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """What latents [B, C, h, w] look like: [B, 3, H, W] sRGB in [0, 1]."""
+        with torch.no_grad():
+            return self._autoencoder.decode(latents).to(self.offset)
+
+    def meet(self, targets: Tensor, pictures: Tensor, indices: Tensor) -> None:
+        """Bring the views [B] to the RGB texture that was fitted to `pictures`.
+
+        Args:
+            targets: [B, C, h, w] what the views should have become.
+            pictures: [B, 3, H, W] `decode(targets)`.
+        """
+        with torch.no_grad():
+            drawn = self.picture.render(indices).clamp(0.0, 1.0)
+            before, after = self._autoencoder.encode(torch.cat([pictures, drawn])).to(self.offset).chunk(2)
+            self.offset[indices] = targets + (after - before) - self.latent.render(indices)

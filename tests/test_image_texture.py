@@ -1,0 +1,131 @@
+"""Views that meet in RGB, under an autoencoder that loses nothing and under one that does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import geometry_shapes as shapes
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.functional import pixel_shuffle, pixel_unshuffle
+
+from ddrep_core.diffreps.image_texture import ImageTextureDiffrep
+from ddrep_core.diffreps.protocol import Diffrep, LinearRendering
+from ddrep_core.diffreps.texture import TextureDiffrep
+from ddrep_core.errors import RequestError
+from ddrep_core.geometry import load_mesh
+from ddrep_core.sampling.linear import LinearSolver
+from ddrep_core.sampling.picture_fit import PictureSolver
+from ddrep_core.sampling.solver import choose_solver
+
+pytestmark = pytest.mark.filterwarnings("ignore::ddrep_core.errors.DdrepWarning")
+POSITIONS = [(0.5, -4, 1), (2.5, -3, 1), (-3, 2.5, 2)]
+ALL = torch.arange(3)
+
+
+class Rearranging:
+    """An autoencoder that loses nothing: four pixels of three colours are one latent of twelve."""
+
+    def encode(self, images: Tensor) -> Tensor:
+        return pixel_unshuffle(images, 2)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        return pixel_shuffle(latents, 2)
+
+
+class Losing(Rearranging):
+    """One that darkens whatever goes through it: decode(encode(x)) is not x."""
+
+    def encode(self, images: Tensor) -> Tensor:
+        return 0.8 * pixel_unshuffle(images, 2) + 0.05
+
+
+def image_texture(folder: Path, autoencoder: Rearranging) -> ImageTextureDiffrep:
+    mesh = load_mesh(shapes.cube_obj(folder / "cube.obj"))
+    rep = ImageTextureDiffrep(
+        mesh, shapes.cameras(POSITIONS), 64, autoencoder, (12, 12, 12), (24, 24), dtype=torch.float64
+    )
+    rep.reset(torch.Generator())
+    return rep
+
+
+def random_targets(seed: int = 0) -> Tensor:
+    """Latents whose pictures stay within [0, 1]."""
+    return 0.2 + 0.6 * torch.rand(3, 12, 12, 12, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def ones() -> Tensor:
+    return torch.ones(3, 1, 12, 12, dtype=torch.float64)
+
+
+def test_is_linear_between_meetings_and_starts_at_zero(tmp_path: Path) -> None:
+    rep = image_texture(tmp_path, Rearranging())
+    assert isinstance(rep, Diffrep) and isinstance(rep, LinearRendering)
+    assert rep.image_shape == (12, 12, 12) and rep.view_count == 3
+    assert not rep.render().any()
+    assert isinstance(choose_solver(rep), PictureSolver)
+    plain = rep.latent.copy()
+    PictureSolver(interval=3, damping=1e-9).fit(rep, random_targets(), ALL, ones())
+    LinearSolver().fit(plain, random_targets(), ALL, ones())
+    torch.testing.assert_close(rep.render(), plain.render())
+
+
+def test_meeting_without_loss_is_the_fit_in_rgb(tmp_path: Path) -> None:
+    rep, targets = image_texture(tmp_path, Rearranging()), random_targets()
+    PictureSolver(interval=1, damping=1e-9).fit(rep, targets, ALL, ones())
+    rgb = TextureDiffrep(rep.picture.mesh, rep.picture.views, 64, 3, view_size=(24, 24), dtype=torch.float64)
+    rgb.theta.fill_(0.5)
+    weights = rgb.pixel_weights()
+    assert weights is not None
+    LinearSolver().fit(rgb, pixel_shuffle(targets, 2), ALL, weights)
+    torch.testing.assert_close(pixel_shuffle(rep.render(), 2), rgb.render().clamp(0, 1), atol=1e-6, rtol=0)
+    assert (rep.render() - targets).abs().max() > 0.05  # random pictures cannot agree
+
+
+def test_views_that_agree_are_left_as_the_prior_wants_them(tmp_path: Path) -> None:
+    rep = image_texture(tmp_path, Losing())
+    shown = rep.picture.copy()
+    shown.theta.copy_(0.3 + 0.4 * torch.rand(shown.theta.shape, dtype=torch.float64))
+    targets = pixel_unshuffle(shown.render(), 2)
+    solver = PictureSolver(interval=1, damping=1e-9)
+    for _ in range(3):  # the autoencoder's loss does not add up
+        solver.fit(rep, targets, ALL, ones())
+    torch.testing.assert_close(rep.render(), targets, atol=1e-5, rtol=0)
+
+
+def test_meets_at_every_few_fits_and_a_copy_counts_on_its_own(tmp_path: Path) -> None:
+    rep, solver = image_texture(tmp_path, Rearranging()), PictureSolver(interval=3)
+    solver.fit(rep.copy(), random_targets(), ALL, ones())
+    for number in range(1, 7):
+        before = rep.offset.clone()
+        solver.fit(rep, random_targets(number), ALL, ones())
+        assert torch.equal(before, rep.offset) == (number % 3 != 0)
+
+
+def test_a_few_views_meet_and_the_others_keep_what_they_show_but_for_the_latents(tmp_path: Path) -> None:
+    rep = image_texture(tmp_path, Rearranging())
+    some = torch.tensor([0, 2])
+    PictureSolver(interval=1).fit(rep, random_targets()[some], some, ones()[some])
+    assert not rep.offset[1].any() and rep.offset[some].any()
+
+
+def test_goes_on_from_its_parameters(tmp_path: Path) -> None:
+    rep, solver = image_texture(tmp_path, Losing()), PictureSolver(interval=2)
+    twin = image_texture(tmp_path, Losing())
+    for number in range(3):
+        solver.fit(rep, random_targets(number), ALL, ones())
+    for name, tensor in twin.parameters().items():
+        tensor.copy_(rep.parameters()[name])
+    for number in range(3, 6):
+        solver.fit(rep, random_targets(number), ALL, ones())
+    fresh = PictureSolver(interval=2)
+    fresh.load_state(solver.state())
+    for number in range(3, 6):
+        fresh.fit(twin, random_targets(number), ALL, ones())
+    assert torch.equal(rep.render(), twin.render())
+
+
+def test_descent_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="RGB"):
+        choose_solver(image_texture(tmp_path, Rearranging()), "adam")
