@@ -21,7 +21,7 @@ from ddrep_core.geometry.unwrap import unwrap
 UpAxis = Literal["auto", "y", "z"]
 GLTF_SUFFIXES = (".glb", ".gltf")
 Z_UP_SUFFIXES = (".stl", ".ply", ".3mf")
-UNWRAP_LIMIT = 200_000
+UNWRAP_LIMIT = 100_000  # four minutes or so on one core
 DEMO_MESH = Path(__file__).parent / "assets" / "duck.obj"
 
 

@@ -62,6 +62,7 @@ class Part:
         normals: [F, 3, 3] the file's own normals per corner, in the world; None where it has none.
         textured: False for what only stands in the way.
         unwrapped: the UVs were made here, for the file had none.
+        inside_out: its outside is where its faces, by the order of their corners, look away from (`geometry.facing`).
         primitive: where the part lies in a glTF file.
     """
 
@@ -76,6 +77,7 @@ class Part:
     normals: Float | None = None
     textured: bool = True
     unwrapped: bool = False
+    inside_out: bool = False
     primitive: GltfPrimitive | None = None
 
     @cached_property

@@ -54,7 +54,8 @@ class RayCaster:
         edges = self._triangles[:, 1:] - self._triangles[:, :1]
         normals = np.cross(edges[:, 0], edges[:, 1])
         length = np.linalg.norm(normals, axis=1, keepdims=True)
-        self.face_normals: Float = normals / np.where(length > 0, length, 1.0)  # [F, 3], by the corners' order
+        outward = np.array([-1.0 if part.inside_out else 1.0 for part in mesh.parts])[mesh.part_of_face, None]
+        self.face_normals: Float = outward * normals / np.where(length > 0, length, 1.0)  # [F, 3]
 
     def cast(self, origins: Float, directions: Float) -> Hits:
         """The first face that each ray meets, from either side.

@@ -10,9 +10,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ddrep_core.diffreps.image_texture import ImageTextureDiffrep
 from ddrep_core.diffreps.texture import TextureDiffrep
-from ddrep_core.errors import RequestError
 from ddrep_core.geometry.bake import BakedTexture, Baker, coverage_share
+from ddrep_core.geometry.facing import facing_views
 from ddrep_core.geometry.glb import to_uint8, write_glb
 from ddrep_core.geometry.load import load_mesh
 from ddrep_core.geometry.mesh import Mesh, Part
@@ -22,7 +23,10 @@ from ddrep_core.jobs.request import TextureRequest
 from ddrep_core.jobs.session import Preview, Session, agreement
 from ddrep_core.jobs.views import request_cameras, sampled_views
 from ddrep_core.report import contact_sheet, turntable
+from ddrep_core.sampling.linear import LinearSolver
+from ddrep_core.sampling.picture_fit import DAMPING, PictureSolver
 from ddrep_core.sampling.sample import StepReport
+from ddrep_core.views import Views
 
 AUTO_SCHEDULE = "repaint:1,1,2"  # growing wins on the beds, not yet on the bundled prior: docs/agreement.md
 PREVIEW_TEXTURE = 256
@@ -51,6 +55,7 @@ class TextureTask:
         self.arguments = session.sampling_arguments(AUTO_SCHEDULE)
         size = prior.image_size
         self.views = sampled_views(cameras, self.mesh, size)
+        self.mesh = facing_views(self.mesh, self.views)
         session.stage("Looking at the mesh from every camera")
         self.rep = texture_diffrep(self.mesh, self.views, prior, settings)
         if settings.depth and getattr(prior, "uses_depth", False):
@@ -65,7 +70,9 @@ class TextureTask:
         def previews(step: StepReport) -> Sequence[Preview]:
             return self._previews(decode(prior, step.diffrep.render()))
 
-        result = session.sample(self.rep, self.views, previews=previews, **self.arguments)
+        meets = isinstance(self.rep, ImageTextureDiffrep)
+        solver = PictureSolver() if meets else LinearSolver(damping=DAMPING)
+        result = session.sample(self.rep, self.views, previews=previews, solver=solver, **self.arguments)
         not_agreed = [self.views[view].name for view in result.not_agreed]
         if not_agreed:
             session.warn(
@@ -106,27 +113,21 @@ class TextureTask:
         return next(part for part in self.mesh.parts if part.name == name)
 
 
-def texture_diffrep(mesh: Mesh, views: Any, prior: Any, settings: TextureRequest) -> TextureDiffrep:
+def texture_diffrep(
+    mesh: Mesh, views: Views, prior: Any, settings: TextureRequest
+) -> TextureDiffrep | ImageTextureDiffrep:
     """The representation that a texture request samples.
 
-    Raises:
-        RequestError: image space with a prior that denoises latents.
+    "image" lets the views of a prior of latents meet in RGB; so does "auto", because colours agree better (README).
+    A prior of pictures needs no such meeting: its latents are pictures.
     """
-    if settings.space == "image" and prior.channels != 3:
-        raise RequestError(
-            "This prior denoises latents, and its textures are sampled as latents.",
-            "Use --space latent (or auto); image space goes with priors of pictures.",
-        )
-    return TextureDiffrep(
-        mesh,
-        views,
-        settings.resolution,
-        prior.channels,
-        view_size=tuple(prior.image_shape[1:]),
-        texels_per_pixel=TEXELS_PER_PIXEL,
-        dtype=torch.float64 if prior.dtype == torch.float64 else torch.float32,
-        device=prior.device,
-    )
+    channels, height, width = (int(size) for size in prior.image_shape)
+    dtype = torch.float64 if prior.dtype == torch.float64 else torch.float32
+    common: dict[str, Any] = {"texels_per_pixel": TEXELS_PER_PIXEL, "dtype": dtype, "device": prior.device}
+    if channels == 3 or settings.space == "latent":
+        return TextureDiffrep(mesh, views, settings.resolution, channels, view_size=(height, width), **common)
+    size = (prior.image_size, prior.image_size)
+    return ImageTextureDiffrep(mesh, views, settings.resolution, prior, (channels, height, width), size, **common)
 
 
 def decode(prior: Any, latents: Tensor) -> Tensor:
