@@ -119,6 +119,23 @@ class DDREP_OT_discard_sample(_OnSample, bpy.types.Operator):
         return {"FINISHED"}
 
 
+class DDREP_OT_restore_samples(bpy.types.Operator):
+    """Put this job's discarded samples back into the gallery"""
+
+    bl_idname = "ddrep.restore_samples"
+    bl_label = "Bring Discarded Back"
+    bl_options = {"REGISTER", "INTERNAL"}
+
+    job: StringProperty(name="Job", description="The job's name", options={"SKIP_SAVE"})
+
+    @telling
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        job = runtime.job_named(self.job)
+        job.folder.update_scene(discarded=[])
+        runtime.current().discarded.pop(job.name, None)
+        return {"FINISHED"}
+
+
 class DDREP_OT_mark_asset(_OnSample, bpy.types.Operator):
     """Mark this sample's material, object or world as an asset, with its picture and prompt"""
 
@@ -154,6 +171,7 @@ CLASSES = (
     DDREP_OT_show_original,
     DDREP_OT_keep_sample,
     DDREP_OT_discard_sample,
+    DDREP_OT_restore_samples,
     DDREP_OT_mark_asset,
 )
 

@@ -17,7 +17,7 @@ from .cameras import ORBIT_FIELD_OF_VIEW, View, bounding_sphere, look_at, perspe
 
 POINTS = 1500
 GRAZING = 0.12  # cosine below which a surface is seen too flatly to be painted well
-LARGEST_AUTOMATIC = 60_000  # faces; above that, only on request
+LARGEST_AUTOMATIC = 40_000  # faces: what one slice can read; above that, only on request
 
 
 class Surface:
@@ -32,24 +32,25 @@ class Surface:
     ) -> None:
         self.names = [thing.name for thing in objects]
         rng = np.random.default_rng(0)
-        triangles = [_triangles(thing, depsgraph) for thing in objects]
-        areas = [np.linalg.norm(_normals(each), axis=1) / 2 for each in triangles]
-        everything = np.concatenate(triangles) if triangles else np.zeros((0, 3, 3))
-        area = np.concatenate(areas) if areas else np.zeros(0)
-        total = float(area.sum())
-        if total <= 0:
+        parts = [_triangles(thing, depsgraph) for thing in objects]
+        areas = np.concatenate([np.linalg.norm(_normals(*part), axis=1) for part in parts] or [np.zeros(0)])
+        total = areas.cumsum(dtype=float)
+        if not len(total) or total[-1] <= 0:
             self.points = self.normals = np.zeros((0, 3))
             return
-        self.size = float(np.linalg.norm(np.ptp(everything.reshape(-1, 3), axis=0)))
-        chosen = everything[rng.choice(len(everything), size=count, p=area / total)]
+        ends = np.concatenate([np.stack([part[0].min(axis=0), part[0].max(axis=0)]) for part in parts])
+        self.size = float(np.linalg.norm(np.ptp(ends, axis=0)))
+        chosen = np.searchsorted(total, rng.random(count) * total[-1], side="right")
+        chosen = _corners(parts, np.minimum(chosen, len(total) - 1))
         first, second = np.sqrt(rng.random(count)), rng.random(count)
         weights = np.stack([1 - first, first * (1 - second), first * second], axis=1)
         self.points = (chosen * weights[:, :, None]).sum(axis=1)  # [N, 3] world
-        normals = _normals(chosen)
+        normals = np.cross(chosen[:, 1] - chosen[:, 0], chosen[:, 2] - chosen[:, 0])
         self.normals = normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-30)  # [N, 3]
 
 
-def _triangles(thing: bpy.types.Object, depsgraph: bpy.types.Depsgraph) -> np.ndarray:
+def _triangles(thing: bpy.types.Object, depsgraph: bpy.types.Depsgraph) -> tuple[np.ndarray, np.ndarray]:
+    """World vertices [N, 3] float32 and triangles [F, 3] of an evaluated mesh, outward whatever its scale's sign."""
     evaluated = thing.evaluated_get(depsgraph)
     mesh = evaluated.to_mesh()
     try:
@@ -60,14 +61,27 @@ def _triangles(thing: bpy.types.Object, depsgraph: bpy.types.Depsgraph) -> np.nd
         mesh.loop_triangles.foreach_get("vertices", corners)
     finally:
         evaluated.to_mesh_clear()
-    matrix = np.array(evaluated.matrix_world, float)
+    matrix = np.array(evaluated.matrix_world, np.float32)
     world = vertices.reshape(-1, 3) @ matrix[:3, :3].T + matrix[:3, 3]
-    triangles = world[corners].reshape(-1, 3, 3)
-    return triangles[:, ::-1] if np.linalg.det(matrix[:3, :3]) < 0 else triangles
+    triangles = corners.reshape(-1, 3)
+    return world, triangles[:, ::-1] if np.linalg.det(matrix[:3, :3]) < 0 else triangles
 
 
-def _normals(triangles: np.ndarray) -> np.ndarray:
-    return np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
+def _normals(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
+    """[F, 3] as long as twice the area. Written out: np.cross takes three times as long, and a window waits."""
+    origin = vertices[triangles[:, 0]]
+    a, b = (vertices[triangles[:, 1]] - origin).T, (vertices[triangles[:, 2]] - origin).T
+    return np.stack([a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]], axis=1)
+
+
+def _corners(parts: Sequence[tuple[np.ndarray, np.ndarray]], chosen: np.ndarray) -> np.ndarray:
+    """[N, 3, 3] the corners of the triangles `chosen`, which are counted over all parts."""
+    starts = np.cumsum([0, *(len(triangles) for _, triangles in parts)])
+    found = np.empty((len(chosen), 3, 3))
+    for (vertices, triangles), start, end in zip(parts, starts, starts[1:], strict=False):
+        mine = (chosen >= start) & (chosen < end)
+        found[mine] = vertices[triangles[chosen[mine] - start]]
+    return found
 
 
 class Estimate:

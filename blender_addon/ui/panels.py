@@ -398,18 +398,19 @@ class DDREP_PT_results(_Tab, bpy.types.Panel):
             return
         discarded = runtime.discarded_of(job)
         samples = [sample for sample in runtime.samples_of(job) if sample.number not in discarded]
-        if not samples:
-            layout.label(text="This job has no result to show", icon="INFO")
-            return
         shown = shown_sample(context, job)
         if len(samples) == 1:
             self._draw_sample(layout, job, samples[0], shown, scale=9)
-        else:
+        elif samples:
             grid = layout.grid_flow(row_major=True, columns=2, even_columns=True, even_rows=True, align=False)
             for sample in samples:
                 self._draw_sample(grid, job, sample, shown, scale=5)
+        else:
+            layout.label(text="This job has no result to show", icon="INFO")
         if job.task != "generate" and shown is not None:
             layout.operator("ddrep.show_original", icon="LOOP_BACK").job = job.name
+        if discarded:
+            layout.operator("ddrep.restore_samples", icon="RECOVER_LAST").job = job.name
 
     def _draw_sample(self, layout: bpy.types.UILayout, job: Job, sample: Any, shown: int | None, scale: float) -> None:
         box = layout.box()

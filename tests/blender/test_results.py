@@ -111,6 +111,10 @@ def test_samples_can_be_switched_kept_and_discarded(addon, cube, run_texture):
     assert name not in bpy.data.materials and len(cube.material_slots) == 1
     assert cube.material_slots[0].link == "DATA"  # it was shown, so the original is back
     assert addon.runtime.discarded_of(job) == {2}
+    bpy.ops.ddrep.restore_samples(job=job.name)
+    assert addon.runtime.discarded_of(job) == set()
+    bpy.ops.ddrep.bring_in(job=job.name, sample=2)
+    assert cube.material_slots[0].link == "OBJECT"
 
 
 def test_two_objects_of_one_mesh_get_a_texture_each(addon, cube, run_texture):
