@@ -24,6 +24,13 @@ def _network() -> nn.Module:
     return network.eval().requires_grad_(False)
 
 
+def _prepared(pictures: Array, size: int) -> Tensor:
+    """sRGB [N, S, S, 3] in [0, 1] as the network wants it: [N, 3, size, size], about -1 to 1."""
+    values = torch.from_numpy(np.ascontiguousarray(pictures)).float().permute(0, 3, 1, 2)
+    values = functional.interpolate(values, size=(size, size), mode="bilinear", align_corners=False)
+    return (values * 255 - 127) / 128
+
+
 class PerceptualDistance(nn.Module):
     """Mean squared distance of unit-length features at three depths; pictures [B, 3, S, S] in [-1, 1]."""
 
@@ -48,6 +55,30 @@ class PerceptualDistance(nn.Module):
         ).mean()
 
 
+class GridFeatures:
+    """Pictures to what three depths of the network see on coarse grids: what is where, unlike `PictureFeatures`."""
+
+    def __init__(self) -> None:
+        self.network = _network()
+
+    @torch.inference_mode()
+    def __call__(self, pictures: Array, batch: int = 64) -> Tensor:
+        """sRGB [N, S, S, 3] in [0, 1] to [N, 5312]."""
+        return torch.cat([self._maps(pictures[first : first + batch]) for first in range(0, len(pictures), batch)])
+
+    def _maps(self, pictures: Array) -> Tensor:
+        values = _prepared(pictures, 96)
+        values = self.network._swish(self.network._bn0(self.network._conv_stem(values)))
+        last = len(self.network._blocks) - 1
+        grids = {4: 4, 10: 4, last: 3}
+        result = []
+        for index, block in enumerate(self.network._blocks):
+            values = block(values)
+            if index in grids:
+                result.append(functional.adaptive_avg_pool2d(values, grids[index]).flatten(1))
+        return torch.cat(result, 1)
+
+
 class PictureFeatures:
     """Pictures to unit vectors of 1,280 numbers; near means alike."""
 
@@ -59,8 +90,6 @@ class PictureFeatures:
         """sRGB [N, S, S, 3] in [0, 1] to [N, 1280], each of length 1."""
         results = []
         for first in range(0, len(pictures), batch):
-            values = torch.from_numpy(np.ascontiguousarray(pictures[first : first + batch])).float().permute(0, 3, 1, 2)
-            values = functional.interpolate(values, size=(128, 128), mode="bilinear", align_corners=False)
-            maps = self.network.extract_features((values * 255 - 127) / 128)
+            maps = self.network.extract_features(_prepared(pictures[first : first + batch], 128))
             results.append(functional.normalize(maps.mean((2, 3)), dim=1).numpy())
         return np.concatenate(results)

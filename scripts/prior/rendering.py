@@ -8,10 +8,11 @@ import numpy as np
 import trimesh
 from trimesh.ray.ray_pyembree import RayMeshIntersector
 
+from assembly import ROLES
 from captions import Facts
 from materials import MATERIALS, Surface, shade
 from pictures import BACKGROUNDS, choose_material, random_background
-from shapes import KINDS, ROLES, Geometry
+from shapes import KINDS, Geometry
 
 Array = np.ndarray
 
