@@ -202,6 +202,28 @@ def image(
 
 
 @app.command()
+def redraw(
+    siren: Annotated[Path, typer.Argument(help="The .safetensors that `ddrep image` wrote.", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The PNG to write.", show_default=False)],
+    width: Annotated[int, typer.Option("--width", min=1, max=16384, help="Of the PNG.")] = 1024,
+    height: Annotated[
+        int | None, typer.Option("--height", min=1, max=16384, help="The SIREN's own aspect when not given.")
+    ] = None,
+    prior: Annotated[str | None, typer.Option("--prior", help="The one it was sampled from when not given.")] = None,
+    debug: Debug = False,
+) -> None:
+    """Draw a kept SIREN again, at another size."""
+    with _answering(debug):
+        from ddrep_core.jobs.folder import write_bytes
+        from ddrep_core.jobs.image import redraw as draw_again
+        from ddrep_core.jobs.session import png_bytes
+        from ddrep_core.priors import load_prior
+
+        write_bytes(out, png_bytes(draw_again(siren, width, height, prior, load_prior)))
+        print(out)
+
+
+@app.command()
 def panorama(
     prompt: Prompt,
     negative_prompt: Negative = "",

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 import ddrep_core as dd
+from ddrep_core.cli import main
 from ddrep_core.diffreps.siren import SirenDiffrep, grid_coordinates
 from ddrep_core.errors import Cancelled
 from ddrep_core.jobs import run as run_module
@@ -99,3 +100,26 @@ def test_a_larger_picture_is_decoded_at_its_own_places(prior) -> None:
     )
     assert difference.abs().mean() < 12
     assert draw(rep, prior, 33, 20).size == (33, 20)
+
+
+def test_a_kept_siren_is_drawn_again_by_the_command_line(make_job, prior, tmp_path, monkeypatch, capsys) -> None:
+    folder = make_job(width=64, height=64)
+    run_job(folder.path)
+    kept = folder.outputs / "image.safetensors"
+    monkeypatch.setattr("ddrep_core.priors.load_prior", lambda name: prior)
+
+    def redraw(*arguments: object) -> int:
+        with pytest.raises(SystemExit) as ended:
+            main(["redraw", *map(str, arguments)])
+        return int(str(ended.value))
+
+    assert redraw(kept, "--out", tmp_path / "same.png", "--width", 64) == 0
+    assert (tmp_path / "same.png").read_bytes() == (folder.outputs / "image.png").read_bytes()
+    assert redraw(kept, "--out", tmp_path / "wide.png", "--width", 300, "--height", 90) == 0
+    assert Image.open(tmp_path / "wide.png").size == (300, 90)
+    assert redraw(folder.outputs / "image.png", "--out", tmp_path / "none.png") == 2
+    assert "cannot be read" in capsys.readouterr().err
+    monkeypatch.setattr(type(prior), "channels", 4)
+    assert redraw(kept, "--out", tmp_path / "none.png") == 2
+    assert "channels" in capsys.readouterr().err
+    assert not (tmp_path / "none.png").exists()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ddrep_core.diffreps.siren import SirenDiffrep, grid_coordinates, image_siren
+from ddrep_core.errors import RequestError
 from ddrep_core.jobs.folder import replacing, write_bytes
 from ddrep_core.jobs.session import Preview, Session, png_bytes
 from ddrep_core.priors.protocol import Prior
@@ -59,6 +61,35 @@ class ImageTask:
             "passes": result.passes,
             "agreement": None,
         }
+
+
+def redraw(
+    siren: Path, width: int, height: int | None, prior_name: str | None, load: Callable[[str], Prior]
+) -> Image.Image:
+    """A kept SIREN as a picture of another size.
+
+    Args:
+        siren: what `ddrep image` wrote.
+        width, height: of the picture; without a height, of the SIREN's own aspect.
+        prior_name: whose decoder turns the SIREN's latents into colours; by default the one it was sampled from.
+        load: finds a prior by name.
+
+    Raises:
+        RequestError: the file holds no SIREN of ours, or one that this prior's decoder cannot take.
+    """
+    _, notes = SirenDiffrep.load(siren, grid_coordinates(1, 1)[None])
+    try:
+        channels, rows, columns = map(int, notes["shape"].split("x"))
+    except (KeyError, ValueError) as error:
+        raise RequestError(f"{siren} does not say what shape it was sampled in.", "Sample it anew.") from error
+    rep, _ = SirenDiffrep.load(siren, grid_coordinates(rows, columns)[None])
+    prior = load(prior_name or notes.get("prior", "bundled"))
+    if prior.channels != channels:
+        raise RequestError(
+            f"This SIREN has {channels} channels, and the prior's decoder takes {prior.channels}.",
+            "Name the prior that it was sampled from with --prior.",
+        )
+    return draw(rep, prior, width, height or max(1, round(width * rows / columns)))
 
 
 def shape_for(prior: Prior, aspect: float) -> tuple[int, int, int]:
