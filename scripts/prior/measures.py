@@ -1,0 +1,267 @@
+"""What is measured of a prior: fidelity to prompts, variety, directions, depth, guidance, speed; and its grids."""
+
+from __future__ import annotations
+
+import time
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import ControlNetModel, StableDiffusionPipeline
+
+import rendering
+from captions import article
+from configuration import HERE, Configuration
+from direction_reader import DIRECTIONS, KINDS_WITH_PLAIN_DIRECTIONS, DirectionReader, load_renders
+from emoji import load_emoji
+from features import PictureFeatures
+from pictures import emoji_picture
+from prepare import load_part, packages_folder, parts
+from sampling import draw, labelled_grid
+from shapes import KINDS, build_geometry
+
+Array = np.ndarray
+ASKED = tomllib.loads((HERE / "evaluation.toml").read_text())
+
+
+def unseen(configuration: Configuration) -> int:
+    """The first object number that no training part holds."""
+    return 100_000
+
+
+def fidelity_and_variety(configuration: Configuration, pipeline: StableDiffusionPipeline, count: int) -> dict:
+    """Named objects among the five nearest training pictures; spread within a prompt over that within its category."""
+    features = PictureFeatures()
+    gallery_pictures, groups = [], []
+    for part in [name for name in parts(configuration) if not name.startswith("surfaces")][:3]:
+        pictures, _, facts = load_part(configuration, part)
+        seen: dict[str, int] = {}
+        natural = []
+        for index, fact in enumerate(facts):
+            if fact.kind == "render" and fact.adjectives:
+                continue  # of renders, those in their natural colours: a golden duck is near to every golden thing
+            seen[fact.group] = seen.get(fact.group, 0) + 1
+            if seen[fact.group] <= 12:
+                natural.append(index)
+        gallery_pictures.append(pictures[natural])
+        groups.extend(facts[index].group for index in natural)
+    labels = np.array(groups)
+    gallery = features(np.concatenate(gallery_pictures) / 255.0)
+    names = [name for name in ASKED["fidelity_names"] if name in set(groups)][:60]
+
+    def hits(vectors: Array, wanted: list[str]) -> Array:
+        nearest = labels[np.argsort(-(vectors @ gallery.T), axis=1)[:, :5]]
+        return np.array([name in row for name, row in zip(wanted, nearest, strict=True)])
+
+    wanted = [name for name in names for _ in range(count)]
+    pictures = draw(pipeline, None, [article(name) for name in wanted], guidance=5.0, seed=1)
+    vectors = features(pictures)
+    found = hits(vectors, wanted)
+    emoji = {item.names[0]: item for item in load_emoji(packages_folder(configuration), 2 * configuration.image_size)}
+    fresh, fresh_names = [], []
+    for index, name in enumerate(names):
+        for copy in range(count):
+            random = np.random.default_rng([configuration.seed, 99, index, copy])
+            if name in emoji:
+                fresh.append(emoji_picture(emoji[name], configuration.image_size, "plain", random)[0])
+                fresh_names.append(name)
+    fresh_vectors = features(np.stack(fresh))
+
+    def spread(values: Array) -> float:
+        distances = 1.0 - values @ values.T
+        return float(distances[np.triu_indices(len(values), 1)].mean())
+
+    ratios = []
+    for index, name in enumerate(names):
+        category = next((members for members in ASKED["categories"].values() if name in members), None)
+        if category is None:
+            continue
+        others = np.flatnonzero(np.isin(labels, category))
+        own = np.flatnonzero(labels == name)
+        random = np.random.default_rng(index)
+        pool = np.concatenate([random.choice(own, min(8, len(own)), replace=False), random.choice(others, 24)])
+        ratios.append(spread(vectors[index * count : (index + 1) * count]) / spread(gallery[pool]))
+    per_name = {name: float(found[index * count : (index + 1) * count].mean()) for index, name in enumerate(names)}
+    return {
+        "fidelity": {
+            "top5_share": float(found.mean()),
+            "ceiling_augmented_training_pictures": float(hits(fresh_vectors, fresh_names).mean()),
+            "floor_wrong_prompt": float(hits(vectors, list(np.roll(wanted, 7 * count))).mean()),
+            "names": len(names),
+            "pictures_each": count,
+            "by_name": per_name,
+        },
+        "variety": {"spread_within_prompt_over_category": float(np.mean(ratios)), "lowest": float(np.min(ratios))},
+    }
+
+
+def directions(configuration: Configuration, pipeline: StableDiffusionPipeline, count: int) -> dict:
+    """How often the judge reads the asked-for direction from pictures drawn without depth; the judge's own share first.
+
+    That share is of renders it never saw, sent through the autoencoder as all drawn pictures are.
+    """
+    reader = DirectionReader.kept(configuration)
+    held = load_renders(configuration)[1]
+    passed = through_autoencoder(pipeline, held.pictures)
+    own = float((reader(passed) == held.directions).mean())
+    asked = [
+        (kind, direction) for kind in KINDS_WITH_PLAIN_DIRECTIONS for direction in DIRECTIONS for _ in range(count)
+    ]
+    drawn = draw(pipeline, None, [f"{article(kind)}, {direction}" for kind, direction in asked], guidance=5.0, seed=2)
+    right = np.array(
+        [DIRECTIONS[answer] == direction for answer, (_, direction) in zip(reader(drawn), asked, strict=True)]
+    )
+
+    def share(index: int, value: str) -> float:
+        return float(right[[pair[index] == value for pair in asked]].mean())
+
+    return {
+        "share_read_as_asked": float(right.mean()),
+        "classifier_on_held_out_renders": own,
+        "by_direction": {name: share(1, name) for name in DIRECTIONS},
+        "by_kind": {name: share(0, name) for name in KINDS_WITH_PLAIN_DIRECTIONS},
+        "pictures": len(asked),
+        "held_out_renders": len(passed),
+    }
+
+
+@torch.inference_mode()
+def through_autoencoder(pipeline: StableDiffusionPipeline, pictures: Array) -> Array:
+    """uint8 [N, S, S, 3] encoded and decoded, in [0, 1]."""
+    results = []
+    for first in range(0, len(pictures), 64):
+        values = torch.from_numpy(pictures[first : first + 64]).permute(0, 3, 1, 2).float() / 127.5 - 1
+        decoded = pipeline.vae.decode(pipeline.vae.encode(values).latent_dist.mode()).sample
+        results.append(decoded.clamp(-1, 1).permute(0, 2, 3, 1).numpy() / 2 + 0.5)
+    return np.concatenate(results)
+
+
+def silhouette(pictures: Array) -> Array:
+    """What differs from the colour of the picture's border: [N, S, S, 3] to bool [N, S, S]."""
+    border = np.concatenate([pictures[:, 0], pictures[:, -1], pictures[:, :, 0], pictures[:, :, -1]], axis=1)
+    ground = np.median(border, axis=1)[:, None, None]
+    return np.abs(pictures - ground).max(-1) > 0.1
+
+
+def depth(
+    configuration: Configuration, pipeline: StableDiffusionPipeline, controlnet: ControlNetModel, count: int
+) -> dict:
+    """Overlap of drawn silhouettes with the given depth's mask, objects never trained on; also of the true renders."""
+    first, depths, prompts, renders = unseen(configuration), [], [], []
+    kinds = sorted(KINDS)
+    for index in range(count):
+        kind = kinds[index % len(kinds)]
+        random = np.random.default_rng([configuration.seed, 5, index])
+        geometry = build_geometry(
+            kind, np.random.default_rng([configuration.seed, 3, kinds.index(kind), first + index])
+        )
+        picture, hint, facts = next(
+            iter(rendering.render_samples(kind, geometry, 1, 1, configuration.image_size, random))
+        )
+        material = str(
+            random.choice(["wooden", "red", "blue", "golden", "mossy stone", "red brick", "green", "furry brown"])
+        )
+        depths.append(hint)
+        prompts.append(
+            f"a {material} {facts.names[0]}" + (f", {facts.view}" if facts.view else "") + ", on a white background"
+        )
+        renders.append(picture)
+    hints = np.stack(depths)
+    drawn = draw(pipeline, controlnet, prompts, hints, guidance=5.0, seed=3)
+    mask = hints > 0.03
+
+    def overlap(pictures: Array) -> Array:
+        shown = silhouette(pictures)
+        return (shown & mask).sum((1, 2)) / np.maximum((shown | mask).sum((1, 2)), 1)
+
+    values = overlap(drawn)
+    return {
+        "iou_mean": float(values.mean()),
+        "iou_median": float(np.median(values)),
+        "iou_of_true_renders": float(overlap(np.stack(renders)).mean()),
+        "pictures": count,
+    }
+
+
+def guidance(pipeline: StableDiffusionPipeline) -> dict:
+    """Mean and deviation of pictures, and deviation between them, at several strengths of guidance."""
+    prompts = [
+        "a red car",
+        "a wooden chair",
+        "a cow",
+        "a rose",
+        "a golden duck",
+        "a brick house",
+        "a cat face",
+        "a blue mug",
+    ]
+    result = {}
+    for weight in (0.0, 1.0, 3.0, 5.0, 7.5, 10.0):
+        pictures = draw(pipeline, None, prompts if weight else [""] * len(prompts), guidance=weight, seed=4)
+        result[str(weight)] = {
+            "finite": bool(np.isfinite(pictures).all()),
+            "mean": round(float(pictures.mean()), 3),
+            "deviation": round(float(pictures.std()), 3),
+            "deviation_between_pictures": round(float(pictures.std(0).mean()), 3),
+        }
+    return result
+
+
+def speed(pipeline: StableDiffusionPipeline, controlnet: ControlNetModel) -> dict:
+    """Median seconds of one evaluation of 16 rows (8 views, both branches of guidance), on two threads."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    size = pipeline.unet.config.sample_size
+    noisy, words = (
+        torch.randn(16, 4, size, size),
+        torch.randn(16, pipeline.tokenizer.model_max_length, pipeline.unet.config.cross_attention_dim),
+    )
+    hint = torch.rand(16, 3, *(2 * [size * pipeline.vae_scale_factor]))
+    plain, controlled = [], []
+    with torch.inference_mode():
+        for _ in range(8):
+            start = time.perf_counter()
+            pipeline.unet(noisy, 500, words)
+            middle = time.perf_counter()
+            down, mid = controlnet(noisy, 500, words, hint, return_dict=False)
+            pipeline.unet(noisy, 500, words, down_block_additional_residuals=down, mid_block_additional_residual=mid)
+            plain.append(middle - start)
+            controlled.append(time.perf_counter() - middle)
+    torch.set_num_threads(threads)
+    return {
+        "seconds_batch_16": float(np.median(plain)),
+        "seconds_batch_16_with_depth": float(np.median(controlled)),
+        "best_seconds_batch_16": min(plain),
+    }
+
+
+def grids(
+    configuration: Configuration, pipeline: StableDiffusionPipeline, controlnet: ControlNetModel, folder: Path
+) -> None:
+    """64 prompts without depth; 8 unseen objects with depth in 7 materials each."""
+    labelled_grid(draw(pipeline, None, ASKED["grid_prompts"], guidance=5.0, seed=11), ASKED["grid_prompts"], 8).save(
+        folder / "samples.png", optimize=True
+    )
+    rows = []
+    labels = []
+    for index, kind in enumerate(("chair", "cow", "house", "car", "teapot", "rabbit", "blob", "castle")):
+        random = np.random.default_rng([configuration.seed, 6, index])
+        geometry = build_geometry(kind, np.random.default_rng([configuration.seed, 3, index, unseen(configuration)]))
+        _, hint, facts = next(iter(rendering.render_samples(kind, geometry, 1, 1, configuration.image_size, random)))
+        materials = (
+            "wooden",
+            "red",
+            "golden",
+            "mossy stone",
+            "red brick",
+            "blue and white striped",
+            "black and white spotted",
+        )
+        prompts = [
+            f"a {material} {facts.names[0]}" + (f", {facts.view}" if facts.view else "") for material in materials
+        ]
+        drawn = draw(pipeline, controlnet, prompts, np.repeat(hint[None], len(prompts), 0), guidance=5.0, seed=12)
+        rows.append(np.concatenate([np.repeat(hint[None, ..., None], 3, -1), drawn]))
+        labels += ["(depth)", *prompts]
+    labelled_grid(np.concatenate(rows), labels, 8).save(folder / "samples_depth.png", optimize=True)
