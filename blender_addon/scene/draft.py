@@ -13,7 +13,7 @@ import numpy as np
 from ..problems import Problem
 from ..properties import LARGEST_SEED, STEPS
 from .cameras import View, chosen_views, require_cameras
-from .meshes import capture, job_names, obj_pieces, require_textureable
+from .meshes import CapturedMesh, capture, job_names, obj_pieces, require_textureable
 
 SCHEMA_VERSION = 1
 MOST_OBJECTS = 64
@@ -126,29 +126,30 @@ def texture_draft(context: bpy.types.Context, objects: Sequence[bpy.types.Object
         },
     }
     about = {
-        **_about(context, "texture", settings),
-        "objects": [
-            {
-                "name": mesh.name,
-                "key": mesh.key,
-                "layer": mesh.layer,
-                "makes_layer": mesh.makes_layer,
-                "corners": len(mesh.corners),
-                "slot": thing.active_material_index if settings.material_target == "SLOT" else None,
-            }
-            for mesh, thing in zip(meshes, objects, strict=True)
-        ],
+        **_about(context, "texture"),
+        "objects": [_object_entry(mesh, thing, settings) for mesh, thing in zip(meshes, objects, strict=True)],
         "storage": settings.storage,
         "coverage_map": settings.coverage_map,
     }
-    # The loops' order is what brings new UVs home; a mirrored object's faces were turned over.
-    for entry, mesh in zip(about["objects"], meshes, strict=True):
-        entry["turned"] = bool(mesh.makes_layer and (np.diff(mesh.loops) < 0).any())
     warnings = [warning for mesh in meshes for warning in mesh.warnings]
     if any(_instances(thing) for thing in objects):
         warnings.append("Instances are not textured; make them real first (Object > Apply > Make Instances Real).")
     files = {"inputs/mesh.obj": obj_pieces([*meshes, *in_the_way]), "inputs/cameras.json": [camera_file(views)]}
     return Draft(request, about, files, warnings)
+
+
+def _object_entry(mesh: CapturedMesh, thing: bpy.types.Object, settings: Any) -> dict[str, Any]:
+    """What blender.json says of one object: where its result goes."""
+    return {
+        "name": mesh.name,
+        "key": mesh.key,
+        "layer": mesh.layer,
+        "makes_layer": mesh.makes_layer,
+        "corners": len(mesh.corners),
+        "slot": thing.active_material_index if settings.material_target == "SLOT" else None,
+        # The loops' order is what brings new UVs home; a mirrored object's faces were turned over.
+        "turned": bool(mesh.makes_layer and (np.diff(mesh.loops) < 0).any()),
+    }
 
 
 def generate_draft(context: bpy.types.Context, default_prior: str) -> Draft:
@@ -167,7 +168,7 @@ def generate_draft(context: bpy.types.Context, default_prior: str) -> Draft:
         },
     }
     about = {
-        **_about(context, "generate", settings),
+        **_about(context, "generate"),
         "location": list(cursor.location),
         "size": round(settings.size, 6),
     }
@@ -182,7 +183,7 @@ def panorama_draft(context: bpy.types.Context, default_prior: str) -> Draft:
         **_common(settings, default_prior, "panorama"),
         "panorama": {"projection": "sphere", "width": int(settings.width), "hdr": settings.hdr},
     }
-    about = {**_about(context, "panorama", settings), "target": settings.target, "strength": settings.strength}
+    about = {**_about(context, "panorama"), "target": settings.target, "strength": settings.strength}
     return Draft(request, about)
 
 
@@ -217,7 +218,7 @@ def _common(settings: Any, default_prior: str, task: str) -> dict[str, Any]:
     }
 
 
-def _about(context: bpy.types.Context, task: str, settings: Any) -> dict[str, Any]:
+def _about(context: bpy.types.Context, task: str) -> dict[str, Any]:
     return {
         "format": 1,
         "task": task,

@@ -48,6 +48,15 @@ def require_textureable(thing: bpy.types.Object, uv_source: str = "ACTIVE", uv_n
     Raises:
         Problem: the object can't be textured, with what to do.
     """
+    _require_mesh(thing)
+    _require_own(thing)
+    _require_at_hand(thing)
+    _require_uv_maps(thing, uv_source, uv_name)
+    if len(thing.data.polygons) == 0 and not thing.modifiers:
+        raise Problem(f"'{thing.name}' has no faces, so there is nothing to paint. Give it some, or deselect it.")
+
+
+def _require_mesh(thing: bpy.types.Object) -> None:
     name = thing.name
     if thing.type != "MESH":
         kind = thing.type.replace("_", " ").lower()
@@ -59,6 +68,10 @@ def require_textureable(thing: bpy.types.Object, uv_source: str = "ACTIVE", uv_n
             f"Deselect '{name}'",
             object_name=name,
         )
+
+
+def _require_own(thing: bpy.types.Object) -> None:
+    name = thing.name
     if thing.override_library is not None:
         raise Problem(
             f"'{name}' is a library override: its mesh belongs to another file. Make it local first.",
@@ -73,6 +86,10 @@ def require_textureable(thing: bpy.types.Object, uv_source: str = "ACTIVE", uv_n
             f"Make '{name}' local",
             object_name=name,
         )
+
+
+def _require_at_hand(thing: bpy.types.Object) -> None:
+    name = thing.name
     if thing.hide_viewport or thing.hide_get() or not thing.visible_get():
         raise Problem(
             f"'{name}' is hidden, so nobody would see its texture. Show it, or deselect it.",
@@ -86,7 +103,10 @@ def require_textureable(thing: bpy.types.Object, uv_source: str = "ACTIVE", uv_n
             "ddrep.leave_mode",
             "Object Mode",
         )
-    mesh = thing.data
+
+
+def _require_uv_maps(thing: bpy.types.Object, uv_source: str, uv_name: str) -> None:
+    name, mesh = thing.name, thing.data
     layers = mesh.uv_layers
     if mesh.library is not None and (uv_source == "NEW" or not layers or not thing.material_slots):
         raise Problem(
@@ -111,8 +131,6 @@ def require_textureable(thing: bpy.types.Object, uv_source: str = "ACTIVE", uv_n
             "Use the active UV map",
             source="ACTIVE",
         )
-    if len(mesh.polygons) == 0 and not thing.modifiers:
-        raise Problem(f"'{name}' has no faces, so there is nothing to paint. Give it some, or deselect it.")
 
 
 def capture(
@@ -150,34 +168,11 @@ def _captured(
     uv_name: str,
     needs_uv: bool,
 ) -> CapturedMesh:
-    name = thing.name
-    if len(mesh.polygons) == 0:
-        raise Problem(f"'{name}' has no faces, so there is nothing to paint. Give it some, or deselect it.")
-    if abs(np.linalg.det(matrix[:3, :3])) < 1e-18:
-        raise Problem(f"'{name}' is scaled to nothing along an axis. Clear its scale, or deselect it.")
-    vertices = _floats(mesh.vertices, "co", 3) @ matrix[:3, :3].T + matrix[:3, 3]
-    if not np.isfinite(vertices).all():
-        raise Problem(f"'{name}' has vertices at infinity. Run Mesh > Clean Up, or undo what moved them.")
-    base = thing.data
-    layer = _layer_name(base, uv_source, uv_name) if needs_uv else ""
+    vertices = _world_vertices(thing, mesh, matrix)
+    layer = _layer_name(thing.data, uv_source, uv_name) if needs_uv else ""
     makes_layer = needs_uv and not layer
-    uv = None
-    if layer:
-        if layer not in mesh.uv_layers:
-            raise _lost_uv(thing, layer)
-        uv = _floats(mesh.uv_layers[layer].uv, "vector", 2)
-    elif makes_layer and not _same_topology(base, mesh):
-        raise Problem(
-            f"'{name}' has no UV map, and its modifier '{_topology_modifier(thing)}' changes its faces, so new UVs "
-            "could not be carried back. Unwrap the mesh, or apply the modifier.",
-            "ddrep.unwrap",
-            f"Unwrap '{name}'",
-            object_name=name,
-        )
-    warnings: list[str] = []
-    if uv is not None:
-        _check_tiles(thing, uv)
     if makes_layer:
+        _require_same_topology(thing, mesh)
         corners, loops = _integers(mesh.loops, "vertex_index"), np.arange(len(mesh.loops))
         sizes = _integers(mesh.polygons, "loop_total")
     else:
@@ -185,26 +180,66 @@ def _captured(
         corners = _integers(mesh.loop_triangles, "vertices", 3).reshape(-1)
         loops = _integers(mesh.loop_triangles, "loops", 3).reshape(-1)
         sizes = np.full(len(mesh.loop_triangles), 3)
-        if uv is not None:
-            uv = uv[loops]
-            lost = _share_without_uv(vertices[corners].reshape(-1, 3, 3), uv.reshape(-1, 3, 2))
-            if lost > 0.999 and _topology_modifier(thing):
-                raise _lost_uv(thing, layer)
-            if lost > 0.999:
-                raise Problem(
-                    f"The UV map '{layer}' of '{name}' has no area: every face lies on a point or a line of it. "
-                    "Unwrap the mesh, or use a new map.",
-                    "ddrep.set_uv_source",
-                    "Use a new UV map",
-                    source="NEW",
-                )
-            if lost > 0.02:
-                warnings.append(f"{lost:.0%} of the surface of '{name}' has no place in the UV map '{layer}'.")
+    uv, warnings = None, []
+    if layer:
+        uv = _uv_of(thing, mesh, layer)[loops]
+        warnings = _judge_uv(thing, layer, vertices[corners].reshape(-1, 3, 3), uv.reshape(-1, 3, 2))
     if np.linalg.det(matrix[:3, :3]) < 0:  # mirrored: turn every face over, and remember which loop went where
         order = reversed_faces(sizes)
         corners, loops = corners[order], loops[order]
         uv = uv[order] if uv is not None else None
-    return CapturedMesh(name, key, vertices, corners, sizes, loops, uv, layer or NEW_LAYER, warnings)
+    return CapturedMesh(thing.name, key, vertices, corners, sizes, loops, uv, layer or NEW_LAYER, warnings)
+
+
+def _world_vertices(thing: bpy.types.Object, mesh: bpy.types.Mesh, matrix: np.ndarray) -> np.ndarray:
+    """[N, 3] float64. Raises a Problem where there is no surface to speak of."""
+    if len(mesh.polygons) == 0:
+        raise Problem(f"'{thing.name}' has no faces, so there is nothing to paint. Give it some, or deselect it.")
+    if abs(np.linalg.det(matrix[:3, :3])) < 1e-18:
+        raise Problem(f"'{thing.name}' is scaled to nothing along an axis. Clear its scale, or deselect it.")
+    vertices = _floats(mesh.vertices, "co", 3) @ matrix[:3, :3].T + matrix[:3, 3]
+    if not np.isfinite(vertices).all():
+        raise Problem(f"'{thing.name}' has vertices at infinity. Run Mesh > Clean Up, or undo what moved them.")
+    return vertices
+
+
+def _uv_of(thing: bpy.types.Object, mesh: bpy.types.Mesh, layer: str) -> np.ndarray:
+    """[L, 2] float64. Raises a Problem where a modifier lost them, or they are spread over tiles."""
+    if layer not in mesh.uv_layers:
+        raise _lost_uv(thing, layer)
+    uv = _floats(mesh.uv_layers[layer].uv, "vector", 2)
+    _check_tiles(thing, uv)
+    return uv
+
+
+def _judge_uv(thing: bpy.types.Object, layer: str, triangles: np.ndarray, uv: np.ndarray) -> list[str]:
+    """Warnings about a surface [F, 3, 3] whose UVs are [F, 3, 2]. Raises a Problem where they have no area at all."""
+    lost = _share_without_uv(triangles, uv)
+    if lost > 0.999:
+        if _topology_modifier(thing):
+            raise _lost_uv(thing, layer)
+        raise Problem(
+            f"The UV map '{layer}' of '{thing.name}' has no area: every face lies on a point or a line of it. "
+            "Unwrap the mesh, or use a new map.",
+            "ddrep.set_uv_source",
+            "Use a new UV map",
+            source="NEW",
+        )
+    if lost > 0.02:
+        return [f"{lost:.0%} of the surface of '{thing.name}' has no place in the UV map '{layer}'."]
+    return []
+
+
+def _require_same_topology(thing: bpy.types.Object, mesh: bpy.types.Mesh) -> None:
+    """Raises a Problem where new UVs for the evaluated mesh could not be carried back to the object's own."""
+    if not _same_topology(thing.data, mesh):
+        raise Problem(
+            f"'{thing.name}' has no UV map, and its modifier '{_topology_modifier(thing)}' changes its faces, so new "
+            "UVs could not be carried back. Unwrap the mesh, or apply the modifier.",
+            "ddrep.unwrap",
+            f"Unwrap '{thing.name}'",
+            object_name=thing.name,
+        )
 
 
 def _floats(collection: bpy.types.bpy_prop_collection, attribute: str, width: int) -> np.ndarray:
