@@ -1,0 +1,118 @@
+"""How the bundled prior is trained: schedules that go on, batches that a resumed run sees again, steps of Muon."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "scripts" / "prior"))
+
+from captions import Facts
+from mixture import STREAMS, Mixture
+from muon import Muon, orthogonal
+from training import Leg, load_state, save_atomically, shuffled_batches
+
+
+def test_a_leg_is_kept_until_it_ends_and_only_then_followed_by_another() -> None:
+    first = Leg.of(None, 100.0, 1e-3, 0.0)
+    assert first == Leg(0.0, 100.0, 1e-3)
+    state = {"leg": {"start": 0.0, "end": 100.0, "peak": 1e-3}, "seconds": 60.0}
+    assert Leg.of(state, 100.0, 5e-4, 50.0) == first  # killed at 60 s: the same schedule goes on, whatever is asked
+    ended = state | {"seconds": 100.5}
+    assert Leg.of(ended, 100.0, 5e-4, 50.0) == Leg(100.5, 150.5, 5e-4)
+    assert Leg.of(ended, 100.0, 5e-4, 0.0) == first  # nothing more asked for: over
+
+
+def test_a_leg_warms_up_peaks_and_comes_to_rest() -> None:
+    leg = Leg(200.0, 300.0, 2e-3)
+    rates = [leg.learning_rate(200.0 + second) for second in range(101)]
+    assert rates[0] < 0.1 * 2e-3
+    assert max(rates) == pytest.approx(2e-3, rel=0.01)
+    assert rates[-1] == pytest.approx(0.02 * 2e-3)
+    assert all(later <= earlier for earlier, later in itertools.pairwise(rates[2:]))
+
+
+def test_batches_do_not_depend_on_where_a_run_was_resumed() -> None:
+    through = shuffled_batches(50, 8, seed=1, start=0)
+    whole = [next(through) for _ in range(20)]
+    resumed = shuffled_batches(50, 8, seed=1, start=13)
+    for expected in whole[13:]:
+        np.testing.assert_array_equal(next(resumed), expected)
+
+
+def facts() -> list[Facts]:
+    views = ("front view", "side view", "back view", "overhead view")
+    return [
+        *(Facts("emoji", (name,), group=name) for name in ("apple", "lion", "skull")),
+        *(Facts("render", (kind,), view=view, group=kind) for kind in ("cow", "blob") for view in views),
+        Facts("surface", ("brick",), nouns=("bricks",), background="none", group="brick"),
+    ]
+
+
+def test_a_step_always_draws_the_same_rows_and_only_learned_or_named_things_without_depth() -> None:
+    everything = facts()
+    mixture = Mixture(everything, {"apple", "lion"}, seed=3)
+    again = Mixture(everything, {"apple", "lion"}, seed=3)
+    free_groups, controlled_groups = set(), set()
+    for step in range(40):
+        controlled, free = mixture.draw(48, step)
+        for rows, expected in zip((controlled, free), again.draw(48, step), strict=True):
+            np.testing.assert_array_equal(rows, expected)
+        assert abs(len(controlled) + len(free) - 48) <= len(STREAMS)
+        free_groups |= {everything[row].group for row in free}
+        controlled_groups |= {everything[row].group for row in controlled}
+    assert free_groups == {"apple", "lion", "cow", "brick"}
+    assert controlled_groups == {"apple", "lion", "cow", "blob"}
+
+
+@pytest.mark.parametrize("shape", [(12, 40), (40, 12), (16, 16)])
+def test_muon_makes_singular_values_alike(shape: tuple[int, int]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    first = torch.linalg.qr(torch.randn(shape[0], 12, generator=generator))[0]
+    second = torch.linalg.qr(torch.randn(shape[1], 12, generator=generator))[0]
+    matrix = first @ torch.diag(torch.linspace(0.15, 1.0, 12)) @ second.T
+    values = torch.linalg.svdvals(orthogonal(matrix).float())[:12]
+    assert float(values.min()) > 0.5 and float(values.max()) < 1.35
+
+
+def test_muon_finds_a_linear_map_and_goes_on_from_its_state() -> None:
+    generator = torch.Generator().manual_seed(0)
+    inputs, wanted = torch.randn(256, 8, generator=generator), torch.randn(6, 8, generator=generator)
+    weight = torch.nn.Parameter(torch.zeros(6, 8))
+
+    def steps(optimizer: Muon, count: int) -> float:
+        loss = torch.zeros(())
+        for _ in range(count):
+            optimizer.zero_grad()
+            loss = (inputs @ (weight - wanted).T).square().mean()
+            loss.backward()
+            optimizer.step()
+        return loss.item()
+
+    optimizer = Muon([weight], lr=0.1)
+    start = steps(optimizer, 1)
+    before = steps(optimizer, 150)
+    resumed = Muon([weight], lr=0.1)
+    resumed.load_state_dict(optimizer.state_dict())
+    resumed.param_groups[0]["lr"] = 0.01
+    assert before < 0.1 * start
+    assert steps(resumed, 120) < 0.2 * before
+
+
+def test_a_kill_while_saving_leaves_the_old_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "state.pt"
+    save_atomically({"step": 1}, path)
+
+    def killed(state: dict, target: Path) -> None:
+        target.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(torch, "save", killed)
+    with pytest.raises(KeyboardInterrupt):
+        save_atomically({"step": 2}, path)
+    assert load_state(path) == {"step": 1}
