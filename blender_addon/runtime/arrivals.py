@@ -2,7 +2,6 @@
 """Finished results into the scene, each as one undo step, when the artist's hands are off it."""
 
 import contextlib
-import time
 
 import bpy
 
@@ -43,7 +42,10 @@ def _prepared(job: Job) -> bool:
     known = current()
     if job.name not in known.preparing:
         known.preparing[job.name] = prepare(job)
-    with contextlib.suppress(Problem):  # bringing it in will come upon the same one, and tell it
+    with (
+        contextlib.suppress(Problem),
+        current().slices.measured("reading"),
+    ):  # bringing it in will come upon the same one, and tell it
         for _ in known.preparing[job.name]:
             return False
     del known.preparing[job.name]
@@ -51,15 +53,14 @@ def _prepared(job: Job) -> bool:
 
 
 def _call_bring_in(job: Job) -> None:
-    slices = current().slices
-    began, worked = time.perf_counter(), time.thread_time()
     windows = bpy.context.window_manager.windows
     window = bpy.context.window or (windows[0] if windows else None)
     try:
-        with bpy.context.temp_override(**({"window": window} if window is not None else {})):
+        with (
+            current().slices.measured("import"),  # Blender's own undo step included
+            bpy.context.temp_override(**({"window": window} if window is not None else {})),
+        ):
             bpy.ops.ddrep.bring_in("EXEC_DEFAULT", True, job=job.name)
     except RuntimeError as error:  # the operator has told the panel what is wrong
         print(f"DDRep: {error}")
         forget_unused(job.folder)
-    slices.longest_import = max(slices.longest_import, time.perf_counter() - began)
-    slices.longest_import_work = max(slices.longest_import_work, time.thread_time() - worked)

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What is remembered while the extension is enabled."""
 
+import contextlib
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -46,14 +48,22 @@ class State:
 
 
 class Slices:
-    """How long the main thread was ours: the window test reads it."""
+    """How long the main thread was ours, by what was done: the window test reads it."""
 
     def __init__(self) -> None:
         self.count = 0
-        self.longest = 0.0  # seconds by the clock, and
-        self.longest_work = 0.0  # of this thread's own work
-        self.longest_import = 0.0  # the operator that brings a result in, Blender's own undo step included
-        self.longest_import_work = 0.0
+        self.longest: dict[str, float] = {}  # seconds by the clock, and
+        self.longest_work: dict[str, float] = {}  # of this thread's own work
+
+    @contextlib.contextmanager
+    def measured(self, what: str) -> Iterator[None]:
+        """Measure what is done inside."""
+        began, worked = time.perf_counter(), time.thread_time()
+        try:
+            yield
+        finally:
+            self.longest[what] = max(self.longest.get(what, 0.0), time.perf_counter() - began)
+            self.longest_work[what] = max(self.longest_work.get(what, 0.0), time.thread_time() - worked)
 
 
 _state: State | None = None

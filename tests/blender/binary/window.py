@@ -21,7 +21,7 @@ LAYOUT = json.loads(os.environ.get("DDREP_GUI_LAYOUT", "{}"))
 bpy.context.preferences.view.show_splash = False
 bpy.context.preferences.view.show_tooltips = False
 report = {"typed": False, "clicked": False, "previewed": False, "undone": False, "state": "", "problem": ""}
-report.update(imported=False, longest=0.0, longest_work=0.0, longest_import=0.0, longest_import_work=0.0)
+report.update(imported=False, longest={}, longest_work={})
 
 
 def hand(*deeds):
@@ -139,7 +139,8 @@ def session(addon):
         return
     (job,) = manager.jobs.values()
     slices = addon.runtime.current().slices
-    slices.longest = slices.longest_work = 0.0
+    slices.longest.clear()
+    slices.longest_work.clear()
     began, pictured = time.monotonic(), False
     while job.active and time.monotonic() - began < SECONDS:
         report["previewed"] = report["previewed"] or bool(addon.viewport_preview.shown())
