@@ -36,6 +36,10 @@ ENGINE = Path(os.environ.get("DDREP_ENGINE_PYTHON", ROOT / ".venv/bin/python"))
 needs_engine = pytest.mark.skipif(not ENGINE.is_file(), reason="the engine's environment .venv is not made yet")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "once: takes long, and is the same in every Blender (scripts/test_blender)")
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Blender 4.2 and 4.5 crash or hang when Python tears the bpy module down: leave before it does."""
     if HAS_BLENDER:

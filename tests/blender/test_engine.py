@@ -21,6 +21,7 @@ def real(addon, monkeypatch):
     return addon
 
 
+@pytest.mark.once
 def test_texture_through_to_the_result_cancelled_resumed_and_the_same_headless(real, cube, pump, tmp_path):
     scene = bpy.context.scene
     settings = scene.ddrep.texture
@@ -97,6 +98,7 @@ def test_panorama_through_to_the_world(real, pump):
     assert np.isfinite(np.array(image.pixels)).all() and np.std(np.array(image.pixels)) > 0.02
 
 
+@pytest.mark.once
 def test_a_request_that_the_engine_refuses_is_told_in_its_words(real, cube, pump):
     bpy.context.scene.ddrep.texture.prior = "/nowhere/model"
     bpy.ops.ddrep.texture()

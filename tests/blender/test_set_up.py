@@ -56,6 +56,7 @@ def test_set_up_needs_online_access(addon):
     assert not bpy.ops.ddrep.set_up_engine.poll()
 
 
+@pytest.mark.once
 def test_one_button_sets_the_engine_up(addon, cube, pump, online, tmp_path, run_texture):
     preferences = addon.preferences.preferences()
     preferences.engine = ""
