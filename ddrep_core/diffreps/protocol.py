@@ -49,7 +49,7 @@ class Diffrep(Protocol):
 
 
 @runtime_checkable
-class LinearRendering(Protocol):
+class LinearRendering(Diffrep, Protocol):
     """What a diffrep adds when f(θ) = Aθ + offset: then the pull-back is exact (`sampling.linear.LinearSolver`).
 
     θ is [P, K]: K columns share the matrix A [R, P] (K = C for a texture, whose channels all look through the same

@@ -1,10 +1,11 @@
 """The exact pull-back for linear representations: weighted least squares for the smallest change of θ.
 
-Three ways to the same answer, chosen by size:
+Four ways to the same answer, chosen by size:
 - few parameters: a pseudo-inverse, computed once for given weights;
+- few rows (latent views of a texture as fine as the one delivered): the dual system, factorised once;
 - a sparse matrix: the normal equations, factorised once;
 - else: conjugate gradient on the normal equations with Jacobi preconditioning, warm-started by solving for the change.
-A texel that no view sees has a zero column; all three leave it where it is.
+A texel that no view sees has a zero column; all four leave it where it is.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ from typing import cast
 import numpy as np
 import torch
 from scipy import sparse
-from scipy.sparse.linalg import splu
+from scipy.sparse.linalg import SuperLU, splu
 from torch import Tensor
 
 from ddrep_core.diffreps.protocol import Diffrep, LinearRendering
 from ddrep_core.errors import RunError
 
 DENSE_PARAMETERS = 1024
+DUAL_ROWS = 40_000
 FACTORED_PARAMETERS = 150_000
 EXACT = 1e-9
 
@@ -90,6 +92,8 @@ def _prepare(matrix: Tensor, weights: Tensor, damping: float, tolerance: float |
     small = matrix.shape[1] <= DENSE_PARAMETERS and matrix.shape[0] * matrix.shape[1] <= 64_000_000
     if small and damping == EXACT:
         return _Dense(matrix, weights)
+    if matrix.shape[0] <= DUAL_ROWS and matrix.shape[0] < matrix.shape[1] / 4:
+        return _Dual(matrix, weights, damping)
     if matrix.layout != torch.strided and matrix.shape[1] <= FACTORED_PARAMETERS:
         return _Factored(matrix, weights, damping)
     return _ConjugateGradient(matrix, weights, tolerance, iterations, damping)
@@ -114,6 +118,26 @@ class _Dense:
         return self.inverse @ residual, 1
 
 
+class _Dual:
+    """δ = Aᵀ√W (√W A Aᵀ√W + μI)⁻¹ √W r, by a sparse factorisation: rows are few where views are small.
+
+    μ is `damping` of the mean diagonal of AᵀWA over what is seen. What views that repeat each other's rows disagree
+    about is divided by μ on the way and cancels in Aᵀ, so all of this is done in float64, on the CPU.
+    """
+
+    def __init__(self, matrix: Tensor, weights: Tensor, damping: float = EXACT) -> None:
+        self.root = weights.double().cpu().numpy() ** 0.5
+        rows = _scipy(matrix).multiply(self.root).tocsr()
+        self.transpose = rows.T.tocsr()
+        diagonal = np.asarray(self.transpose.power(2).sum(axis=1))
+        price = damping * float(diagonal[diagonal > 1e-12 * diagonal.max()].mean())
+        self.factor = _factor((rows @ self.transpose).tocsc(), price)
+
+    def solve(self, residual: Tensor) -> tuple[Tensor, int]:
+        dual = self.factor.solve(self.root * residual.double().cpu().numpy())
+        return torch.from_numpy(self.transpose @ dual).to(residual.device), 1
+
+
 class _Factored:
     """δ = (AᵀWA + μI)⁻¹ AᵀW r over the parameters that are seen, by a sparse factorisation, in float64.
 
@@ -127,11 +151,7 @@ class _Factored:
         normal = (_scipy(matrix).T @ weighted).tocsc()
         diagonal = normal.diagonal()
         self.seen = np.flatnonzero(diagonal > 1e-12 * diagonal.max())
-        normal = normal[self.seen][:, self.seen]
-        normal += damping * float(diagonal[self.seen].mean()) * sparse.eye_array(len(self.seen), format="csc")
-        self.factor = splu(
-            normal.tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True}
-        )
+        self.factor = _factor(normal[self.seen][:, self.seen], damping * float(diagonal[self.seen].mean()))
         self.transpose = weighted.T.tocsr()[self.seen]
         self.unknowns = matrix.shape[1]
 
@@ -188,7 +208,7 @@ class _ConjugateGradient:
         return change, passes
 
 
-_Way = _Dense | _Factored | _ConjugateGradient
+_Way = _Dense | _Dual | _Factored | _ConjugateGradient
 
 
 def rows_of_views(matrix: Tensor, indices: Tensor, count: int) -> Tensor:
@@ -215,8 +235,16 @@ def _transpose(matrix: Tensor) -> Tensor:
     return matrix.t().to_sparse_csr()
 
 
+def _factor(symmetric: sparse.csc_array, price: float) -> SuperLU:
+    """The factors of a positive matrix with `price` added to its diagonal."""
+    count: int = symmetric.shape[0]  # type: ignore[index]  # of a stub that knows of arrays without a shape
+    damped = (symmetric + price * sparse.eye_array(count, format="csc")).tocsc()
+    return splu(damped, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
+
+
 def _scipy(matrix: Tensor) -> sparse.csr_array:
-    """A torch CSR matrix in float64."""
+    """A torch matrix, CSR or dense, as SciPy's in float64."""
+    matrix = matrix.to_sparse_csr() if matrix.layout == torch.strided else matrix
     parts = (matrix.values().double(), matrix.col_indices(), matrix.crow_indices())
     return sparse.csr_array(tuple(part.cpu().numpy() for part in parts), shape=tuple(matrix.shape))
 
