@@ -190,8 +190,9 @@ class DDREP_OT_unwrap(_OnObject, bpy.types.Operator):
             bpy.ops.object.mode_set(mode="EDIT")
             bpy.ops.mesh.select_all(action="SELECT")
             bpy.ops.uv.smart_project()
-            bpy.ops.object.mode_set(mode="OBJECT")
         finally:
+            bpy.ops.object.mode_set(mode="OBJECT")
+            thing.select_set(False)
             for other in selected:
                 other.select_set(True)
             layer_objects.active = active

@@ -21,7 +21,7 @@ from ..scene.draft import (
     targets,
     texture_draft,
 )
-from .telling import allowed, telling
+from .telling import allowed, tell, telling
 
 TASKS = (
     ("texture", "Texture", "The selected meshes"),
@@ -30,13 +30,18 @@ TASKS = (
 )
 
 
-def require(context: bpy.types.Context, task: str) -> None:
-    """Whether a task could begin, by what is cheap to know. Raises a Problem when not."""
+def require_scene(context: bpy.types.Context, task: str) -> None:
+    """Whether the scene allows a task, by what is cheap to know. Raises a Problem when not."""
     if task == "texture":
         require_object_mode(context)
         require_texture(context, targets(context))
     else:
         require_prompt(getattr(context.scene.ddrep, task))
+
+
+def require(context: bpy.types.Context, task: str) -> None:
+    """Whether a task could begin: the scene allows it, and there is an engine. Raises a Problem when not."""
+    require_scene(context, task)
     if not preferences().engine.strip():
         raise Problem(
             "The engine is not set up yet. It is a program of its own that does the sampling.",
@@ -113,6 +118,10 @@ class DDREP_OT_write_job(bpy.types.Operator):
     task: EnumProperty(name="Task", description="What the job makes", items=TASKS, default="texture")
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        try:
+            require_scene(context, self.task)  # before a folder is looked for in vain
+        except Problem as problem:
+            return tell(self, context, problem)
         context.window_manager.fileselect_add(self)
         return {"RUNNING_MODAL"}
 

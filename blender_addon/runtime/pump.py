@@ -79,6 +79,8 @@ def _loaded(*_: object) -> None:
     known.pictures.clear()
     known.preparing.clear()
     known.manager.changed = True
+    window = bpy.context.window_manager.ddrep
+    window.problem = window.warnings = ""
     forget_coverage()
     viewport_preview.clear()
     find_jobs()

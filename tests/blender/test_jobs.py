@@ -208,7 +208,9 @@ def test_a_result_for_another_file_does_not_land_in_this_one(addon, cube, pump):
     start("a slow crate")
     job = only_job(addon)
     pump(lambda: job.progress.index > 0)
+    bpy.context.window_manager.ddrep.problem = "of that file"
     bpy.ops.wm.read_homefile(use_factory_startup=True, use_empty=False)  # it has a Cube, too
+    assert bpy.context.window_manager.ddrep.problem == ""
     materials = set(bpy.data.materials.keys())
     pump(lambda: job.state == "done")
     pump()

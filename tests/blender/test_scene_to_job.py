@@ -6,6 +6,7 @@ import json
 import math
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import bpy
 import numpy as np
@@ -77,6 +78,13 @@ def test_write_job_is_what_the_button_runs(addon, cube, tmp_path, run_texture):
     assert job.state == "done", job.problem
     for name in ("job.json", "inputs/mesh.obj", "inputs/cameras.json"):
         assert (written / name).read_bytes() == (job.folder.path / name).read_bytes()
+
+
+def test_write_job_looks_for_no_folder_where_the_scene_allows_no_job(addon, cube):
+    bpy.context.scene.ddrep.texture.prompt = ""
+    button = SimpleNamespace(task="texture", report=lambda *_: None)  # no window, so nobody can press the real one
+    assert addon.operators.make.DDREP_OT_write_job.invoke(button, bpy.context, None) == {"CANCELLED"}
+    assert "The prompt is empty" in bpy.context.window_manager.ddrep.problem
 
 
 def test_an_unlocked_seed_is_rolled_after_the_job_was_made(addon, cube, run_texture):
