@@ -9,7 +9,7 @@ from ddrep_core.diffreps.linear import LinearDiffrep
 from ddrep_core.diffreps.siren import SirenDiffrep, grid_coordinates
 from ddrep_core.errors import RequestError, RunError
 from ddrep_core.sampling.first_order import AdamSolver, WarmStartSolver
-from ddrep_core.sampling.gauss_newton import GaussNewtonSolver
+from ddrep_core.sampling.gauss_newton import GaussNewtonSolver, _Anchor
 from ddrep_core.sampling.solver import Solver, choose_solver
 
 ALL = torch.arange(2)
@@ -45,6 +45,19 @@ def test_gauss_newton_reaches_its_tolerance_in_few_passes(dual_rows: int) -> Non
     assert error(rep, smooth_targets()) <= 2.1e-3
     assert max(passes) <= 60
     assert passes[-1] <= 30
+
+
+def test_a_factor_learns_what_a_residual_was_lost_by() -> None:
+    rep = siren()
+    anchor = _Anchor(rep, ALL, torch.ones(2, 2, 8, 8), damping=1e-3)
+    generator = torch.Generator().manual_seed(0)
+    pictures = torch.randn(7, 2, 2, 8, 8, generator=generator)
+    *lost, unseen = pictures[:4] * torch.eye(8)[:4, None, None, :, None]  # one row each: orthogonal
+    before = anchor.solve(unseen)
+    for one, dual in zip(lost, pictures[4:], strict=True):
+        anchor.learn(one, dual)
+        torch.testing.assert_close(anchor.solve(one), dual, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(anchor.solve(unseen), before)
 
 
 @pytest.mark.parametrize("dual_rows", [0, 4096])

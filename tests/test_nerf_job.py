@@ -18,9 +18,10 @@ from ddrep_core.jobs import generate as generate_module
 from ddrep_core.jobs import run as run_module
 from ddrep_core.jobs import texture as texture_module
 from ddrep_core.jobs.folder import JobFolder, write_json
+from ddrep_core.jobs.generate import BANK
 from ddrep_core.jobs.run import run_job
 
-VIEWS, SIZE = 6, 12
+VIEWS, SIZE = 3, 12
 
 
 class BallPrior(dd.priors.EmpiricalPrior):
@@ -34,7 +35,9 @@ def ball_pictures(radius: float = 0.45) -> torch.Tensor:
     """[V, 1, 3, S, S]: where rays pass closer to the middle than the radius, red."""
     origins, directions = (
         torch.from_numpy(np.stack(found)).float()[..., 0, :]
-        for found in zip(*(camera.pixel_grid_rays(SIZE, SIZE) for camera in sphere_bank(VIEWS, size=SIZE)), strict=True)
+        for found in zip(
+            *(camera.pixel_grid_rays(SIZE, SIZE) for camera in sphere_bank(BANK * VIEWS, size=SIZE)), strict=True
+        )
     )
     near, far = ball_interval(origins, directions, radius)
     hit = far > near

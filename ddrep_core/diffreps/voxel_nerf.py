@@ -225,8 +225,8 @@ def sphere_bank(
     generator: torch.Generator | None = None,
     *,
     distance: float = 1.5,
-    elevations: tuple[float, float] = (-10.0, 60.0),
-    fov_degrees: tuple[float, float] = (40.0, 60.0),
+    elevations: tuple[float, float] = (-10.0, 45.0),
+    fov_degrees: tuple[float, float] = (40.0, 50.0),
     size: int = 64,
 ) -> Views:
     """Cameras around the origin, well spread: azimuths in equal strata, elevations and fields of view in the best

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -9,7 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from scipy import ndimage
 from torch import Tensor
+from torch.nn import functional
 
 from ddrep_core.diffreps.voxel_nerf import VoxelNerfDiffrep, sphere_bank
 from ddrep_core.geometry.bake import Baker
@@ -28,11 +31,14 @@ from ddrep_core.sampling.sample import StepReport
 from ddrep_core.views import Views
 
 AUTO_SCHEDULE = "repaint:1,1,2"  # the paper's for NeRFs: 100 steps, one step forward for each, 199 evaluations
-VIEWS_PER_STEP = 8
+VIEWS_PER_STEP = 8  # of cameras from a file
+BANK = 2  # times as many views as are drawn in a step: they agree better for the same cost (docs/results.md)
 PASSES = 3  # of descent in each pull-back: with five, silhouettes are no better (docs/results.md)
 VOXELS_PER_PIXEL = 3  # of the prior's: a finer grid holds nothing that its pictures could tell
-SOLID_OPACITIES = (0.05, 0.1, 0.2, 0.35, 0.5)  # of one voxel: what may count as solid
+SOLID_SHARES = (0.03, 0.06, 0.12, 0.25, 0.5)  # of what is dense in the field: what may count as solid
+SURFACE_GRID = 80  # voxels along an edge at least, when the surface is taken
 SILHOUETTE_SIZE = 48
+OBJECT_OPACITY = 0.6  # of a pixel that shows the object and nothing else
 DRAFT_FACES = 4000
 PREVIEW_VIEWS = 4
 
@@ -46,6 +52,7 @@ class GenerateTask:
         self.settings = settings
         self.arguments = session.sampling_arguments(AUTO_SCHEDULE)
         self.views, extent = self._views(session)
+        self.views_per_step = session.request.orbit_count or min(VIEWS_PER_STEP, len(self.views))
         grid = min(settings.grid, VOXELS_PER_PIXEL * max(prior.image_shape[1:]))
         levels = 3 if grid >= 32 else 1
         self.rep = VoxelNerfDiffrep(
@@ -56,7 +63,7 @@ class GenerateTask:
         """The bank, and half the edge of the box that the object may fill."""
         request, size = session.request, session.prior.image_size
         if request.orbit_count is not None:
-            return sphere_bank(request.orbit_count, size=size), 1.0
+            return sphere_bank(BANK * request.orbit_count, size=size), 1.0
         height = self.settings.size
         centre = np.array([0.0, 0.0, height / 2])
         turned = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)]) * (0.55 * height)
@@ -80,15 +87,15 @@ class GenerateTask:
             self.views,
             previews=previews,
             solver=WarmStartSolver(PASSES, self.rep.learning_rate),
-            views_per_step=min(VIEWS_PER_STEP, len(self.views)),
+            views_per_step=self.views_per_step,
             **self.arguments,
         )
         field: VoxelNerfDiffrep = result.diffrep
         session.stage("Extracting the surface")
         mesh, likeness = nerf_mesh(field, self.settings.faces)
         session.stage("Painting the surface")
-        pictures = self._pictures(field, session)
-        baked = Baker(mesh, self.views, self.settings.resolution, (pictures.shape[2], pictures.shape[3])).bake(pictures)
+        pictures, paints = self._pictures(field, session)
+        baked = Baker(mesh, self.views, self.settings.resolution, (paints.shape[2], paints.shape[3])).bake(paints)
         session.stage("Writing the results")
         part = mesh.parts[0]
         placed = replace(mesh, parts=(replace(part, vertices=rest_on_ground(part.vertices, self.settings.size)),))
@@ -105,10 +112,22 @@ class GenerateTask:
             "silhouette_likeness": round(likeness, 4),
         }
 
-    def _pictures(self, field: VoxelNerfDiffrep, session: Session) -> Tensor:
-        """[V, 3, H, W] what the prior saw of the object from each view of the bank."""
+    def _pictures(self, field: VoxelNerfDiffrep, session: Session) -> tuple[Tensor, Tensor]:
+        """[V, 3, H, W] what the prior saw of the object from each view of the bank, and the same to paint with.
+
+        The mesh's outline is never exactly the field's. So that it is not painted with what lies behind, the object's
+        colours go on outwards in the second.
+        """
         with torch.no_grad():
-            return decode(session.prior, field.render())
+            pictures = decode(session.prior, field.render())
+        _, opacity = field.render_views(self.views, pictures.shape[2], pictures.shape[3])
+        continued = []
+        for picture, covered in zip(pictures, opacity[:, 0].cpu().numpy(), strict=True):
+            shows = covered > min(OBJECT_OPACITY, covered.max() / 2)
+            nearest = np.empty((2, *shows.shape), np.int32)
+            ndimage.distance_transform_edt(~shows, return_distances=False, return_indices=True, indices=nearest)
+            continued.append(picture[:, nearest[0], nearest[1]])
+        return pictures, torch.stack(continued)
 
 
 def nerf_mesh(field: VoxelNerfDiffrep, faces: int) -> tuple[Mesh, float]:
@@ -117,19 +136,25 @@ def nerf_mesh(field: VoxelNerfDiffrep, faces: int) -> tuple[Mesh, float]:
     What density counts as solid is decided by looking: the level whose mesh covers the same pixels as the field.
     """
     with torch.no_grad():
-        density = field.field()[0].cpu().numpy()
+        density = field.field()[None, :1]
+        if field.grid < SURFACE_GRID:  # what closes gaps and smooths the surface is counted in voxels
+            density = functional.interpolate(
+                density, scale_factor=math.ceil(SURFACE_GRID / field.grid), mode="trilinear"
+            )
+        density = density[0, 0].cpu().numpy()
     centre = field.centre.cpu().numpy().astype(np.float64)
     shown = field.views[:: max(1, len(field.views) // 8)]
     _, opacity = field.render_views(shown, SILHOUETTE_SIZE, SILHOUETTE_SIZE)
     wanted = opacity[:, 0].cpu().numpy() > 0.5
-    voxel = 2 * field.extent / field.grid
+    dense = float((density**2).sum() / max(density.sum(), 1e-30))
 
     def solid(level: float, budget: int) -> Mesh:
         vertices, triangles = extract_surface(density, level, field.extent, budget)
         return mesh_of(vertices + centre, triangles)
 
-    levels = [float(-np.log1p(-opacity) / voxel) for opacity in SOLID_OPACITIES]
-    level, _ = best_level(levels, lambda level: silhouettes(solid(level, DRAFT_FACES), shown), wanted)
+    level, _ = best_level(
+        [share * dense for share in SOLID_SHARES], lambda level: silhouettes(solid(level, DRAFT_FACES), shown), wanted
+    )
     mesh = solid(level, faces)
     likeness = intersection_over_union(silhouettes(mesh, shown), wanted)
     part = mesh.parts[0]

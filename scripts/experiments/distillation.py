@@ -35,7 +35,8 @@ def main() -> None:
     arguments = parser(__doc__ or "")
     arguments.add_argument("--prompt", default="a red apple")
     arguments.add_argument("--seeds", type=int)
-    arguments.add_argument("--guidance-scale", type=float, default=3.0)
+    arguments.add_argument("--guidance-scale", type=float, default=3.0, help="of the samplers")
+    arguments.add_argument("--distillation-guidance", type=float, help="each method's published one by default")
     arguments.add_argument("--distillation-steps", type=int)
     options = arguments.parse_args()
     prior = dd.load_prior(options.prior, device=options.device)
@@ -62,9 +63,10 @@ def main() -> None:
         brief = method.with_settings(steps=budget, learning_rate=3e-4)
         return lambda seed: decoded(
             distill(
-                image_siren(prior.image_shape, device=prior.device), prior, method=brief, seed=seed, **asked
+                image_siren(prior.image_shape, device=prior.device), prior, method=brief, seed=seed,
+                prompt=options.prompt, guidance_scale=options.distillation_guidance,
             ).diffrep
-        )
+        )  # fmt: skip
 
     methods: dict[str, Callable[[int], Tensor]] = {
         "image space": reference,
@@ -96,6 +98,7 @@ def main() -> None:
             "steps": steps,
             "distillation_steps": budget,
             "guidance_scale": options.guidance_scale,
+            "distillation_guidance": options.distillation_guidance or SCORE_DISTILLATION.guidance_scale,
             "methods": table,
         },
         options.out,
