@@ -8,7 +8,7 @@ from bpy.props import StringProperty
 
 from . import __package__ as base_package
 from .engine.environment import ENGINE_VERSION
-from .ui.widgets import draw_problem, paragraph
+from .ui.widgets import draw_problem, paragraph, width_of
 
 HOME = Path.home() / "ddrep"
 
@@ -56,6 +56,7 @@ class DDREP_AP_preferences(bpy.types.AddonPreferences):
         layout.use_property_split = True
         layout.use_property_decorate = False
         state = context.window_manager.ddrep
+        width = width_of(context) - 14  # boxes in boxes, and a scroll bar
 
         box = layout.box()
         box.label(text="Engine", icon="MEMORY")
@@ -63,9 +64,9 @@ class DDREP_AP_preferences(bpy.types.AddonPreferences):
         row.prop(self, "engine")
         row.operator("ddrep.find_engine", text="", icon="VIEWZOOM")
         if state.engine_problem:
-            draw_problem(box, state.engine_problem, without_fix=True)
+            draw_problem(box, state.engine_problem, width, without_fix=True)
         elif state.engine_words:
-            paragraph(box, state.engine_words, icon="CHECKMARK", width=90)
+            paragraph(box, state.engine_words, icon="CHECKMARK", width=width)
         row = box.row(align=True)
         row.operator("ddrep.check_engine", icon="PLAY")
         row.operator("ddrep.set_up_engine", icon="IMPORT")
@@ -74,7 +75,7 @@ class DDREP_AP_preferences(bpy.types.AddonPreferences):
             row.progress(factor=state.setup_fraction, text=state.setup_words)
             row.operator("ddrep.cancel_set_up", text="", icon="X")
         elif state.setup_words:
-            paragraph(box, state.setup_words, icon="INFO", width=90)
+            paragraph(box, state.setup_words, icon="INFO", width=width)
         if state.setup_words:
             box.operator("ddrep.open_set_up_log", icon="TEXT")
         column = box.column()
@@ -87,7 +88,7 @@ class DDREP_AP_preferences(bpy.types.AddonPreferences):
                 if bpy.app.online_access_override
                 else "Online access is off (System > Network), so nothing can be downloaded. The engine you have works"
             )
-            paragraph(box, words, icon="INTERNET_OFFLINE", width=90)
+            paragraph(box, words, icon="INTERNET_OFFLINE", width=width)
 
         box = layout.box()
         box.label(text="Jobs", icon="FILE_FOLDER")
