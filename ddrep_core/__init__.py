@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from ddrep_core import diffreps, distillation, errors, geometry, jobs, priors, report, sampling, views
+    from ddrep_core.diffreps.image_texture import ImageTextureDiffrep
     from ddrep_core.diffreps.texture import TextureDiffrep
     from ddrep_core.errors import Cancelled, DdrepError, DdrepWarning, RequestError, RunError
     from ddrep_core.geometry import Mesh, demo_mesh_path, load_mesh
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 _PACKAGES = ("diffreps", "distillation", "errors", "geometry", "jobs", "priors", "report", "sampling", "views")
 _HOMES = {
+    "diffreps.image_texture": ("ImageTextureDiffrep",),
     "diffreps.texture": ("TextureDiffrep",),
     "errors": ("Cancelled", "DdrepError", "DdrepWarning", "RequestError", "RunError"),
     "geometry": ("Mesh", "demo_mesh_path", "load_mesh"),
@@ -53,6 +55,7 @@ __all__ = [
     "Cancelled",
     "DdrepError",
     "DdrepWarning",
+    "ImageTextureDiffrep",
     "Mesh",
     "RequestError",
     "Result",

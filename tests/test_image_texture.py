@@ -27,6 +27,9 @@ ALL = torch.arange(3)
 class Rearranging:
     """An autoencoder that loses nothing: four pixels of three colours are one latent of twelve."""
 
+    image_shape = (12, 12, 12)
+    image_size = 24
+
     def encode(self, images: Tensor) -> Tensor:
         return pixel_unshuffle(images, 2)
 
@@ -43,9 +46,7 @@ class Losing(Rearranging):
 
 def image_texture(folder: Path, autoencoder: Rearranging) -> ImageTextureDiffrep:
     mesh = load_mesh(shapes.cube_obj(folder / "cube.obj"))
-    rep = ImageTextureDiffrep(
-        mesh, shapes.cameras(POSITIONS), 64, autoencoder, (12, 12, 12), (24, 24), dtype=torch.float64
-    )
+    rep = ImageTextureDiffrep(mesh, shapes.cameras(POSITIONS), autoencoder, 64, dtype=torch.float64)
     rep.reset(torch.Generator())
     return rep
 

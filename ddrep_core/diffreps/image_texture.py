@@ -14,8 +14,18 @@ from ddrep_core.views import Views
 GREY = 0.5  # where an RGB texture starts
 
 
-class Autoencoder(Protocol):
-    """What a latent prior has to offer here."""
+class LatentPrior(Protocol):
+    """What a prior of latents has to offer here."""
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(C, h, w) of its latents."""
+        ...
+
+    @property
+    def image_size(self) -> int:
+        """Side of its pictures, in pixels."""
+        ...
 
     def encode(self, images: Tensor) -> Tensor:
         """[B, 3, H, W] sRGB in [0, 1] -> latents [B, C, h, w]."""
@@ -41,26 +51,22 @@ class ImageTextureDiffrep:
     solver's to choose (`sampling.picture_fit.PictureSolver`).
 
     Args:
-        mesh, views, resolution, texels_per_pixel, dtype, device: as for `TextureDiffrep`.
-        autoencoder: the prior.
-        latent_shape: (C, h, w) of the prior.
-        picture_size: (height, width) of the decoded views.
+        mesh, views, resolution, texels_per_pixel, dtype, device: as for `TextureDiffrep`; of both textures.
+        prior: whose latents are sampled, with its autoencoder.
     """
 
     def __init__(
         self,
         mesh: Mesh,
         views: Views,
-        resolution: int,
-        autoencoder: Autoencoder,
-        latent_shape: tuple[int, int, int],
-        picture_size: tuple[int, int],
+        prior: LatentPrior,
+        resolution: int = 1024,
         *,
-        texels_per_pixel: float = 1.0,
+        texels_per_pixel: float = 0.25,
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
     ) -> None:
-        self._autoencoder = autoencoder
+        self._prior = prior
 
         def texture(channels: int, view_size: tuple[int, int]) -> TextureDiffrep:
             return TextureDiffrep(
@@ -74,8 +80,9 @@ class ImageTextureDiffrep:
                 device=device,
             )
 
-        self.latent = texture(latent_shape[0], latent_shape[1:])
-        self.picture = texture(3, picture_size)
+        channels, height, width = prior.image_shape
+        self.latent = texture(channels, (height, width))
+        self.picture = texture(3, (prior.image_size, prior.image_size))
         self.offset: Tensor = torch.zeros_like(self.latent.render())  # ρ [V, C, h, w]
         self.fits: Tensor = torch.zeros(1, dtype=dtype, device=device)
         """How many fits there were, so that a run that goes on meets at the same ones."""
@@ -127,7 +134,7 @@ class ImageTextureDiffrep:
     def decode(self, latents: Tensor) -> Tensor:
         """What latents [B, C, h, w] look like: [B, 3, H, W] sRGB in [0, 1]."""
         with torch.no_grad():
-            return self._autoencoder.decode(latents).to(self.offset)
+            return self._prior.decode(latents).to(self.offset)
 
     def meet(self, targets: Tensor, pictures: Tensor, indices: Tensor) -> None:
         """Bring the views [B] to the RGB texture that was fitted to `pictures`.
@@ -138,5 +145,5 @@ class ImageTextureDiffrep:
         """
         with torch.no_grad():
             drawn = self.picture.render(indices).clamp(0.0, 1.0)
-            before, after = self._autoencoder.encode(torch.cat([pictures, drawn])).to(self.offset).chunk(2)
+            before, after = self._prior.encode(torch.cat([pictures, drawn])).to(self.offset).chunk(2)
             self.offset[indices] = targets + (after - before) - self.latent.render(indices)

@@ -121,13 +121,12 @@ def texture_diffrep(
     "image" lets the views of a prior of latents meet in RGB; so does "auto", because colours agree better (README).
     A prior of pictures needs no such meeting: its latents are pictures.
     """
-    channels, height, width = (int(size) for size in prior.image_shape)
+    channels, height, width = prior.image_shape
     dtype = torch.float64 if prior.dtype == torch.float64 else torch.float32
     common: dict[str, Any] = {"texels_per_pixel": TEXELS_PER_PIXEL, "dtype": dtype, "device": prior.device}
     if channels == 3 or settings.space == "latent":
         return TextureDiffrep(mesh, views, settings.resolution, channels, view_size=(height, width), **common)
-    size = (prior.image_size, prior.image_size)
-    return ImageTextureDiffrep(mesh, views, settings.resolution, prior, (channels, height, width), size, **common)
+    return ImageTextureDiffrep(mesh, views, prior, settings.resolution, **common)
 
 
 def decode(prior: Any, latents: Tensor) -> Tensor:
