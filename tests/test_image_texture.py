@@ -12,7 +12,6 @@ from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
 from ddrep_core.diffreps.image_texture import ImageTextureDiffrep
 from ddrep_core.diffreps.protocol import Diffrep, LinearRendering
-from ddrep_core.diffreps.texture import TextureDiffrep
 from ddrep_core.errors import RequestError
 from ddrep_core.geometry import load_mesh
 from ddrep_core.sampling.linear import LinearSolver
@@ -75,7 +74,7 @@ def test_is_linear_between_meetings_and_starts_at_zero(tmp_path: Path) -> None:
 def test_meeting_without_loss_is_the_fit_in_rgb(tmp_path: Path) -> None:
     rep, targets = image_texture(tmp_path, Rearranging()), random_targets()
     PictureSolver(interval=1, damping=1e-9).fit(rep, targets, ALL, ones())
-    rgb = TextureDiffrep(rep.picture.mesh, rep.picture.views, 64, 3, view_size=(24, 24), dtype=torch.float64)
+    rgb = rep.picture.copy()
     rgb.theta.fill_(0.5)
     weights = rgb.pixel_weights()
     assert weights is not None
