@@ -66,7 +66,7 @@ def caption(facts: Facts, random: np.random.Generator) -> str:
     if chance() < 0.15:
         words = PREFIXES[int(random.integers(len(PREFIXES)))] + words
     parts = []
-    if facts.view and chance() < 0.7:
+    if facts.view and chance() < 0.85:
         parts.append(f", {facts.view}")
     if chance() < (0.3 if facts.background == "white" else 0.92):
         parts.append(f", on a {facts.background} background" if chance() < 0.7 else f", {facts.background} background")

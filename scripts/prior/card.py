@@ -68,12 +68,13 @@ def figure_rows(figures: dict) -> str:
             f"{variety['spread_within_prompt_over_category']:.2f}",
         ),
         (
-            "Direction read as asked for, by a classifier trained on renders",
+            f"Direction read as asked for, by a classifier trained on renders ({', '.join(reading['by_kind'])}; "
+            f"{reading['pictures']} pictures; chance 25 %)",
             "≥ 80 %",
             f"{reading['share_read_as_asked']:.0%}",
         ),
         (
-            "… by the same classifier on renders of objects it never saw",
+            "… by the same classifier on renders of objects it never saw, passed through the autoencoder",
             "",
             f"{reading['classifier_on_held_out_renders']:.0%}",
         ),

@@ -34,7 +34,7 @@ def view_weight(fact: Facts) -> float:
     kind = KINDS[fact.group]
     if not kind.has_front and fact.group not in NAMED_WITHOUT_FRONT:
         return 0.0
-    natural = 1.0 if fact.adjectives else 2.5
+    natural = 1.0 if fact.adjectives else 5.0
     direction = OFTENER_BY_VIEW.get(fact.view or "", 0.5)
     return natural * direction * (1.0 if fact.background == "white" else 0.5)
 
@@ -56,11 +56,11 @@ class Stream:
 
 
 STREAMS = (
-    Stream("emoji", 0.40, False, emoji_weight),
-    Stream("render", 0.34, False, view_weight),
-    Stream("render", 0.16, True, even_weight),
+    Stream("emoji", 0.37, False, emoji_weight),
+    Stream("render", 0.39, False, view_weight),
+    Stream("render", 0.15, True, even_weight),
     Stream("emoji", 0.04, True, even_weight),
-    Stream("surface", 0.06, False, even_weight),
+    Stream("surface", 0.05, False, even_weight),
 )
 
 
