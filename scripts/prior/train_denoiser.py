@@ -223,7 +223,7 @@ def train(configuration: Configuration, more: float, peak: float | None, workers
     tokenizer = load_or_build_tokenizer(folder / "tokenizer", examples.facts, configuration.text_length)
     torch.manual_seed(configuration.seed)
     model = Denoiser(configuration, tokenizer).to(device)
-    average = MovingAverage(model, 0.9993)  # kept by the first worker alone
+    average = MovingAverage(model)  # kept by the first worker alone
     optimizers = build_optimizers(model)
     path, step, clock = folder / "denoiser.pt", 0, Stopwatch()
     state = load_state(path)
@@ -231,7 +231,7 @@ def train(configuration: Configuration, more: float, peak: float | None, workers
     if state:
         model.load_state_dict(state["model"])
         step, clock = state["step"], Stopwatch(state["seconds"])
-        average = MovingAverage(model, average.decay)
+        average = MovingAverage(model)
         if clock.seconds > leg.start + 1.0:
             for optimizer, kept in zip(optimizers, state["optimizers"], strict=True):
                 optimizer.load_state_dict(kept)

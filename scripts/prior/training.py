@@ -79,16 +79,23 @@ def shuffled_batches(count: int, batch: int, seed: int, start: int) -> Iterator[
 
 
 class MovingAverage:
-    """Exponential moving average of a module's parameters, with a short memory at the start."""
+    """Average of a module's parameters whose memory is a fixed share of the training so far.
 
-    def __init__(self, modules: nn.Module, decay: float) -> None:
-        self.decay, self.updates = decay, 0
+    The power function of Karras et al. 2024 ("Analyzing and improving the training dynamics of diffusion models",
+    section 3.1) with a relative width of 0.1: a fixed decay would be too long for a short training, or lag behind a
+    rate that falls.
+    """
+
+    EXPONENT = 6.94
+
+    def __init__(self, modules: nn.Module) -> None:
+        self.updates = 0
         self.shadow = {name: value.detach().clone() for name, value in modules.state_dict().items()}
 
     @torch.no_grad()
     def update(self, modules: nn.Module) -> None:
         self.updates += 1
-        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        decay = (1.0 - 1.0 / self.updates) ** (1.0 + self.EXPONENT)
         floats = [
             (self.shadow[name], value) for name, value in modules.state_dict().items() if value.is_floating_point()
         ]
