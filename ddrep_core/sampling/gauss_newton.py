@@ -25,7 +25,8 @@ class GaussNewtonSolver:
     """θ ← θ + argmin over δ of ‖√W (J δ − r)‖² + damping ‖δ‖², repeated until the render meets the target.
 
     Args:
-        tolerance: of the residual, relative to the target (root mean squares), at which a fit ends. 3e-3 is 50 dB.
+        tolerance: of the residual, relative to the target (root mean squares), at which a fit ends. What it leaves,
+            the next step asks for again: errors do not add up over a run.
         damping: relative to the mean diagonal of J Jᵀ (few pixels), and to the number of pixels (many).
         dual_rows: up to so many numbers in the views of a step, J Jᵀ is factorised; above, conjugate gradient is used.
         linearizations: at most so many a fit.
@@ -36,12 +37,12 @@ class GaussNewtonSolver:
 
     def __init__(
         self,
-        tolerance: float = 3e-3,
+        tolerance: float = 6e-3,
         damping: float = 1e-5,
         dual_rows: int = 1536,
         linearizations: int = 3,
         products: int = 8,
-        contraction: float = 0.6,
+        contraction: float = 0.8,
     ) -> None:
         self.tolerance, self.damping = tolerance, damping
         self.dual_rows, self.linearizations, self.products = dual_rows, linearizations, products
