@@ -18,7 +18,9 @@ def prepare(job: Job) -> Iterator[None]:
     if job.task == "texture":
         yield from textures.prepare(job.folder, sample)
     elif job.task == "generate":
-        yield from objects.prepare(sample)
+        yield from objects.prepare(job.folder, sample)
+    elif job.task == "panorama":
+        yield from panorama.prepare(job.folder, sample)
 
 
 def bring_in(context: bpy.types.Context, job: Job, sample: SampleResult) -> str:

@@ -153,12 +153,25 @@ def _surfaces_in(path: Path, version: int) -> list[Surface]:
     return read_glb(path.read_bytes())
 
 
-def prepare(sample: SampleResult) -> Iterator[None]:
-    """Read a sample's file, so that `bring_in` need not."""
-    if sample.mesh is not None:
-        with contextlib.suppress(OSError, ValueError):  # `bring_in` tells them
-            _surfaces_in(sample.mesh, sample.mesh.stat().st_mtime_ns)
+def prepare(folder: JobFolder, sample: SampleResult) -> Iterator[None]:
+    """Read a sample's file and load its pictures, a piece a slice, so that `bring_in` finds them here."""
+    if sample.mesh is None:
+        return
+    with contextlib.suppress(OSError, ValueError):  # `bring_in` tells them
+        surfaces = _surfaces_in(sample.mesh, sample.mesh.stat().st_mtime_ns)
         yield
+        for number, surface in enumerate(surfaces):
+            if surface.picture is not None:
+                _image(surface.picture, _title(folder), f"{_mark(folder, sample)}/{number}")
+                yield
+
+
+def _title(folder: JobFolder) -> str:
+    return str(folder.request().get("prompt", ""))[:48].strip() or "Generated"
+
+
+def _mark(folder: JobFolder, sample: SampleResult) -> str:
+    return f"{folder.name}/{sample.number}/object"
 
 
 def bring_in(folder: JobFolder, sample: SampleResult, scene: bpy.types.Scene) -> bpy.types.Object:
@@ -180,9 +193,7 @@ def bring_in(folder: JobFolder, sample: SampleResult, scene: bpy.types.Scene) ->
             "Run again",
             job=folder.name,
         ) from error
-    about, request = folder.scene(), folder.request()
-    title = str(request.get("prompt", ""))[:48].strip() or "Generated"
-    mark = f"{folder.name}/{sample.number}/object"
+    about, title, mark = folder.scene(), _title(folder), _mark(folder, sample)
     scale, lift = _placing(surfaces, about.get("size"))
     parent = bpy.data.objects.new(title, None)
     parent[MARK] = mark
@@ -267,11 +278,15 @@ def _material(title: str, surface: Surface, mark: str) -> bpy.types.Material:
     if surface.picture is not None:
         picture = nodes.new("ShaderNodeTexImage")
         picture.location = (-320, 0)
-        suffix = ".png" if surface.picture[:4] == b"\x89PNG" else ".jpg"
-        with tempfile.TemporaryDirectory(prefix="ddrep-") as folder:
-            path = Path(folder) / f"texture{suffix}"
-            path.write_bytes(surface.picture)
-            picture.image = load_picture(path, title, mark, "PACK", color=True)
+        picture.image = _image(surface.picture, title, mark)
         links.new(picture.outputs["Color"], shader.inputs["Base Color"])
         nodes.active = picture
     return material
+
+
+def _image(data: bytes, title: str, mark: str) -> bpy.types.Image:
+    """A picture out of a GLB as an image of this file, packed."""
+    with tempfile.TemporaryDirectory(prefix="ddrep-") as folder:
+        path = Path(folder) / ("texture.png" if data[:4] == b"\x89PNG" else "texture.jpg")
+        path.write_bytes(data)
+        return load_picture(path, title, mark, "PACK", color=True)

@@ -2,7 +2,7 @@
 """A panorama into a world of its own; the scene's world stays, kept alive by the scene's settings."""
 
 import math
-from pathlib import Path
+from collections.abc import Iterator
 
 import bpy
 
@@ -10,6 +10,27 @@ from ..engine.folder import JobFolder
 from ..problems import Problem
 from .outcome import SampleResult
 from .textures import MARK, empty_tree, load_picture
+
+
+def prepare(folder: JobFolder, sample: SampleResult) -> Iterator[None]:
+    """Load a sample's picture, so that `bring_in` finds it here."""
+    if sample.panorama is not None:
+        _image(folder, sample)
+        yield
+
+
+def _image(folder: JobFolder, sample: SampleResult) -> bpy.types.Image:
+    path = sample.light or sample.panorama
+    assert path is not None
+    return load_picture(path, _prompt(folder), _mark(folder, sample.number), "PACK", color=True)
+
+
+def _prompt(folder: JobFolder) -> str:
+    return str(folder.request().get("prompt", "")) or "DDRep"
+
+
+def _mark(folder: JobFolder, number: int) -> str:
+    return f"{folder.name}/{number}/panorama"
 
 
 def bring_in(folder: JobFolder, sample: SampleResult, scene: bpy.types.Scene) -> bpy.types.World:
@@ -23,10 +44,10 @@ def bring_in(folder: JobFolder, sample: SampleResult, scene: bpy.types.Scene) ->
             "This job has no panorama to bring in. Run it again.", "ddrep.retry_job", "Run again", job=folder.name
         )
     about = folder.scene()
-    mark = f"{folder.name}/{sample.number}/panorama"
+    mark = _mark(folder, sample.number)
     world = next((each for each in bpy.data.worlds if each.get(MARK) == mark), None)
     if world is None:
-        world = _world(folder, sample.light or sample.panorama, mark, about)
+        world = _world(folder, sample, about)
     if about.get("target") == "LIBRARY":
         world.use_fake_user = True
     else:
@@ -50,7 +71,7 @@ def bring_back_original(scene: bpy.types.Scene) -> None:
 
 def discard(folder: JobFolder, number: int) -> None:
     """Remove a sample's worlds from the file."""
-    mark = f"{folder.name}/{number}/panorama"
+    mark = _mark(folder, number)
     for scene in bpy.data.scenes:
         if scene.world is not None and scene.world.get(MARK) == mark:
             bring_back_original(scene)
@@ -58,10 +79,10 @@ def discard(folder: JobFolder, number: int) -> None:
         bpy.data.worlds.remove(world)
 
 
-def _world(folder: JobFolder, path: Path, mark: str, about: dict) -> bpy.types.World:
-    prompt = str(folder.request().get("prompt", "")) or "DDRep"
-    world = bpy.data.worlds.new(prompt[:60])
-    world[MARK] = mark
+def _world(folder: JobFolder, sample: SampleResult, about: dict) -> bpy.types.World:
+    image = _image(folder, sample)  # before anything is made: it may be damaged
+    world = bpy.data.worlds.new(_prompt(folder)[:60])
+    world[MARK] = _mark(folder, sample.number)
     nodes, links = empty_tree(world)
     output = nodes.new("ShaderNodeOutputWorld")
     background = nodes.new("ShaderNodeBackground")
@@ -72,7 +93,7 @@ def _world(folder: JobFolder, path: Path, mark: str, about: dict) -> bpy.types.W
         node.location = (x, 0)
     strength = about.get("strength")
     background.inputs["Strength"].default_value = float(strength) if isinstance(strength, int | float) else 1.0
-    picture.image = load_picture(path, prompt, mark, "PACK", color=True)
+    picture.image = image
     mapping.inputs["Rotation"].default_value = (0.0, 0.0, ROTATION)
     links.new(coordinates.outputs["Generated"], mapping.inputs["Vector"])
     links.new(mapping.outputs["Vector"], picture.inputs["Vector"])
