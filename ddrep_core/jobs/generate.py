@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -12,7 +11,6 @@ import torch
 from PIL import Image
 from scipy import ndimage
 from torch import Tensor
-from torch.nn import functional
 
 from ddrep_core.diffreps.voxel_nerf import VoxelNerfDiffrep, sphere_bank
 from ddrep_core.geometry.bake import Baker
@@ -35,8 +33,7 @@ VIEWS_PER_STEP = 8  # of cameras from a file
 BANK = 2  # times as many views as are drawn in a step: they agree better for the same cost (docs/results.md)
 PASSES = 3  # of descent in each pull-back: with five, silhouettes are no better (docs/results.md)
 VOXELS_PER_PIXEL = 3  # of the prior's: a finer grid holds nothing that its pictures could tell
-SOLID_SHARES = (0.03, 0.06, 0.12, 0.25, 0.5)  # of what is dense in the field: what may count as solid
-SURFACE_GRID = 80  # voxels along an edge at least, when the surface is taken
+SOLID_DENSITIES = (0.8, 1.2, 1.8, 2.5, 3.5, 5.0, 8.0, 14.0)  # over the field's extent: what may count as solid
 SILHOUETTE_SIZE = 48
 OBJECT_OPACITY = 0.6  # of a pixel that shows the object and nothing else
 DRAFT_FACES = 4000
@@ -136,24 +133,20 @@ def nerf_mesh(field: VoxelNerfDiffrep, faces: int) -> tuple[Mesh, float]:
     What density counts as solid is decided by looking: the level whose mesh covers the same pixels as the field.
     """
     with torch.no_grad():
-        density = field.field()[None, :1]
-        if field.grid < SURFACE_GRID:  # what closes gaps and smooths the surface is counted in voxels
-            density = functional.interpolate(
-                density, scale_factor=math.ceil(SURFACE_GRID / field.grid), mode="trilinear"
-            )
-        density = density[0, 0].cpu().numpy()
+        density = field.field()[0].cpu().numpy()
     centre = field.centre.cpu().numpy().astype(np.float64)
     shown = field.views[:: max(1, len(field.views) // 8)]
     _, opacity = field.render_views(shown, SILHOUETTE_SIZE, SILHOUETTE_SIZE)
     wanted = opacity[:, 0].cpu().numpy() > 0.5
-    dense = float((density**2).sum() / max(density.sum(), 1e-30))
 
     def solid(level: float, budget: int) -> Mesh:
         vertices, triangles = extract_surface(density, level, field.extent, budget)
         return mesh_of(vertices + centre, triangles)
 
     level, _ = best_level(
-        [share * dense for share in SOLID_SHARES], lambda level: silhouettes(solid(level, DRAFT_FACES), shown), wanted
+        [level / field.extent for level in SOLID_DENSITIES],
+        lambda level: silhouettes(solid(level, DRAFT_FACES), shown),
+        wanted,
     )
     mesh = solid(level, faces)
     likeness = intersection_over_union(silhouettes(mesh, shown), wanted)
