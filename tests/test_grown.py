@@ -11,7 +11,17 @@ from ddrep_core.diffreps import LinearDiffrep
 from ddrep_core.errors import RequestError
 from ddrep_core.priors import EmpiricalPrior
 from ddrep_core.priors.protocol import karras_sigmas
-from ddrep_core.sampling import Auto, Grown, StepReport, ddim_schedule, disagreement_map, noise_levels, sample
+from ddrep_core.sampling import (
+    Auto,
+    Grown,
+    StepReport,
+    ddim_schedule,
+    disagreement_map,
+    noise_levels,
+    repaint_schedule,
+    sample,
+)
+from ddrep_core.sampling.disagreement import unlike_when_turned
 from ddrep_core.sampling.overlap import Overlap
 from ddrep_core.views import Views, orbit_views
 
@@ -110,6 +120,41 @@ def test_auto_takes_one_view_plainly() -> None:
     rep = LinearDiffrep(torch.eye(4, dtype=torch.float64), image_shape=(1, 2, 2))
     plan = Auto(LEVELS, tuple(prior.sigmas.tolist()))
     assert sample(rep, prior, schedule=plan, guidance_scale=1.0).nfe == len(LEVELS) - 1
+
+
+class Turned(EmpiricalPrior):
+    """A prior in whose space a thing looks different from two sides, as latents do."""
+
+    def encode(self, images: torch.Tensor) -> torch.Tensor:
+        return images * torch.linspace(0.5, 1.5, images.shape[-1])
+
+
+def test_auto_grows_where_colours_meet_and_repaints_where_latents_would() -> None:
+    rep, prior = bed()
+    plan = Auto(LEVELS, tuple(prior.sigmas.tolist()))
+    assert unlike_when_turned(prior) == 0.0
+    grown = sample(rep, prior, schedule=plan, guidance_scale=1.0)
+    assert len(set(labels(grown.diffrep, prior))) == 1
+    turned = Turned(prior._bank.reshape(VIEWS, OBJECTS, 1, 1, SIZE))
+    assert unlike_when_turned(turned) > 0.05
+    expected = repaint_schedule(turned.sigmas, len(LEVELS) - 1)
+    repainted = sample(rep, turned, schedule=plan, guidance_scale=1.0)
+    assert repainted.nfe == expected.nfe
+    assert torch.equal(
+        repainted.diffrep.theta, sample(rep, turned, schedule=expected, guidance_scale=1.0).diffrep.theta
+    )
+
+
+def test_last_steps_of_all_views_go_on_while_they_help() -> None:
+    """Views that agree need few; views that never will are not asked again and again."""
+    rep, prior = bed()
+    counts = {}
+    pictures = torch.randn(VIEWS, 1, 1, 1, SIZE, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
+    for name, judge in (("agree", prior), ("never", EmpiricalPrior(pictures))):
+        steps: list[StepReport] = []
+        sample(rep, judge, schedule=Grown(LEVELS, budget=30), guidance_scale=1.0, callback=steps.append)
+        counts[name] = sum(step.sigma == 0 and step.indices is not None and len(step.indices) > 1 for step in steps)
+    assert 1 <= counts["agree"] <= 3 and 2 <= counts["never"] <= 4
 
 
 def test_disagreement_has_a_scale_and_a_place() -> None:

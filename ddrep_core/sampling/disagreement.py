@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ddrep_core.diffreps.protocol import Diffrep, LinearRendering
+from ddrep_core.priors.protocol import Prior
 from ddrep_core.sampling.solver import Solver
 
 PROBE_SEED = 20241
@@ -55,6 +56,20 @@ def _unrelated_pictures(shape: tuple[int, ...]) -> Tensor:
         total += torch.nn.functional.interpolate(coarse, size=(height, width), mode="nearest")
         octaves, cells = octaves + 1, 2 * cells
     return total / octaves**0.5
+
+
+def unlike_when_turned(prior: Prior) -> float:
+    """How far a mirrored picture's encoding is from the mirrored encoding, relative to its variance.
+
+    0 where the prior denoises colours; above 0 where it denoises latents that depend on what lies beside them and on
+    which way is up: the least conflict between two views of one thing that any texture of latents can have.
+    """
+    side = prior.image_size
+    picture = (0.5 + 0.2 * _unrelated_pictures((1, 3, side, side))).clamp(0.0, 1.0)
+    with torch.no_grad():
+        encoded, mirrored = prior.encode(picture), prior.encode(picture.flip(-1))
+    variance = (encoded - encoded.mean((2, 3), keepdim=True)).square().mean()
+    return float((mirrored - encoded.flip(-1)).square().mean() / variance.clamp_min(1e-30))
 
 
 def conflicts(left: Tensor, clean: Tensor, weights: Tensor, share: Tensor) -> tuple[Tensor, float]:

@@ -25,8 +25,9 @@ from torch import Tensor
 
 from ddrep_core.diffreps.protocol import LinearRendering
 from ddrep_core.errors import RequestError
+from ddrep_core.sampling.disagreement import unlike_when_turned
 from ddrep_core.sampling.overlap import Overlap
-from ddrep_core.sampling.schedule import Jump, Reverse, Step, repaint_schedule
+from ddrep_core.sampling.schedule import Jump, Reverse, Schedule, Segment, Step, repaint_schedule
 from ddrep_core.sampling.walk import FixedWalk, Moved, Walk
 
 if TYPE_CHECKING:
@@ -97,7 +98,11 @@ class Grown:
 @dataclass(frozen=True)
 class Auto:
     """What the run itself calls for: a plain descent for one view, grown sampling where views share a linear
-    representation, RePaint where they share another (there, nothing can be held while the rest moves).
+    representation and can agree in it, RePaint elsewhere.
+
+    Views can be asked to agree where one thing looks the same from two sides. Colours do; the latents of an autoencoder
+    know which way is up, and then no round of a joining view is ever good enough (docs/agreement.md). Nor can anything
+    be held while the rest moves where the fit is not exact.
 
     Args:
         levels: of a whole descent, falling to 0.
@@ -118,12 +123,12 @@ class Auto:
 
     def walk(self, run: Run) -> Walk:
         if run.rep.view_count == 1:
-            from ddrep_core.sampling.schedule import Schedule, Segment
-
             return FixedWalk(Schedule((Segment(self.levels),)), run.eta)
-        if not isinstance(run.rep, LinearRendering) or run.views_per_step < run.rep.view_count:
-            return FixedWalk(repaint_schedule(self.sigmas, len(self.levels) - 1), run.eta)
-        return Grown(self.levels, self.group, self.budget).walk(run)
+        grown = Grown(self.levels, self.group, self.budget)
+        exact = isinstance(run.rep, LinearRendering) and run.views_per_step == run.rep.view_count
+        if exact and unlike_when_turned(run.prior) <= grown.tolerance:
+            return grown.walk(run)
+        return FixedWalk(repaint_schedule(self.sigmas, len(self.levels) - 1), run.eta)
 
 
 class GrownWalk:

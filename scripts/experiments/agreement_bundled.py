@@ -1,0 +1,198 @@
+"""Do the views agree where the prior is learned? Schedules on meshes and prompts, compared in decoded RGB.
+
+    python scripts/experiments/agreement_bundled.py --meshes duck FILE... --prompts "…" … --out FOLDER
+
+Every run is a line of FOLDER/runs.jsonl (a run that is there is not made again) and a row of pictures in FOLDER. What
+is measured, on the decoded views at the prior's own size:
+
+- rms: the root mean square difference in RGB between two views' colours of one point of the surface, over all pairs of
+  views that both see it from within 66 degrees. `apart` is the same where every view is sampled by itself, the printed
+  `floor` where one smooth RGB texture went through the autoencoder view by view.
+- fidelity: the mean cosine, in EfficientNet-Lite features, between each view and the same view sampled by itself with
+  the same prompt, less the same with the other prompts' (0: the prompt cannot be told).
+- variety: the mean distance between the features of two seeds' views.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from fields_common import features, sheet
+from torch import Tensor
+
+import ddrep_core as dd
+from ddrep_core.diffreps import LinearDiffrep
+from ddrep_core.geometry.raycast import RayCaster, depth_maps
+from ddrep_core.jobs.texture import TEXELS_PER_PIXEL
+from ddrep_core.jobs.views import sampled_views
+from ddrep_core.sampling import ddim_schedule, parse_schedule, sample
+from ddrep_core.sampling.linear import LinearSolver
+
+LEAST_COSINE = 0.4
+"""Between a surface's normal and the way to the camera, for its colour to count."""
+
+
+class Scene:
+    """A mesh under its views, its texture in the prior's space, and which pixels of two views see the same point."""
+
+    def __init__(self, name: str, prior: Any, count: int) -> None:
+        path = dd.demo_mesh_path() if name == "duck" else Path(name)
+        self.name = "duck" if name == "duck" else path.stem
+        mesh = dd.load_mesh(path)
+        self.size = prior.image_size
+        self.views = sampled_views(count, mesh, self.size)
+        shape = tuple(prior.image_shape)
+        self.rep = dd.TextureDiffrep(
+            mesh, self.views, 1024, shape[0], view_size=(shape[1], shape[2]), texels_per_pixel=TEXELS_PER_PIXEL
+        )
+        self.mesh = mesh
+        self.depth = depth_maps(mesh, self.views, self.size, self.size, subsamples=2)
+        rows = count * shape[0] * shape[1] * shape[2]  # nothing in common: what the prior does by itself
+        index = torch.arange(rows)
+        eye = torch.sparse_coo_tensor(torch.stack([index, index]), torch.ones(rows), (rows, rows))
+        self.apart = LinearDiffrep(eye, image_shape=shape)
+        self.solver = LinearSolver(remembered=3 * count)
+        self.pairs = list(self._pairs(mesh))
+
+    def _pairs(self, mesh: Any) -> Iterator[tuple[int, int, Tensor, Tensor]]:
+        """View, other view, [n] pixels of the view, [n, 2] where the other sees the same points (-1 to 1)."""
+        caster = RayCaster(mesh)
+        for view, camera in enumerate(self.views):
+            pixel, hits = caster.pixel_hits(camera, self.size, self.size)
+            good = hits.cosine > LEAST_COSINE
+            face = hits.face[good]
+            points = (mesh.triangles[face] * hits.barycentric[good][:, :, None]).sum(1)
+            for other, camera_there in enumerate(self.views):
+                if other != view:
+                    seen = caster.visible(camera_there, points, caster.face_normals[face], LEAST_COSINE)
+                    place = camera_there.project(points[seen])[0] * 2 / self.size - 1
+                    yield view, other, torch.from_numpy(pixel[good][seen]), torch.from_numpy(place).float()
+
+    def rms(self, pictures: Tensor) -> float:
+        """Of decoded views [V, 3, H, W] in [0, 1]: how far two views' colours of one point are apart."""
+        squares, count = 0.0, 0
+        for view, other, pixel, place in self.pairs:
+            there = torch.nn.functional.grid_sample(pictures[other][None], place[None, None], align_corners=False)
+            squares += float((pictures[view].flatten(1)[:, pixel] - there[0, :, 0]).square().sum())
+            count += 3 * len(pixel)
+        return (squares / count) ** 0.5
+
+    def floor(self, prior: Any) -> tuple[float, float]:
+        """The rms of views that are coloured smoothly by place, and of the same through the autoencoder."""
+        low, high = self.mesh.bounds
+        pictures = torch.ones(len(self.views), 3, self.size * self.size)
+        caster = RayCaster(self.mesh)
+        for view, camera in enumerate(self.views):
+            pixel, hits = caster.pixel_hits(camera, self.size, self.size)
+            points = (self.mesh.triangles[hits.face[hits.hit]] * hits.barycentric[hits.hit][:, :, None]).sum(1)
+            waves = 0.5 + 0.4 * np.sin(6 * np.pi * (points - low) / (high - low).max())
+            pictures[view, :, torch.from_numpy(pixel[hits.hit])] = torch.from_numpy(waves.T).float()
+        pictures = pictures.reshape(-1, 3, self.size, self.size)
+        return self.rms(pictures), self.rms(prior.decode(prior.encode(pictures)).clamp(0, 1))
+
+
+def run(scene: Scene, prior: Any, prompt: str, schedule: str, seed: int, steps: int) -> tuple[dict[str, Any], Tensor]:
+    """One sample; "apart" samples every view by itself."""
+    rep: Any = scene.apart if schedule == "apart" else scene.rep
+    plan = ddim_schedule(prior.sigmas, steps) if schedule == "apart" else parse_schedule(schedule, prior.sigmas, steps)
+    result = sample(
+        rep, prior, scene.views, prompt=prompt, guidance_scale=prior.default_guidance_scale, schedule=plan,
+        seed=seed, depth=scene.depth if prior.uses_depth else None, solver=scene.solver,
+    )  # fmt: skip
+    with torch.no_grad():
+        pictures = prior.decode(result.diffrep.render()).clamp(0, 1)
+    record = {
+        "mesh": scene.name, "prompt": prompt, "schedule": schedule, "seed": seed, "steps": steps,
+        "nfe": round(result.nfe, 2), "rms": scene.rms(pictures), "not_agreed": result.not_agreed,
+        "latent_disagreement": result.disagreement, "seconds": round(result.seconds["total"], 1),
+        "features": [[round(float(number), 4) for number in view] for view in features(pictures)],
+    }  # fmt: skip
+    return record, pictures
+
+
+def compare(records: list[dict[str, Any]]) -> str:
+    """The table: a line a schedule."""
+    lines = [
+        "| schedule | runs | evaluations | rms in RGB | fidelity | variety | runs with views left out |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    alone = {(r["mesh"], r["prompt"]): np.array(r["features"]) for r in records if r["schedule"] == "apart"}
+    for schedule, group in itertools.groupby(sorted(records, key=lambda r: r["schedule"]), lambda r: r["schedule"]):
+        mine = list(group)
+        fidelity = []
+        for record in mine:
+            others = [views for (mesh, prompt), views in alone.items() if mesh == record["mesh"]]
+            own = alone.get((record["mesh"], record["prompt"]))
+            if own is None or len(others) < 2 or schedule == "apart":
+                continue
+            here = np.array(record["features"])
+            cosine = [float((here * views).sum(1).mean()) for views in others]
+            right = float((here * own).sum(1).mean())
+            fidelity.append(right - (sum(cosine) - right) / (len(cosine) - 1))
+        variety = [
+            float(np.linalg.norm(np.array(one["features"]) - np.array(two["features"]), axis=1).mean())
+            for one, two in itertools.combinations(mine, 2)
+            if one["mesh"] == two["mesh"] and one["prompt"] == two["prompt"]
+        ]
+
+        def mean(values: list[float], digits: int = 3) -> str:
+            if not values:
+                return "–"
+            error = np.std(values, ddof=1) / len(values) ** 0.5 if len(values) > 1 else float("nan")
+            return f"{np.mean(values):.{digits}f} ± {error:.{digits}f}"
+
+        lines.append(
+            f"| {schedule} | {len(mine)} | {np.mean([r['nfe'] for r in mine]):.1f} | "
+            f"{mean([r['rms'] for r in mine], 4)} | {mean(fidelity)} | "
+            f"{mean(variety)} | {sum(bool(r['not_agreed']) for r in mine)} |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--meshes", nargs="+", default=["duck"], help="'duck' (it comes with ddrep) or files")
+    parser.add_argument("--prompts", nargs="+", default=["a wooden toy", "a toy made of red bricks"])
+    parser.add_argument("--schedules", nargs="+", default=["apart", "repaint:1,1,2", "grown"])
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--views", type=int, default=8)
+    parser.add_argument("--steps", type=int, default=25)
+    parser.add_argument("--prior", default="bundled")
+    parser.add_argument("--out", type=Path, default=Path("agreement_bundled"))
+    settings = parser.parse_args()
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
+    settings.out.mkdir(parents=True, exist_ok=True)
+    path = settings.out / "runs.jsonl"
+    records = [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.exists() else []
+    prior = dd.load_prior(settings.prior)
+    for name in settings.meshes:
+        scene = Scene(name, prior, settings.views)
+        with torch.no_grad():
+            print(f"{scene.name}: rms %.4f of one texture, %.4f through the autoencoder" % scene.floor(prior))
+        for prompt, seed, schedule in itertools.product(settings.prompts, range(settings.seeds), settings.schedules):
+            if schedule == "apart" and seed > 0:
+                continue
+            same = {"mesh": scene.name, "prompt": prompt, "schedule": schedule, "seed": seed, "steps": settings.steps}
+            if any(all(r[key] == value for key, value in same.items()) for r in records):
+                continue
+            record, pictures = run(scene, prior, prompt, schedule, seed, settings.steps)
+            records.append(record)
+            with path.open("a") as out:
+                out.write(json.dumps(record) + "\n")
+            shown = {key: value for key, value in record.items() if key != "features"}
+            print(json.dumps(shown), flush=True)
+            words = "_".join([scene.name, *prompt.split(), schedule.split(":")[0], str(seed)])
+            sheet([list(pictures)], settings.out / f"{words}.png", scene.size)
+    print(compare(records))
+
+
+if __name__ == "__main__":
+    main()
