@@ -16,6 +16,10 @@ from gpu_extras.batch import batch_for_shader
 LARGEST = 512  # pixels a side: larger previews would hold the interface up
 NEARER = 2e-4  # in normalized depth: lifts the drawing above the surface it covers
 
+_levels = np.arange(256) / 255
+# sRGB to linear light, by 8-bit level: the viewport takes linear colours, and the textures' bytes are sRGB.
+LINEAR = np.where(_levels <= 0.04045, _levels / 12.92, ((_levels + 0.055) / 1.055) ** 2.4).astype(np.float32)
+
 
 class Overlay:
     """One object with a texture drawn over it."""
@@ -97,6 +101,7 @@ def _texture(path: Path) -> Any:
             return None
     finally:
         bpy.data.images.remove(image)
+    pixels = LINEAR[(pixels * 255 + 0.5).astype(np.uint8)]
     return gpu.types.GPUTexture((width, height), format="RGBA16F", data=gpu.types.Buffer("FLOAT", pixels.size, pixels))
 
 

@@ -6,6 +6,8 @@ import json
 import sys
 from pathlib import Path
 
+from PIL import Image
+
 LONGEST_SLICE = 0.020  # seconds of the main thread
 
 report = json.loads(Path(sys.argv[1]).read_text())
@@ -21,6 +23,10 @@ if not report["previewed"]:
     faults.append("no live preview was drawn over the object")
 if not report["undone"]:
     faults.append("one undo did not take the result back")
+x, y = report["flat_at"]
+seen = Image.open(Path(sys.argv[1]).with_name("flat.png")).convert("RGB").getpixel((x, y))
+if max(abs(ours - theirs) for ours, theirs in zip(seen, report["flat"], strict=True)) > 8:
+    faults.append(f"the live preview shows {report['flat']} as {list(seen)}")
 for what, seconds in report["longest_work"].items():
     if seconds > LONGEST_SLICE:
         faults.append(f"{what}: {seconds * 1000:.1f} ms of the main thread")

@@ -12,11 +12,13 @@ import traceback
 from pathlib import Path
 
 import bpy
+from bpy_extras.view3d_utils import location_3d_to_region_2d
 from mathutils import Vector
 
 WORK = Path(os.environ["DDREP_TEST_FOLDER"])
 PROMPT = os.environ.get("DDREP_GUI_PROMPT", "a wooden duck")
 SECONDS = float(os.environ.get("DDREP_GUI_SECONDS", "900"))
+FLAT = (180, 90, 40)  # sRGB
 LAYOUT = json.loads(os.environ.get("DDREP_GUI_LAYOUT", "{}"))
 bpy.context.preferences.view.show_splash = False
 bpy.context.preferences.view.show_tooltips = False
@@ -163,6 +165,27 @@ def session(addon):
     bpy.ops.ed.redo()
     yield 1.0
     report["redone"] = bool(bpy.data.objects["Figure"].material_slots)
+    yield from flat_preview(addon, area, space)
+
+
+def flat_preview(addon, area, space):
+    """A preview of one known colour, and where on the screen the figure shows it."""
+    figure = bpy.data.objects["Figure"]
+    image = bpy.data.images.new("flat", 64, 64)
+    image.pixels.foreach_set([*(each / 255 for each in FLAT), 1.0] * 64 * 64)
+    image.filepath_raw, image.file_format = str(WORK / "flat_texture.png"), "PNG"
+    image.save()
+    middle = sum((figure.matrix_world @ Vector(corner) for corner in figure.bound_box), Vector()) / 8
+    region = next(each for each in area.regions if each.type == "WINDOW")
+    x, y = location_3d_to_region_2d(region, space.region_3d, middle)
+    report["flat"] = list(FLAT)
+    report["flat_at"] = [int(each) for each in on_screen(region, int(x), region.height - int(y)).split()]
+    sys.modules[f"{addon.__name__}.runtime.pump"].show_previews = lambda: None  # it clears what no job has sent
+    addon.viewport_preview.show("Figure", figure.data.uv_layers.active.name, WORK / "flat_texture.png")
+    area.tag_redraw()
+    yield 2.0
+    yield from hand("picture flat")
+    addon.viewport_preview.clear()
 
 
 def start():
