@@ -14,6 +14,7 @@ from ddrep_core.diffreps.image_texture import ImageTextureDiffrep
 from ddrep_core.diffreps.protocol import Diffrep, LinearRendering
 from ddrep_core.errors import RequestError
 from ddrep_core.geometry import load_mesh
+from ddrep_core.sampling.disagreement import unrelated_share
 from ddrep_core.sampling.linear import LinearSolver
 from ddrep_core.sampling.picture_fit import PictureSolver
 from ddrep_core.sampling.solver import choose_solver
@@ -124,6 +125,14 @@ def test_goes_on_from_its_parameters(tmp_path: Path) -> None:
     for number in range(3, 6):
         fresh.fit(twin, random_targets(number), ALL, ones())
     assert torch.equal(rep.render(), twin.render())
+
+
+def test_unrelated_pictures_are_asked_for_alike_at_any_fit(tmp_path: Path) -> None:
+    rep, solver = image_texture(tmp_path, Losing()), PictureSolver(interval=2)
+    first = unrelated_share(rep, solver, ALL, ones(), 3)
+    assert (first > 0.01).all()
+    solver.fit(rep, random_targets(), ALL, ones())  # the next fit would meet
+    assert torch.equal(first, unrelated_share(rep, solver, ALL, ones(), 3))
 
 
 def test_descent_is_refused(tmp_path: Path) -> None:

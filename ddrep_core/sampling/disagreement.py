@@ -34,6 +34,7 @@ def unrelated_share(rep: Diffrep, solver: Solver, indices: Tensor, weights: Tens
     if not isinstance(rep, LinearRendering):
         return torch.ones(moving, dtype=weights.dtype, device=weights.device)
     twin = rep.copy()
+    twin.reset(torch.Generator())  # the same answer whenever it is asked, in a run that goes on, too
     with torch.no_grad():
         before = twin.render(indices)
         probe = torch.zeros_like(before)
