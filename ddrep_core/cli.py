@@ -155,7 +155,7 @@ def generate(
     size: Annotated[float, typer.Option("--size", help="Largest side in metres.", rich_help_panel=JOB)] = 1.0,
     faces: Annotated[int, typer.Option("--faces", help="Triangles at most.", rich_help_panel=JOB)] = 20_000,
     resolution: Resolution = 1024,
-    grid: Annotated[int, typer.Option("--grid", help="Voxels a side of the NeRF.", rich_help_panel=SAMPLING)] = 100,
+    grid: Annotated[int, typer.Option("--grid", help="Voxels a side, at most.", rich_help_panel=SAMPLING)] = 100,
     prior: PriorName = "bundled",
     controlnet: ControlNet = None,
     cameras: Cameras = "orbit:8",
