@@ -1,6 +1,6 @@
 """Train U-Net, text encoder and depth ControlNet together, from latents encoded once.
 
-The ControlNet learns from the first step on, on two in five pictures: where time is short that is worth more than a
+The ControlNet learns from the first step on, on one in five pictures: where time is short that is worth more than a
 fine-tuning at the end.
 """
 
