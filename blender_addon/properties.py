@@ -140,11 +140,11 @@ class DDREP_PG_texture(SamplingSettings, bpy.types.PropertyGroup):
     resolution: square_sizes(TEXTURE_SIZES, 1024)
     space: EnumProperty(
         name="Texture Space",
-        description="Where the texture is sampled",
+        description="Where the views of the texture agree with each other",
         items=(
-            ("auto", "Automatic", "What suits the prior"),
-            ("latent", "Latent", "In the prior's latent space, then baked: what latent priors need"),
-            ("image", "Image", "In colours, directly"),
+            ("auto", "Automatic", "What suits the prior: in colours, where it has an autoencoder"),
+            ("latent", "Latent", "In the prior's latents alone: faster with large priors, colours may drift"),
+            ("image", "Image", "In colours too, every few steps: one colour from all sides"),
         ),
         default="auto",
     )
