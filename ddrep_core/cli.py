@@ -118,7 +118,7 @@ def texture(
         Axis, typer.Option("--mesh-up", help="The file's upward axis.", rich_help_panel=JOB)
     ] = Axis.auto,
     space: Annotated[
-        Space, typer.Option("--space", help="Where views agree: in latents alone, or in colours too.", rich_help_panel=SAMPLING)
+        Space, typer.Option("--space", help="Where views agree: latents, or colours too.", rich_help_panel=SAMPLING)
     ] = Space.auto,
     depth: Annotated[
         bool,
