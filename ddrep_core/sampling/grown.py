@@ -45,8 +45,9 @@ LENIENCE = 5.0
 SETTLING = 1 / 3
 """The ratio of one level to the one before while a view that was judged settles."""
 
-GAIN, NEGLIGIBLE = 0.8, 1e-4
-"""The last steps go on while each leaves at most this much of the disagreement before it, and more than that."""
+GAIN, NEGLIGIBLE = 0.9, 1e-4
+"""Single steps from the lowest level go on while each leaves at most this part of the disagreement before it, and more
+than that in all: colours settle on those that are painted, and a wrong picture stays as it is."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,8 @@ class Grown:
         settling: steps from there to the end of a joining view's descent, where it is judged again.
         joint: where the last pass of all views together starts, as a part of the level at which the hero had decided;
             0 leaves it out.
-        polishing: at most this many single steps of all views after it.
+        polishing: at most this many single steps from the lowest level, for a view that joins before it is judged again
+            and for all views at the end.
     """
 
     levels: tuple[float, ...]
@@ -75,7 +77,7 @@ class Grown:
     eta: float | None = 0.0
     screening: int = 4
     settling: int = 4
-    joint: float = 0.25
+    joint: float = 0.06
     polishing: int = 12
 
     def __post_init__(self) -> None:
@@ -159,7 +161,9 @@ class GrownWalk:
             "refused_here": 0.0,
             "round": 0,
             "scores": {},
+            "steps": 0,  # of this round
             "polished": 0,
+            "settled": False,
             "disagreement": None,
         }
 
@@ -181,7 +185,8 @@ class GrownWalk:
 
     @property
     def _steps_to_join(self) -> int:
-        return self.plan.screening + self.plan.settling
+        """At least: with one step of polishing."""
+        return self.plan.screening + self.plan.settling + 1
 
     def next(self) -> Step | None:
         numbers = self.numbers
@@ -193,7 +198,7 @@ class GrownWalk:
         start = numbers["descent"][numbers["at"]]
         if not numbers["jumped"]:
             return Jump(numbers["keep"] * start, start, keep=numbers["keep"], views=views)
-        held = tuple(numbers["held"]) if numbers["phase"] in ("floor", "grow") else ()
+        held = tuple(numbers["held"]) if numbers["phase"] in ("floor", "grow", "settle") else ()
         eta = self.run.eta if self.plan.eta is None else self.plan.eta
         return Reverse(_level(start), _level(numbers["descent"][numbers["at"] + 1]), eta, views=views, held=held)
 
@@ -203,26 +208,29 @@ class GrownWalk:
             numbers["jumped"] = True
             return
         numbers["at"] += 1
+        numbers["steps"] += 1
         if numbers["phase"] == "hero":
             self.tensors[f"hero.{numbers['at']}"] = moved.clean[0]
         elif numbers["phase"] == "floor":
             numbers["floor"] = self._score(moved, 0)
         elif numbers["phase"] == "grow" and numbers["at"] == self.plan.screening:
-            self._judge(moved, LENIENCE * self.plan.tolerance)
-        elif numbers["phase"] == "grow" and numbers["at"] == self._steps_to_join:
+            self._judge(moved, LENIENCE * self.plan.tolerance + numbers["floor"])
+        elif numbers["phase"] == "settle" and not self._polishes(float(moved.conflicts.max())):
             self._judge(moved, self.plan.tolerance)
-        elif numbers["phase"] == "polish":
-            before, now = numbers["disagreement"], moved.disagreement
-            numbers |= {"polished": numbers["polished"] + 1, "disagreement": now}
-            if now <= NEGLIGIBLE or (before is not None and now > GAIN * before):
-                numbers["polished"] = self.plan.polishing
+        elif numbers["phase"] == "polish" and not self._polishes(moved.disagreement):
+            numbers["phase"] = "done"
 
     # Phases
 
     def _end_descent(self) -> None:
         numbers = self.numbers
+        if numbers["phase"] == "done":
+            return
         if numbers["phase"] in ("joint", "polish"):
-            self._start_polishing()
+            self._polish("polish")
+            return
+        if numbers["phase"] in ("grow", "settle") and numbers["moving"] and not numbers["settled"]:
+            self._polish("settle")
             return
         if numbers["phase"] == "hero":
             self._find_band()
@@ -292,25 +300,35 @@ class GrownWalk:
             "jumped": False,
             "keep": 0.0,
             "moving": list(views),
+            "steps": 0,
+            "polished": 0,
+            "settled": False,
+            "disagreement": None,
         }
 
     def _start_joint(self) -> None:
         numbers = self.numbers
         self.tensors.clear()
         everyone = sorted(numbers["held"] + numbers["drafts"])
-        alone = len(everyone) < 2 or self.plan.joint == 0
-        descent = [0.0] if alone else self._below(self.plan.joint * numbers["band"][1])
-        numbers |= {"phase": "joint", "descent": descent, "at": 0, "jumped": False, "keep": 0.0, "moving": everyone}
-        if alone:
-            numbers["polished"] = self.plan.polishing
-
-    def _start_polishing(self) -> None:
-        """One more step of all views from the lowest level, with the noise that they have."""
-        numbers = self.numbers
-        if numbers["polished"] >= self.plan.polishing:
+        if len(everyone) < 2 or self.plan.joint == 0:
             numbers["phase"] = "done"
             return
-        numbers |= {"phase": "polish", "descent": [self.plan.levels[-2], 0.0], "at": 0, "jumped": True}
+        descent = self._below(self.plan.joint * numbers["band"][1])
+        numbers |= {"phase": "joint", "descent": descent, "at": 0, "jumped": False, "keep": 0.0, "moving": everyone}
+        numbers |= {"polished": 0, "disagreement": None}
+
+    def _polish(self, phase: str) -> None:
+        """One more step of what moves from the lowest level, with the noise that it has."""
+        self.numbers |= {"phase": phase, "descent": [self.plan.levels[-2], 0.0], "at": 0, "jumped": True}
+
+    def _polishes(self, disagreement: float) -> bool:
+        """Whether another such step is worth its evaluation."""
+        numbers = self.numbers
+        before = numbers["disagreement"]
+        numbers |= {"polished": numbers["polished"] + 1, "disagreement": disagreement}
+        gains = disagreement > NEGLIGIBLE and (before is None or disagreement <= GAIN * before)
+        numbers["settled"] = not gains or numbers["polished"] >= self.plan.polishing
+        return not numbers["settled"]
 
     def _judge(self, moved: Moved, tolerance: float) -> None:
         """Which of the views that join may stay; the best round of each is kept in case none is ever accepted."""
@@ -322,12 +340,12 @@ class GrownWalk:
             if score <= numbers["scores"].get(str(view), math.inf):
                 numbers["scores"][str(view)] = score
                 self.tensors[f"best.{view}"] = renders[row].clone()
-            if score <= tolerance + numbers["floor"]:
+            if score <= tolerance:
                 agreed.append(view)
         refused = [view for view in moved.indices.tolist() if view not in agreed]
         if not refused:
             return
-        spent = len(refused) * numbers["at"] / run.rep.view_count
+        spent = len(refused) * numbers["steps"] / run.rep.view_count
         numbers["refused"] += spent
         numbers["refused_here"] += spent
         numbers["moving"] = agreed
