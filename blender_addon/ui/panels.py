@@ -361,7 +361,7 @@ class DDREP_PT_jobs(_Tab, bpy.types.Panel):
         row.scale_y = 1.2
         row.progress(factor=job.progress.fraction, text=runtime.words_of(job))
         row.operator("ddrep.cancel_job", text="", icon="X").job = job.name
-        if job.progress.agreement is not None:
+        if job.progress.agreement:  # the first views have none to agree with
             row = layout.row()
             row.active = False
             row.label(text=f"The views agree by {job.progress.agreement:.0%}", icon="CON_CAMERASOLVER")
