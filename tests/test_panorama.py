@@ -13,13 +13,11 @@ from ddrep_core.diffreps.panorama import (
     SphereDiffrep,
     cylinder_coordinates,
     cylinder_points,
-    decode_cylinder,
-    decode_sphere,
-    equirectangular_directions,
     fibonacci_sphere,
     sphere_coordinates,
     sphere_views,
 )
+from ddrep_core.diffreps.panorama_picture import decode_cylinder, decode_sphere, equirectangular_directions
 from ddrep_core.diffreps.protocol import Diffrep, LinearRendering
 from ddrep_core.errors import RequestError
 from ddrep_core.sampling.linear import LinearSolver

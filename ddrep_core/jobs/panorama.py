@@ -12,7 +12,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ddrep_core.diffreps.panorama import CylinderDiffrep, SphereDiffrep, decode_cylinder, decode_sphere
+from ddrep_core.diffreps.panorama import CylinderDiffrep, SphereDiffrep
+from ddrep_core.diffreps.panorama_picture import decode_cylinder, decode_sphere
 from ddrep_core.errors import RequestError
 from ddrep_core.jobs.folder import replacing, write_bytes
 from ddrep_core.jobs.image import decode, to_picture

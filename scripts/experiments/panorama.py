@@ -19,9 +19,8 @@ from ddrep_core.diffreps.panorama import (
     SphereDiffrep,
     cylinder_coordinates,
     cylinder_points,
-    decode_cylinder,
-    decode_sphere,
 )
+from ddrep_core.diffreps.panorama_picture import decode_cylinder, decode_sphere
 from ddrep_core.diffreps.siren import SirenDiffrep
 from ddrep_core.sampling import ddim_schedule, repaint_schedule
 from ddrep_core.sampling.linear import LinearSolver
