@@ -308,6 +308,8 @@ class GrownWalk:
 
     def _start_joint(self) -> None:
         numbers = self.numbers
+        if before := self._before():  # the last view was given up: θ without its last round
+            self.run.put_back(before)
         self.tensors.clear()
         everyone = sorted(numbers["held"] + numbers["drafts"])
         if len(everyone) < 2 or self.plan.joint == 0:
