@@ -140,6 +140,8 @@ def test_auto_grows_where_colours_meet_and_repaints_where_latents_would() -> Non
     expected = repaint_schedule(turned.sigmas, len(LEVELS) - 1)
     repainted = sample(rep, turned, schedule=plan, guidance_scale=1.0)
     assert repainted.nfe == expected.nfe
+    short = Auto(LEVELS, tuple(prior.sigmas.tolist()), budget=12)
+    assert sample(rep, turned, schedule=short, guidance_scale=1.0).nfe == 11
     assert torch.equal(
         repainted.diffrep.theta, sample(rep, turned, schedule=expected, guidance_scale=1.0).diffrep.theta
     )

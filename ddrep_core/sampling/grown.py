@@ -109,7 +109,7 @@ class Auto:
     Args:
         levels: of a whole descent, falling to 0.
         sigmas: the prior's own levels.
-        budget: evaluations for grown sampling.
+        budget: the most evaluations.
         group: views that join at once.
     """
 
@@ -130,7 +130,10 @@ class Auto:
         exact = isinstance(run.rep, LinearRendering) and run.views_per_step == run.rep.view_count
         if exact and unlike_when_turned(run.prior) <= grown.tolerance:
             return grown.walk(run)
-        return FixedWalk(repaint_schedule(self.sigmas, len(self.levels) - 1), run.eta)
+        steps = len(self.levels) - 1
+        if self.budget is not None:  # two visits of all levels but one
+            steps = max(1, min(steps, int(self.budget + 1) // 2))
+        return FixedWalk(repaint_schedule(self.sigmas, steps), run.eta)
 
 
 class GrownWalk:
