@@ -2,6 +2,8 @@
 
     python scripts/experiments/agreement_bundled.py --meshes duck FILE... --prompts "…" … --out FOLDER
 
+"rgb+" before a schedule: the views meet in RGB (`ImageTextureDiffrep`), as `ddrep texture` does by default.
+
 Every run is a line of FOLDER/runs.jsonl (a run that is there is not made again) and a row of pictures in FOLDER. What
 is measured, on the decoded views at the prior's own size:
 
@@ -36,6 +38,7 @@ from ddrep_core.jobs.views import sampled_views
 from ddrep_core.sampling import ddim_schedule, parse_schedule, sample
 from ddrep_core.sampling.linear import LinearSolver
 
+MEETING = "rgb+"
 LEAST_COSINE = 0.4
 """Between a surface's normal and the way to the camera, for its colour to count."""
 
@@ -53,6 +56,7 @@ class Scene:
         self.rep = dd.TextureDiffrep(
             mesh, self.views, 1024, shape[0], view_size=(shape[1], shape[2]), texels_per_pixel=TEXELS_PER_PIXEL
         )
+        self.meeting = dd.ImageTextureDiffrep(mesh, self.views, prior, texels_per_pixel=TEXELS_PER_PIXEL)
         self.mesh = mesh
         self.depth = depth_maps(mesh, self.views, self.size, self.size, subsamples=2)
         rows = count * shape[0] * shape[1] * shape[2]  # nothing in common: what the prior does by itself
@@ -100,12 +104,13 @@ class Scene:
 
 
 def run(scene: Scene, prior: Any, prompt: str, schedule: str, seed: int, steps: int) -> tuple[dict[str, Any], Tensor]:
-    """One sample; "apart" samples every view by itself."""
-    rep: Any = scene.apart if schedule == "apart" else scene.rep
-    plan = ddim_schedule(prior.sigmas, steps) if schedule == "apart" else parse_schedule(schedule, prior.sigmas, steps)
+    """One sample; "apart" samples every view by itself, and after "rgb+" the views meet in RGB."""
+    meets, words = schedule.startswith(MEETING), schedule.removeprefix(MEETING)
+    rep: Any = scene.apart if schedule == "apart" else scene.meeting if meets else scene.rep
+    plan = ddim_schedule(prior.sigmas, steps) if schedule == "apart" else parse_schedule(words, prior.sigmas, steps)
     result = sample(
         rep, prior, scene.views, prompt=prompt, guidance_scale=prior.default_guidance_scale, schedule=plan,
-        seed=seed, depth=scene.depth if prior.uses_depth else None, solver=scene.solver,
+        seed=seed, depth=scene.depth if prior.uses_depth else None, solver="auto" if meets else scene.solver,
     )  # fmt: skip
     with torch.no_grad():
         pictures = prior.decode(result.diffrep.render()).clamp(0, 1)
@@ -161,7 +166,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--meshes", nargs="+", default=["duck"], help="'duck' (it comes with ddrep) or files")
     parser.add_argument("--prompts", nargs="+", default=["a wooden toy", "a toy made of red bricks"])
-    parser.add_argument("--schedules", nargs="+", default=["apart", "repaint:1,1,2", "grown"])
+    parser.add_argument("--schedules", nargs="+", default=["apart", "repaint:1,1,2", "rgb+repaint:1,1,2"])
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--views", type=int, default=8)
     parser.add_argument("--steps", type=int, default=25)
