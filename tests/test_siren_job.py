@@ -16,6 +16,7 @@ from ddrep_core.jobs import run as run_module
 from ddrep_core.jobs.folder import JobFolder, write_json
 from ddrep_core.jobs.image import draw, shape_for
 from ddrep_core.jobs.run import run_job
+from ddrep_core.sampling.solver import choose_solver
 
 
 class PixelPrior(dd.priors.EmpiricalPrior):
@@ -90,9 +91,7 @@ def test_shapes_keep_the_native_number_of_pixels(prior) -> None:
 def test_a_larger_picture_is_decoded_at_its_own_places(prior) -> None:
     rep = SirenDiffrep(grid_coordinates(16, 16)[None], 3)
     rep.reset(torch.Generator().manual_seed(0))
-    dd.sampling.solver.choose_solver(rep).fit(
-        rep, prior._bank.reshape(4, 3, 16, 16)[:1], torch.arange(1), torch.ones(1, 1, 16, 16)
-    )
+    choose_solver(rep).fit(rep, prior._bank.reshape(4, 3, 16, 16)[:1], torch.arange(1), torch.ones(1, 1, 16, 16))
     native, double = draw(rep, prior, 64, 64), draw(rep, prior, 128, 128)
     assert double.size == (128, 128)
     difference = torch.tensor(list(double.resize((64, 64), Image.Resampling.BOX).tobytes())).float() - torch.tensor(
