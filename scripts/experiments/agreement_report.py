@@ -92,6 +92,7 @@ def frontier(lines: list[dict[str, Any]], path: Path) -> None:
             line["sampler"], (line["nfe"], line["one_object"]), textcoords="offset points", xytext=(6, 4), fontsize=7
         )
     axes.set_xscale("log")
+    axes.margins(x=0.25)
     axes.set_ylim(-0.03, 1.08)
     figure.savefig(path, dpi=110)
 
