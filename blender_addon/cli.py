@@ -209,6 +209,7 @@ def run_render(options: argparse.Namespace) -> int:
 
 
 def _run_all(options: argparse.Namespace, drafts: Iterator[tuple[str, Draft]]) -> int:
+    _require_output(options.output)
     python = None if options.write_only else _engine(options.engine)
     parent = _jobs(options.jobs)
     for title, draft in drafts:
@@ -348,10 +349,14 @@ def _jobs(given: str | None) -> Path:
     return Path(given).expanduser().resolve() if given else runtime.jobs_folder()
 
 
+def _require_output(path: str | None) -> None:
+    """Raises a Problem, before anything is run, where the results could not be saved."""
+    if path and bpy.data.filepath and Path(path).expanduser().resolve() == Path(bpy.data.filepath).resolve():
+        raise Problem("--output names the .blend that is open, which is never written to. Choose another name.")
+
+
 def _save_copy(path: Path) -> None:
     target = path.expanduser().resolve()
-    if bpy.data.filepath and target == Path(bpy.data.filepath).resolve():
-        raise Problem("--output names the .blend that is open, which is never written to. Choose another name.")
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         bpy.ops.wm.save_as_mainfile(filepath=str(target), copy=True, check_existing=False)

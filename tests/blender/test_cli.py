@@ -173,4 +173,4 @@ def test_the_open_file_is_never_written_to(addon, scene_file, tmp_path, fake_pyt
     arguments = ["texture", "--object", "Cube", "--prompt", "x", "--output", scene_file, "--resolution", 128]
     before = scene_file.read_bytes()
     assert run(addon, *arguments, *common(tmp_path, fake_python)) == 2
-    assert scene_file.read_bytes() == before
+    assert scene_file.read_bytes() == before and requests(tmp_path) == []  # and nothing was run for it
