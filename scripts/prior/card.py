@@ -98,10 +98,9 @@ def guidance_rows(figures: dict) -> str:
     return "\n".join(lines)
 
 
-def names_found(figures: dict) -> str:
-    """Names that at least one picture was recognised by, the most often found first."""
-    names = sorted(figures["fidelity"]["by_name"].items(), key=lambda item: (-item[1], item[0]))
-    return ", ".join(name for name, share in names if share > 0) or "none"
+def names_missed(figures: dict) -> str:
+    """Names that no picture was recognised by."""
+    return ", ".join(sorted(name for name, share in figures["fidelity"]["by_name"].items() if not share)) or "none"
 
 
 def main() -> None:
@@ -133,7 +132,7 @@ def main() -> None:
         "DECIBELS": f"{np.mean([entry['psnr'] for entry in (decoder or autoencoder)[-3:]]):.1f}",
         "FIGURES": figure_rows(figures),
         "GUIDANCE": guidance_rows(figures),
-        "FOUND": names_found(figures),
+        "MISSED": names_missed(figures),
         "IOU_MEDIAN": f"{figures['depth']['iou_median']:.2f}",
     }
     card = (HERE / "card.md").read_text()
