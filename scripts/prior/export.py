@@ -18,7 +18,8 @@ from train_autoencoder import build_autoencoder
 from train_denoiser import Denoiser, build_scheduler
 
 # Written by hand or by the evaluation; an export leaves them as they are.
-DOCUMENTS = ("README.md", "NOTICE", "samples.png", "samples_depth.png", "loss.png", "figures.json")
+PICTURES = ("samples.png", "samples_depth.png", "samples_guidance.png", "loss.png")
+DOCUMENTS = ("README.md", "NOTICE", *PICTURES, "figures.json")
 
 
 def trained_networks(configuration: Configuration) -> tuple[StableDiffusionPipeline, ControlNetModel, dict]:

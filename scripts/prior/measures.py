@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from diffusers import ControlNetModel, StableDiffusionPipeline
+from PIL import Image
 
 import rendering
 from captions import article
@@ -236,10 +237,21 @@ def speed(pipeline: StableDiffusionPipeline, controlnet: ControlNetModel) -> dic
     }
 
 
+def guidance_grid(pipeline: StableDiffusionPipeline) -> Image.Image:
+    """A row for each strength of guidance, the same seeds in all; the first row without words."""
+    names = ("a red apple", "a house", "a blue car", "a cat face", "a wooden chair", "a mushroom")
+    pictures, labels = [], []
+    for weight in (0.0, 1.0, 2.0, 3.0, 5.0, 7.5, 10.0):
+        pictures.append(draw(pipeline, None, list(names) if weight else [""] * len(names), guidance=weight, seed=21))
+        labels += [f"{weight:g}: {name}" if weight else "0: (no words)" for name in names]
+    return labelled_grid(np.concatenate(pictures), labels, len(names))
+
+
 def grids(
     configuration: Configuration, pipeline: StableDiffusionPipeline, controlnet: ControlNetModel, folder: Path
 ) -> None:
-    """64 prompts without depth; 8 unseen objects with depth in 7 materials each."""
+    """64 prompts without depth; 8 unseen objects with depth in 7 materials each; 6 prompts at 7 strengths."""
+    guidance_grid(pipeline).save(folder / "samples_guidance.png", optimize=True)
     labelled_grid(draw(pipeline, None, ASKED["grid_prompts"], guidance=5.0, seed=11), ASKED["grid_prompts"], 8).save(
         folder / "samples.png", optimize=True
     )
