@@ -60,7 +60,9 @@ class TextureTask:
         self.rep = texture_diffrep(self.mesh, self.views, prior, settings)
         if settings.depth and getattr(prior, "uses_depth", False):
             self.arguments["depth"] = depth_maps(self.mesh, self.views, size, size, subsamples=2)
-        self.preview_baker = Baker(self.mesh, self.views, min(PREVIEW_TEXTURE, settings.resolution), (size, size))
+        # No finer than the views have something to say: Blender puts a preview on the graphics card between two frames.
+        preview_resolution = min(PREVIEW_TEXTURE, 2 * size, settings.resolution)
+        self.preview_baker = Baker(self.mesh, self.views, preview_resolution, (size, size))
         self.baker: Baker | None = None
 
     def run_sample(self, session: Session) -> dict[str, Any]:
