@@ -27,8 +27,7 @@ def facing_views(mesh: Mesh, views: Views) -> Mesh:
     caster = RayCaster(mesh)
     behind, seen = np.zeros(len(mesh.parts)), np.zeros(len(mesh.parts))
     for camera in views:
-        inside = ((camera.position > mesh.bounds[0]) & (camera.position < mesh.bounds[1])).all()
-        if inside and not camera.is_orthographic:
+        if mesh.surrounds(camera):
             continue
         _, hits = caster.pixel_hits(camera, PIXELS, PIXELS)
         part = mesh.part_of_face[hits.face[hits.hit]]

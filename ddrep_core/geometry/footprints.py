@@ -74,8 +74,7 @@ def view_samples(caster: RayCaster, camera: Camera, width: int, height: int, sub
             f"Camera '{camera.name}' sees nothing of the mesh.", "Turn it to the mesh, move it out of it, or remove it."
         )
     cosine = hits.cosine[keep]
-    inside = ((camera.position > mesh.bounds[0]) & (camera.position < mesh.bounds[1])).all()
-    if inside and not camera.is_orthographic and (cosine > 0).mean() < 0.05:
+    if mesh.surrounds(camera) and (cosine > 0).mean() < 0.05:
         raise RequestError(f"Camera '{camera.name}' stands inside the mesh.", "Move it out, or remove it.")
     face = hits.face[keep]
     uv = np.einsum("nk,nkj->nj", hits.barycentric[keep], mesh.uv[face])

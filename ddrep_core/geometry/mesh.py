@@ -19,6 +19,7 @@ from ddrep_core.errors import RequestError
 
 if TYPE_CHECKING:
     from ddrep_core.geometry.gltf import GltfDocument
+    from ddrep_core.views import Camera
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
@@ -153,6 +154,11 @@ class Mesh:
         """[2, 3] lower and upper corner of everything in the file."""
         points = self.triangles.reshape(-1, 3)
         return np.stack([points.min(axis=0), points.max(axis=0)])
+
+    def surrounds(self, camera: Camera) -> bool:
+        """Whether a camera stands within the box around everything; an orthographic one stands nowhere."""
+        within = (camera.position > self.bounds[0]) & (camera.position < self.bounds[1])
+        return bool(within.all()) and not camera.is_orthographic
 
     def with_textured(self, objects: Sequence[str] | None) -> Mesh:
         """The same mesh with only these objects textured; the others still stand in the way. None: all of them.
