@@ -9,8 +9,6 @@ object, about 1 and more for unrelated pictures, whatever the prior, the resolut
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import torch
 from torch import Tensor
 
@@ -45,7 +43,6 @@ def unrelated_share(rep: Diffrep, solver: Solver, indices: Tensor, weights: Tens
     return (left[:moving].sum((1, 2, 3)) / whole[:moving].sum((1, 2, 3)).clamp_min(1e-30)).clamp(0.0, 1.0)
 
 
-@lru_cache(maxsize=4)
 def _unrelated_pictures(shape: tuple[int, ...]) -> Tensor:
     """[B, C, h, w] noise with as much variance in every octave, as pictures have, down to the picture's own mean."""
     generator = torch.Generator().manual_seed(PROBE_SEED)
