@@ -90,7 +90,9 @@ ControlNet = Annotated[str | None, _option(SAMPLING, "--controlnet", "A depth Co
 Steps = Annotated[int | None, _option(SAMPLING, "--steps", "Noise levels; the schedule's own when not given.")]
 Guidance = Annotated[float | None, _option(SAMPLING, "--guidance-scale", "How strictly to follow the prompt.")]
 Eta = Annotated[float | None, _option(SAMPLING, "--eta", "Fresh noise in each step, 0 (none) to 1.")]
-ScheduleText = Annotated[str, _option(SAMPLING, "--schedule", "auto, plain, repaint:STEPS,INTERVAL,LENGTH,VISITS, ...")]
+ScheduleText = Annotated[
+    str, _option(SAMPLING, "--schedule", "auto, plain, repaint:1,1,2, restart, annealed or grown; see docs/agreement.md.")
+]
 Cameras = Annotated[str, _option(SAMPLING, "--cameras", "orbit:N, or a camera file.")]
 Device = Annotated[str, _option(MACHINE, "--device", "auto, cpu, cuda, cuda:N or mps.")]
 PrecisionName = Annotated[Precision, _option(MACHINE, "--precision", "What the prior computes in.")]

@@ -246,6 +246,9 @@ def test_a_camera_file_that_is_missing(texture, tmp_path):
         (["--guidance-scale", "nan"], "'guidance_scale' must be a finite number"),
         (["--resolution", "3"], "'texture.resolution' must be at least 16"),
         (["--schedule", "magic"], "no schedule called 'magic'"),
+        (["--schedule", "magic", "--prior", "./absent"], "no schedule called 'magic'"),  # before the prior is loaded
+        (["--schedule", "repaint:nan,1,2"], "'repaint:nan,1,2' cannot be read"),
+        (["--schedule", "grown:inf"], "'grown:inf' cannot be read"),
         (["--device", "cuda"], "--device cpu"),
         (["--device", "toaster"], "must be auto, cpu"),
         (["--object", "sphere"], "no object called 'sphere'"),

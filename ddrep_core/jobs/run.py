@@ -23,6 +23,7 @@ from ddrep_core.jobs.folder import JobFolder, read_json, write_bytes, write_json
 from ddrep_core.jobs.request import SCHEMA_VERSION, Request
 from ddrep_core.jobs.session import Session, StopSwitch
 from ddrep_core.report.page import result_page
+from ddrep_core.sampling.parse import check_schedule
 
 STARTING_SECONDS = 20.0
 RECORDED_PACKAGES = ("ddrep", "torch", "diffusers", "transformers", "numpy", "trimesh")
@@ -130,6 +131,7 @@ def _run(
     with stop.listening():
         resume = resume and _can_resume(folder, identity, events)
         events.emit("started", task=request.task, pid=os.getpid(), samples=request.samples, of=request.samples)
+        check_schedule(request.schedule)
         task = prepare_task(session)
         assert session.prior is not None  # loading it may fail: before anything of an earlier run is removed
         if not resume:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -53,6 +54,11 @@ def parse_schedule(text: str, sigmas: ArrayLike, steps: int | None = None) -> Pl
     return builders[name]()
 
 
+def check_schedule(text: str) -> None:
+    """Raise the RequestError of a line that no prior could make sense of, before one is loaded."""
+    parse_schedule(text, np.geomspace(1e4, 1e-4, 10_001))
+
+
 def _numbers(group: str, text: str) -> list[float]:
     try:
         return [float(number) for number in group.split(",")]
@@ -74,7 +80,7 @@ def _only(groups: list[list[float]], allowed: tuple[int, ...], text: str) -> lis
 
 
 def _whole(number: float, text: str) -> int:
-    if number != int(number):
+    if not math.isfinite(number) or number != int(number):
         raise _unclear(text)
     return int(number)
 

@@ -24,6 +24,8 @@ class Facts:
     group: str = ""
     """The object's identity, for evaluation: one emoji or one parametric kind."""
     material: str = ""
+    mirrored: bool = False
+    small: bool = False
     details: dict[str, Any] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
@@ -53,6 +55,8 @@ def caption(facts: Facts, random: np.random.Generator) -> str:
         ]
     if facts.kind == "render" and facts.adjectives and chance() < 0.06:
         name = ("object", "thing", "toy", "sculpture", "statue")[int(random.integers(5))]
+    if facts.small and chance() < 0.7:
+        name = f"small {name}"
     if facts.adjectives and facts.nouns and chance() < 0.2:
         words = (
             article(name)
@@ -68,6 +72,8 @@ def caption(facts: Facts, random: np.random.Generator) -> str:
     parts = []
     if facts.view and chance() < 0.85:
         parts.append(f", {facts.view}")
+    if facts.mirrored and chance() < 0.9:
+        parts.append(", mirrored")
     if chance() < (0.3 if facts.background == "white" else 0.92):
         parts.append(f", on a {facts.background} background" if chance() < 0.7 else f", {facts.background} background")
     if chance() < 0.12:

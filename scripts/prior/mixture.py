@@ -21,12 +21,12 @@ NAMED_WITHOUT_FRONT = frozenset(
     {"table", "lamp", "mug", "bottle", "vase", "teapot", "tree", "pine tree", "cactus", "mushroom", "pumpkin", "apple"}
     | {"donut", "cake", "ice cream", "rocket"}
 )
-OFTENER_BY_VIEW = {"back view": 1.6, "overhead view": 1.4, "front view": 1.2, "side view": 0.9, "bottom view": 0.5}
+OFTENER_BY_VIEW = {"back view": 1.6, "overhead view": 1.4, "front view": 2.0, "side view": 0.8, "bottom view": 0.5}
 
 
 def emoji_weight(fact: Facts) -> float:
     """Objects as they are, and on white, come oftener."""
-    return (1.0 if fact.adjectives else 2.5) * (1.0 if fact.background == "white" else 0.5)
+    return (1.0 if fact.adjectives else 3.0) * (1.0 if fact.background == "white" else 0.5)
 
 
 def view_weight(fact: Facts) -> float:
@@ -56,11 +56,11 @@ class Stream:
 
 
 STREAMS = (
-    Stream("emoji", 0.37, False, emoji_weight),
-    Stream("render", 0.39, False, view_weight),
-    Stream("render", 0.15, True, even_weight),
-    Stream("emoji", 0.04, True, even_weight),
-    Stream("surface", 0.05, False, even_weight),
+    Stream("emoji", 0.42, False, emoji_weight),
+    Stream("render", 0.40, False, view_weight),
+    Stream("render", 0.12, True, even_weight),
+    Stream("emoji", 0.03, True, even_weight),
+    Stream("surface", 0.03, False, even_weight),
 )
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
-from PIL import Image
-from scipy.ndimage import distance_transform_edt, gaussian_filter
+from scipy.ndimage import distance_transform_edt, gaussian_filter, map_coordinates, zoom
 from skimage.color import hsv2rgb, rgb2hsv
 
 from captions import Facts
@@ -35,28 +36,49 @@ def random_background(random: np.random.Generator) -> str:
     return "white" if random.random() < 0.68 else str(random.choice([name for name in BACKGROUNDS if name != "white"]))
 
 
-def placed(rgba: Array, size: int, random: np.random.Generator) -> Array:
-    """The picture mirrored or not, slightly turned, scaled and shifted on a clear canvas: [size, size, 4]."""
-    picture = Image.fromarray((rgba * 255).astype(np.uint8), "RGBA").convert("RGBa")
-    if random.random() < 0.5:
-        picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    fine = 2 * size
-    scale = picture.width / fine / random.uniform(0.66, 0.98)
-    angle = np.deg2rad(random.normal(0.0, 5.0))
-    cosine, sine = scale * np.cos(angle), scale * np.sin(angle)
-    centre = fine / 2 + random.normal(0.0, 0.02, 2) * fine
-    half = picture.width / 2
-    matrix = (
-        cosine,
-        sine,
-        half - cosine * centre[0] - sine * centre[1],
-        -sine,
-        cosine,
-        half + sine * centre[0] - cosine * centre[1],
-    )
-    picture = picture.transform((fine, fine), Image.Transform.AFFINE, matrix, Image.Resampling.BICUBIC)
-    picture = picture.resize((size, size), Image.Resampling.BOX).convert("RGBA")
-    return np.asarray(picture, np.float32) / 255.0
+@dataclass(frozen=True)
+class Placed:
+    """An emoji on a clear canvas: `rgba` is [size, size, 4]; what its caption may have to say of how it lies there."""
+
+    rgba: Array
+    mirrored: bool
+    small: bool
+
+
+def placed(rgba: Array, size: int, random: np.random.Generator) -> Placed:
+    """The picture turned, scaled, stretched and gently bent, seldom mirrored, on a clear canvas.
+
+    Few pictures are mirrored, and their captions say so: where half of them were, a short training drew both at once
+    (elephants with two trunks). Stretching and bending make of one picture a family: without them a model that has
+    seen one elephant can only recite it.
+    """
+    mirrored = bool(random.random() < 0.15)
+    fine, extent = 2 * size, random.uniform(0.62, 0.98)
+    colours = rgba[:, ::-1] if mirrored else rgba
+    premultiplied = colours * np.concatenate([np.repeat(colours[..., 3:], 3, -1), np.ones_like(colours[..., 3:])], -1)
+    angle = np.deg2rad(random.normal(0.0, 7.0))
+    stretch = np.exp(random.normal(0.0, 0.07))
+    centre = random.normal(0.0, 0.02, 2)
+    rows, columns = (np.mgrid[0:fine, 0:fine] + 0.5) / fine - 0.5
+    across, down = columns - centre[0], rows - centre[1]
+    bends = [zoom(random.normal(0.0, 0.025, (4, 4)), fine / 4, order=3, mode="nearest", grid_mode=True) for _ in "xy"]
+    right = (np.cos(angle) * across + np.sin(angle) * down) / (extent * stretch) + bends[0]
+    below = (-np.sin(angle) * across + np.cos(angle) * down) * stretch / extent + bends[1]
+    places = [(below + 0.5) * len(rgba) - 0.5, (right + 0.5) * len(rgba) - 0.5]
+    drawn = np.stack([map_coordinates(premultiplied[..., channel], places, order=1) for channel in range(4)], -1)
+    drawn = drawn.reshape(size, 2, size, 2, 4).mean((1, 3))
+    alpha = drawn[..., 3:]
+    straight = np.where(alpha > 1e-4, drawn[..., :3] / np.maximum(alpha, 1e-4), 0.0)
+    return Placed(np.clip(np.concatenate([straight, alpha], -1), 0.0, 1.0), mirrored, extent < 0.68)
+
+
+def tinted(rgb: Array, random: np.random.Generator) -> Array:
+    """The same colours to a word: hue, saturation and brightness a little off."""
+    hsv = rgb2hsv(rgb)
+    hsv[..., 0] = (hsv[..., 0] + random.normal(0.0, 0.018)) % 1.0
+    hsv[..., 1] = np.clip(hsv[..., 1] * random.uniform(0.8, 1.2), 0.0, 1.0)
+    hsv[..., 2] = np.clip(hsv[..., 2] * random.uniform(0.88, 1.06), 0.0, 1.0)
+    return hsv2rgb(hsv)
 
 
 def inflated(mask: Array) -> Array:
@@ -112,13 +134,15 @@ def emoji_picture(emoji: Emoji, size: int, mode: str, random: np.random.Generato
 
     `mode` is "plain", "recoloured" or "material".
     """
-    rgba = placed(emoji.rgba, size, random)
-    rgb, alpha = rgba[..., :3], rgba[..., 3]
+    place = placed(emoji.rgba, size, random)
+    rgb, alpha = place.rgba[..., :3], place.rgba[..., 3]
     mask = alpha > 0.35
     adjectives: tuple[str, ...] = ()
     nouns: tuple[str, ...] = ()
     material = ""
-    if mode == "recoloured":
+    if mode == "plain":
+        rgb = tinted(rgb, random)
+    elif mode == "recoloured":
         turned = recoloured(rgb, mask, random)
         if turned is not None:
             rgb, colour = turned
@@ -133,7 +157,18 @@ def emoji_picture(emoji: Emoji, size: int, mode: str, random: np.random.Generato
     picture = rgb * alpha[..., None] + colour_of_ground * (1.0 - alpha[..., None])
     low = random.uniform(0.1, 0.6)
     depth = np.where(mask, low + (1.0 - low) * inflated(mask), 0.0)
-    facts = Facts("emoji", emoji.names, adjectives, nouns, None, background, group=emoji.names[0], material=material)
+    facts = Facts(
+        "emoji",
+        emoji.names,
+        adjectives,
+        nouns,
+        None,
+        background,
+        group=emoji.names[0],
+        material=material,
+        mirrored=place.mirrored,
+        small=place.small,
+    )
     return picture, depth, facts
 
 
