@@ -91,7 +91,7 @@ Steps = Annotated[int | None, _option(SAMPLING, "--steps", "Noise levels; the sc
 Guidance = Annotated[float | None, _option(SAMPLING, "--guidance-scale", "How strictly to follow the prompt.")]
 Eta = Annotated[float | None, _option(SAMPLING, "--eta", "Fresh noise in each step, 0 (none) to 1.")]
 ScheduleText = Annotated[
-    str, _option(SAMPLING, "--schedule", "auto, plain, repaint:1,1,2, restart, annealed or grown; see docs/agreement.md.")
+    str, _option(SAMPLING, "--schedule", "auto, plain, repaint:1,1,2, restart, annealed, grown (docs/agreement.md).")
 ]
 Cameras = Annotated[str, _option(SAMPLING, "--cameras", "orbit:N, or a camera file.")]
 Device = Annotated[str, _option(MACHINE, "--device", "auto, cpu, cuda, cuda:N or mps.")]
