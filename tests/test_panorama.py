@@ -21,6 +21,7 @@ from ddrep_core.diffreps.panorama_picture import decode_cylinder, decode_sphere,
 from ddrep_core.diffreps.protocol import Diffrep, LinearRendering
 from ddrep_core.errors import RequestError
 from ddrep_core.sampling.linear import LinearSolver
+from ddrep_core.views import direction_words
 
 
 def waves(directions: torch.Tensor) -> torch.Tensor:
@@ -77,6 +78,12 @@ def test_the_sphere_is_covered_everywhere_and_by_the_poles_too() -> None:
         seen += (depth > 0) & (np.abs(pixels / (camera.width, camera.height) - 0.5) < 0.48).all(axis=1)
     assert seen.min() >= 1
     assert seen[[0, -1]].min() >= 1
+
+
+def test_windows_are_told_when_they_look_up_or_down() -> None:
+    """Without it the prior draws a horizon into the sky's window as well."""
+    words = {camera.name.split(" ")[0]: direction_words(camera) for camera in sphere_views()}
+    assert words == {"+0": "", "+45": "looking up", "-45": "looking down", "+90": "looking up", "-90": "looking down"}
 
 
 def test_lattice_is_even() -> None:

@@ -12,9 +12,11 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "scripts" / "prior"))
 
-from captions import Facts
+from captions import Facts, caption
+from landscapes import LANDS, SKIES, camera_rays, landscape, landscape_picture
 from mixture import STREAMS, Mixture
 from muon import Muon, orthogonal
+from pictures import placed
 from training import Leg, load_state, save_atomically, shuffled_batches
 
 
@@ -51,6 +53,7 @@ def facts() -> list[Facts]:
         *(Facts("emoji", (name,), group=name) for name in ("apple", "lion", "skull")),
         *(Facts("render", (kind,), view=view, group=kind) for kind in ("cow", "blob") for view in views),
         Facts("surface", ("brick",), nouns=("bricks",), background="none", group="brick"),
+        Facts("landscape", ("desert",), nouns=("at night",), background="none", group="desert"),
     ]
 
 
@@ -66,7 +69,7 @@ def test_a_step_always_draws_the_same_rows_and_only_learned_or_named_things_with
         assert abs(len(controlled) + len(free) - 48) <= len(STREAMS)
         free_groups |= {everything[row].group for row in free}
         controlled_groups |= {everything[row].group for row in controlled}
-    assert free_groups == {"apple", "lion", "cow", "brick"}
+    assert free_groups == {"apple", "lion", "cow", "brick", "desert"}
     assert controlled_groups == {"apple", "lion", "cow", "blob"}
 
 
@@ -116,3 +119,40 @@ def test_a_kill_while_saving_leaves_the_old_state(tmp_path: Path, monkeypatch: p
     with pytest.raises(KeyboardInterrupt):
         save_atomically({"step": 2}, path)
     assert load_state(path) == {"step": 1}
+
+
+def test_a_mirrored_emoji_is_the_mirror_image_and_its_caption_says_so() -> None:
+    rgba = np.zeros((64, 64, 4), np.float32)
+    rgba[16:48, 8:28] = (1.0, 0.0, 0.0, 1.0)  # an object that is all on the left
+    seen = set()
+    for seed in range(60):
+        place = placed(rgba, 32, np.random.default_rng(seed))
+        columns = np.average(np.arange(32), weights=place.rgba[..., 3].sum(0))
+        assert (columns > 15.5) == place.mirrored
+        seen.add(place.mirrored)
+    assert seen == {True, False}
+    words = [caption(Facts("emoji", ("duck",), mirrored=True), np.random.default_rng(seed)) for seed in range(30)]
+    assert sum("mirrored" in text for text in words) > 20
+    plain = [caption(Facts("emoji", ("duck",)), np.random.default_rng(seed)) for seed in range(30)]
+    assert not any("mirrored" in text for text in plain)
+
+
+def test_a_landscape_is_one_world_however_the_camera_turns() -> None:
+    """A direction has one colour, whichever window sees it; sky is above the horizon and has no nearness."""
+    world = landscape(LANDS["sea"], SKIES["day"], np.random.default_rng(0))
+    ahead = camera_rays(16, 90.0, 0.0, 1.0)
+    colours, near = world(ahead)
+    np.testing.assert_array_equal(world(ahead[::-3])[0], colours[::-3])  # of the direction alone, not of its window
+    assert (near[ahead[:, 2] > 0.01] == 0).all() and (near[ahead[:, 2] < -0.01] > 0).all()
+    assert colours[ahead[:, 2] > 0.3].mean() > colours[ahead[:, 2] < -0.3].mean()
+
+
+def test_landscape_captions_tell_where_the_camera_looks() -> None:
+    for seed in range(40):
+        picture, near, fact = landscape_picture("green hills", 8, np.random.default_rng(seed))
+        assert picture.shape == (8, 8, 3) and near.shape == (8, 8)
+        assert picture.min() >= 0 and picture.max() <= 1
+        if fact.view == "looking up":
+            assert near[0].max() == 0
+        if fact.view == "looking down":
+            assert near[-1].min() > 0

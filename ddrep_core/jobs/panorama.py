@@ -49,7 +49,11 @@ class PanoramaTask:
 
         # A loose tolerance: what windows disagree about has no exact answer, and the next step asks again.
         solver = LinearSolver(tolerance=1e-3, iterations=60)
-        result = session.sample(self.rep, previews=previews, noise=self.rep.noise, solver=solver, **self.arguments)
+        # A sphere's windows are told when they look up or down; without it the sky's draws a horizon of its own.
+        views = self.rep.cameras if isinstance(self.rep, SphereDiffrep) else None
+        result = session.sample(
+            self.rep, views=views, previews=previews, noise=self.rep.noise, solver=solver, **self.arguments
+        )
         session.stage("Blending the windows")
         picture = self.picture(result.diffrep, session, self.settings.width)
         outputs, folder = session.outputs, session.folder

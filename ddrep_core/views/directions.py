@@ -25,11 +25,17 @@ def azimuth_elevation(camera: Camera, target: ArrayLike = (0.0, 0.0, 0.0)) -> tu
 
 
 def direction_words(camera: Camera, target: ArrayLike = (0.0, 0.0, 0.0)) -> str:
-    """ "front view", "side view", "back view", "overhead view" or "bottom view".
+    """ "front view", "side view", "back view", "overhead view" or "bottom view"; of one that looks out, "looking up",
+    "looking down" or nothing.
 
     The bands are those common in text-to-3D (threestudio's): overhead above 60 degrees, front and back within 45
-    degrees of their axes; "bottom view" mirrors overhead.
+    degrees of their axes; "bottom view" mirrors overhead. A camera that stands at the target looks out from it, as a
+    panorama's do: it is told where it looks when that is more than 30 degrees from the horizon.
     """
+    if not camera.is_orthographic and np.linalg.norm(camera.position - np.asarray(target, dtype=np.float64)) < 1e-9:
+        forward = -camera.matrix_world[:3, 2]
+        outward = math.degrees(math.atan2(forward[2], math.hypot(forward[0], forward[1])))
+        return "" if abs(outward) <= 30 else "looking up" if outward > 0 else "looking down"
     azimuth, elevation = azimuth_elevation(camera, target)
     if elevation > 60:
         return "overhead view"

@@ -67,7 +67,8 @@ def representation(kind: str, prior: Any) -> tuple[Any, dict[str, Any]]:
         noise = CylinderDiffrep(prior.image_shape).noise
         return SirenDiffrep(cylinder_coordinates(height, width), channels, pixel_pitch=1 / height), {"noise": noise}
     rep = (SphereDiffrep if kind == "sphere" else CylinderDiffrep)(prior.image_shape, device=prior.device)
-    return rep, {"noise": rep.noise, "solver": LinearSolver(tolerance=1e-3, iterations=60)}
+    views = {"views": rep.cameras} if isinstance(rep, SphereDiffrep) else {}
+    return rep, views | {"noise": rep.noise, "solver": LinearSolver(tolerance=1e-3, iterations=60)}
 
 
 def draw(rep: Any, prior: Any) -> Tensor:

@@ -13,7 +13,7 @@ SUFFIXES = (", high quality", ", detailed", ", best quality", ", 3d render", ", 
 
 @dataclass(frozen=True)
 class Facts:
-    """What a caption may say. `kind` is what the data set counts by: "emoji", "render" or "surface"."""
+    """What a caption may say. `kind` is what the data set counts by: "emoji", "render", "surface" or "landscape"."""
 
     kind: str
     names: tuple[str, ...]
@@ -53,6 +53,12 @@ def caption(facts: Facts, random: np.random.Generator) -> str:
         return [f"{noun} texture", f"{noun} texture, flat surface", f"a surface of {noun}", noun][
             int(random.integers(4))
         ]
+    if facts.kind == "landscape":
+        sky = f" {facts.nouns[0]}" if chance() < (0.4 if "blue" in facts.nouns[0] else 0.85) else ""
+        words = (name if chance() < 0.6 else article(name)) + sky
+        if chance() < 0.15:
+            words = PREFIXES[int(random.integers(len(PREFIXES)))] + words
+        return words + (f", {facts.view}" if facts.view and chance() < 0.85 else "")
     if facts.kind == "render" and facts.adjectives and chance() < 0.06:
         name = ("object", "thing", "toy", "sculpture", "statue")[int(random.integers(5))]
     if facts.small and chance() < 0.7:

@@ -113,7 +113,7 @@ def main() -> None:
     work = work_folder(configuration)
     denoiser, autoencoder = read_log(work / "denoiser.jsonl"), read_log(work / "autoencoder.jsonl")
     decoder = read_log(work / "decoder.jsonl")
-    counts = {"emoji": 0, "renders": 0, "surfaces": 0}
+    counts = {"emoji": 0, "renders": 0, "surfaces": 0, "landscapes": 0}
     for part in parts(configuration):
         counts[part.split("_")[0]] += len(json.loads((work / "data" / f"{part}.json").read_text()))
     draw_losses(configuration, folder / "loss.png")
@@ -123,6 +123,7 @@ def main() -> None:
         "OBJECTS": configuration.emoji_objects,
         "RENDERS": counts["renders"],
         "SURFACES": counts["surfaces"],
+        "LANDSCAPES": counts["landscapes"],
         "CONFIGURATION": (HERE / "configurations" / f"{configuration.name}.toml").read_text().strip(),
         "DENOISER_MINUTES": round(denoiser[-1]["seconds"] / 60),
         "STEPS": denoiser[-1]["step"],

@@ -31,6 +31,8 @@ class Configuration:
     materials_per_view: int
     surface_pictures: int
     """Flat pictures of materials alone."""
+    landscape_pictures: int
+    """Views of procedural worlds, for panoramas."""
     autoencoder_channels: list[int]
     autoencoder_seconds: float
     autoencoder_batch: int

@@ -35,7 +35,7 @@ def fidelity_and_variety(configuration: Configuration, pipeline: StableDiffusion
     """Named objects among the five nearest training pictures; spread within a prompt over that within its category."""
     features = PictureFeatures()
     gallery_pictures, groups = [], []
-    for part in [name for name in parts(configuration) if not name.startswith("surfaces")][:3]:
+    for part in [name for name in parts(configuration) if name.startswith(("emoji", "renders"))][:3]:
         pictures, _, facts = load_part(configuration, part)
         seen: dict[str, int] = {}
         natural = []

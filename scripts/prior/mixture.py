@@ -56,11 +56,12 @@ class Stream:
 
 
 STREAMS = (
-    Stream("emoji", 0.42, False, emoji_weight),
-    Stream("render", 0.40, False, view_weight),
+    Stream("emoji", 0.40, False, emoji_weight),
+    Stream("render", 0.37, False, view_weight),
     Stream("render", 0.12, True, even_weight),
     Stream("emoji", 0.03, True, even_weight),
     Stream("surface", 0.03, False, even_weight),
+    Stream("landscape", 0.06, False, even_weight),
 )
 
 

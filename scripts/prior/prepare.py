@@ -1,4 +1,4 @@
-"""Write the training pictures of one configuration: `data/{emoji,surfaces,renders_NN}.npz`, captions' facts beside."""
+"""Write the training pictures of one configuration: `data/{emoji,landscapes,surfaces,renders_NN}.npz`, facts beside."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import rendering
 from captions import Facts
 from configuration import Configuration, load_configuration, work_folder
 from emoji import load_emoji
+from landscapes import LANDS, landscape_picture
 from materials import MATERIALS
 from pictures import emoji_picture, surface_picture
 from shapes import KINDS, build_geometry
@@ -41,6 +42,13 @@ def surface_samples(configuration: Configuration) -> Iterable[Sample]:
     for index in range(configuration.surface_pictures):
         random = np.random.default_rng([configuration.seed, 2, index])
         yield surface_picture(names[index % len(names)], configuration.image_size, random)
+
+
+def landscape_samples(configuration: Configuration) -> Iterable[Sample]:
+    names = list(LANDS)
+    for index in range(configuration.landscape_pictures):
+        random = np.random.default_rng([configuration.seed, 4, index])
+        yield landscape_picture(names[index % len(names)], configuration.image_size, random)
 
 
 def render_samples(configuration: Configuration, first: int, count: int) -> Iterable[Sample]:
@@ -100,7 +108,12 @@ def main() -> None:
     parser.add_argument("configuration")
     configuration = load_configuration(parser.parse_args().configuration)
     present = set(parts(configuration))
-    names = ["surfaces", "emoji", *(render_part_name(number) for number in range(configuration.render_parts))]
+    names = [
+        "surfaces",
+        "landscapes",
+        "emoji",
+        *(render_part_name(number) for number in range(configuration.render_parts)),
+    ]
     with ProcessPoolExecutor() as pool:
         for message in pool.map(
             _write_named, [configuration] * len(names), [name for name in names if name not in present]
@@ -114,6 +127,8 @@ def _write_named(configuration: Configuration, part: str) -> str:
         samples = emoji_samples(configuration)
     elif part == "surfaces":
         samples = surface_samples(configuration)
+    elif part == "landscapes":
+        samples = landscape_samples(configuration)
     else:
         number, per_part = int(part.rsplit("_", 1)[1]), configuration.geometries_per_kind
         samples = render_samples(configuration, number * per_part, per_part)

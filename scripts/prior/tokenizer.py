@@ -21,6 +21,8 @@ game asset texture material object background studio lighting sharp focus 4k 8k 
 deformed low worst bad distorted noisy spots spotted dots dotted stripes striped pattern patterned tiger leopard
 crocodile snake skin scales feathers bunny rabbit dragon monster spaceship pirate ship armchair wardrobe cabinet
 drawer kettle jar jug plate sculpture bust statue
+mirrored looking up down mountain mountains landscape hills meadow sky clouds sunset sunrise night evening sunny
+rainy stormy misty sea ocean lake river beach forest desert city street field garden snow snowy winter summer autumn
 """.split()  # noqa: SIM905
 
 
