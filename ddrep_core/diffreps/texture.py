@@ -82,10 +82,10 @@ class TextureDiffrep:
         caster = RayCaster(mesh)
         samples = [view_samples(caster, camera, width, height, rays_per_side) for camera in views]
         if sampling_resolution is None:
-            resolutions = _grid_resolutions(caster, samples, views, resolution, texels_per_pixel)
+            resolutions = grid_resolutions(caster, samples, views, resolution, texels_per_pixel)
         else:
             resolutions = np.full(len(mesh.faces), sampling_resolution)
-        matrix, self.texels = _rendering_matrix(mesh, samples, resolutions)
+        matrix, self.texels = rendering_matrix(mesh, samples, resolutions)
         weights = np.stack([view.pixel_weights().reshape(1, height, width) for view in samples])
         self._weights = torch.from_numpy(weights).to(device=device, dtype=dtype)
         self._matrix = _torch_csr(matrix, dtype, device)
@@ -162,10 +162,18 @@ def _torch_csr(matrix: sparse.csr_array, dtype: torch.dtype, device: torch.devic
         )
 
 
-def _grid_resolutions(
+def grid_resolutions(
     caster: RayCaster, samples: list[ViewSamples], views: Views, limit: int, texels_per_pixel: float
 ) -> Int:
-    """[F] the texel grid's resolution for each face, one number an island (group): as fine as the nearest view."""
+    """[F] the texel grid's resolution for each face, one number an island (group): as fine as the nearest view.
+
+    A texture can disagree with its views only where texels are no finer than pixels: between the rays of two views,
+    finer ones hold both pictures, whatever these show (docs/agreement.md).
+
+    Args:
+        limit: no grid is finer.
+        texels_per_pixel: texels to a pixel of the view that resolves an island best.
+    """
     mesh = caster.mesh
     density = np.zeros(len(mesh.faces))
     for view, camera in zip(samples, views, strict=True):
@@ -215,8 +223,16 @@ def bilinear(uv: Float, resolution: Int) -> tuple[Int, Int, Float]:
     return rows % size, columns % size, weight
 
 
-def _rendering_matrix(mesh: Mesh, samples: list[ViewSamples], resolutions: Int) -> tuple[sparse.csr_array, Int]:
-    """A, and [N, 3] the (group, row, column) of its first N columns; the others are background pixels."""
+def rendering_matrix(mesh: Mesh, samples: list[ViewSamples], resolutions: Int) -> tuple[sparse.csr_array, Int]:
+    """What these views see of a texture.
+
+    Args:
+        samples: of each view, all of one size.
+        resolutions: [F] of the texel grid on each face.
+
+    Returns:
+        A [V * h * w, P], and [N, 3] the (group, row, column) of its first N columns; the others are background pixels.
+    """
     size = samples[0].width * samples[0].height
     groups = _groups(mesh)
     rows, keys, values = [], [], []

@@ -3,6 +3,9 @@
 A mesh with UVs, V cameras on a ring, small RGB views through a bilinear look-up: f is a sparse matrix. The prior of
 each view is the exact denoiser of the K pictures of that view (discrete bed), or of these pictures with one colour
 offset c ~ N(0, spread²) for the whole object (continuous bed), and knows nothing of the other views.
+
+The objects are textures of one resolution; what is sampled is a texture whose islands are as fine as the views resolve
+them, by the engine's own rule (`diffreps.texture.grid_resolutions`), and no finer than the objects.
 """
 
 from __future__ import annotations
@@ -16,8 +19,13 @@ import numpy as np
 import torch
 import trimesh
 from PIL import Image
+from scipy import sparse
 from torch import Tensor
 
+from ddrep_core.diffreps.texture import grid_resolutions, rendering_matrix
+from ddrep_core.geometry.footprints import view_samples
+from ddrep_core.geometry.mesh import Z_UP_TO_WORLD, Mesh, Part
+from ddrep_core.geometry.raycast import RayCaster
 from ddrep_core.priors import EmpiricalPrior, GaussianMixturePrior
 from ddrep_core.sampling import MatrixNoise
 from ddrep_core.sampling.linear import rows_of_views
@@ -97,17 +105,14 @@ class Bed:
     """A bed, and how to judge what was sampled on it."""
 
     views: Views
-    matrix: Tensor  # [V * size * size, P]
-    textures: Tensor  # [K, P, 3]
-    size: int
+    matrix: Tensor  # [V * size * size, P] what the views see of the texture that is sampled
+    pictures: Tensor  # [V, K, 3, size, size] what they see of each object
     spread: float  # standard deviation of the objects' colour; 0 is the discrete bed
 
     @property
-    def pictures(self) -> Tensor:
-        """[V, K, 3, size, size] what each view sees of each object."""
-        count = len(self.textures)
-        seen = self.matrix @ self.textures.permute(1, 0, 2).reshape(-1, 3 * count)
-        return seen.reshape(len(self.views), self.size, self.size, count, 3).permute(0, 3, 4, 1, 2).contiguous()
+    def size(self) -> int:
+        """Pixels of a view's side."""
+        return self.pictures.shape[-1]
 
     @property
     def covered(self) -> Tensor:
@@ -166,21 +171,35 @@ def make_bed(
     texture_seed: int = 0,
     pictures: list[Path] | None = None,
     distance: float = 1.6,
+    texels_per_pixel: float = 1.0,
 ) -> Bed:
-    """A bed on a mesh (a file, or the built-in "branched" or "ball"); `scale` stretches all colours, so distances."""
+    """A bed on a mesh (a file, or the built-in "branched" or "ball").
+
+    Args:
+        texels: of the objects' textures, a side.
+        scale: stretches all colours, so distances.
+        texels_per_pixel: of the texture that is sampled, for the view that resolves an island best; 0 samples a texture
+            like the objects', however coarse the views.
+    """
     built_in = {"branched": branched_mesh, "ball": closed_mesh}
-    vertices, faces, uv = built_in[mesh]() if mesh in built_in else load(Path(mesh))
+    body = as_mesh(mesh, *(built_in[mesh]() if mesh in built_in else load(Path(mesh))))
     cameras = orbit_views(views, (-5.0, 20.0), distance, 45.0, np.zeros(3), size, size)
-    matrix = rendering_matrix(vertices, faces, uv, cameras, size, texels)
-    seen = torch.zeros(matrix.shape[1], dtype=torch.bool)
-    seen[matrix.col_indices()] = True
-    renamed = torch.cumsum(seen, 0) - 1
-    compact = torch.sparse_csr_tensor(
-        matrix.crow_indices(), renamed[matrix.col_indices()], matrix.values(), (matrix.shape[0], int(seen.sum()))
-    )
+    caster = RayCaster(body)
+    samples = [view_samples(caster, camera, size, size, 1) for camera in cameras]
+
+    def looked_up(resolutions: np.ndarray) -> tuple[Tensor, np.ndarray]:
+        """Without the free background that a view has in the engine: here the prior knows that it is empty."""
+        matrix, places = rendering_matrix(body, samples, resolutions)
+        return as_torch(matrix[:, : len(places)].tocsr()), places
+
+    fine = np.full(len(body.faces), texels)
+    shown, places = looked_up(fine)
+    coarse = grid_resolutions(caster, samples, cameras, texels, texels_per_pixel) if texels_per_pixel > 0 else fine
     textures = scale * (read_textures(pictures, texels) if pictures else random_textures(objects, texels, texture_seed))
-    flat = textures.permute(0, 2, 3, 1).reshape(len(textures), -1, 3)
-    return Bed(cameras, compact, flat[:, seen], size, spread * scale)
+    # Rows of these textures go up with v, as rows of a picture file do not.
+    objects_seen = shown @ textures[:, :, texels - 1 - places[:, 1], places[:, 2]].reshape(-1, len(places)).T
+    seen = objects_seen.reshape(views, size, size, len(textures), 3).permute(0, 3, 4, 1, 2).contiguous()
+    return Bed(cameras, looked_up(coarse)[0], seen, spread * scale)
 
 
 def random_textures(count: int, texels: int, seed: int) -> Tensor:
@@ -249,32 +268,13 @@ def _between(start: tuple[float, ...], end: tuple[float, ...]) -> np.ndarray:
     return matrix
 
 
-def rendering_matrix(
-    vertices: np.ndarray, faces: np.ndarray, uv: np.ndarray, cameras: Views, size: int, texels: int
-) -> Tensor:
-    """[V * size * size, texels²] bilinear look-ups at the pixels' centres."""
-    mesh = trimesh.Trimesh(vertices, faces, process=False)
-    caster = trimesh.ray.ray_pyembree.RayMeshIntersector(mesh)
-    rows, columns, shares = [], [], []
-    for view, camera in enumerate(cameras):
-        origins, directions = (part.reshape(-1, 3) for part in camera.pixel_grid_rays(size, size))
-        face = caster.intersects_first(origins, directions)
-        hit = np.flatnonzero(face >= 0)
-        corners = vertices[faces[face[hit]]]
-        normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-        depth = ((corners[:, 0] - origins[hit]) * normal).sum(1) / (directions[hit] * normal).sum(1)
-        points = origins[hit] + depth[:, None] * directions[hit]
-        barycentric = trimesh.triangles.points_to_barycentric(corners, points)
-        place = (uv[face[hit]] * barycentric[:, :, None]).sum(1) * texels - 0.5
-        corner = np.floor(place)
-        part = place - corner
-        for right in (0, 1):
-            for up in (0, 1):
-                cell = np.clip(corner + np.array([right, up]), 0, texels - 1).astype(np.int64)
-                rows.append(view * size * size + hit)
-                columns.append(cell[:, 1] * texels + cell[:, 0])
-                shares.append(np.abs(1 - right - part[:, 0]) * np.abs(1 - up - part[:, 1]))
-    index = torch.from_numpy(np.stack([np.concatenate(rows), np.concatenate(columns)]))
-    values = torch.from_numpy(np.concatenate(shares)).float()
-    shape = (len(cameras) * size * size, texels * texels)
-    return torch.sparse_coo_tensor(index, values, shape).coalesce().to_sparse_csr()
+def as_mesh(name: str, vertices: np.ndarray, faces: np.ndarray, uv: np.ndarray) -> Mesh:
+    """The engine's mesh, of one part."""
+    corners = np.arange(faces.size).reshape(-1, 3)
+    part = Part(name, name, "", vertices, np.asarray(faces, np.int64), np.asarray(uv, float), corners, faces.size)
+    return Mesh(Path(name), (part,), Z_UP_TO_WORLD)
+
+
+def as_torch(matrix: sparse.csr_array) -> Tensor:
+    indices = (torch.from_numpy(matrix.indptr.astype(np.int64)), torch.from_numpy(matrix.indices.astype(np.int64)))
+    return torch.sparse_csr_tensor(*indices, torch.from_numpy(matrix.data).float(), size=matrix.shape)

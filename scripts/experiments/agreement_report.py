@@ -18,7 +18,7 @@ from scipy import stats
 
 RUN = (
     "sampler", "mesh", "views", "objects", "size", "texels", "spread", "scale", "steps", "surface_noise", "textures",
-    "eta",
+    "eta", "texels_per_pixel",
 )  # fmt: skip
 """What makes records belong to one line of a table."""
 
@@ -41,6 +41,7 @@ def summary(records: list[dict[str, Any]]) -> dict[str, Any]:
         "error": math.sqrt(float(np.mean([record["error"] for record in records]))),
         "nfe": float(np.mean(nfe)),
         "nfe_max": max(nfe),
+        "batches": float(np.mean([record.get("batches", 0) for record in records])),
         "fair_p": float(stats.chisquare(shares).pvalue) if len(one) >= 5 * first["objects"] else None,
         "shares": shares.tolist(),
         "not_agreed": sum(bool(record["not_agreed"]) for record in records),
@@ -66,6 +67,7 @@ def table_line(line: dict[str, Any]) -> str:
     bed = f"{line['mesh']}, V = {line['views']}, K = {line['objects']}"
     for name, unless in (("scale", 1.0), ("size", 32), ("texels", 64), ("surface_noise", 0.0)):
         bed += "" if line[name] == unless else f", {name.replace('_', ' ')} {line[name]}"
+    bed += "" if line["texels_per_pixel"] == 1.0 else ", as fine as the objects"
     steps = f", {line['steps']} steps" if line["steps"] else ""
     low, high = line["interval"]
     fair = "–" if line["fair_p"] is None else f"{line['fair_p']:.2g}"

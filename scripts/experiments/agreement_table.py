@@ -32,11 +32,13 @@ def run_seeds(bed: Bed, text: str, settings: argparse.Namespace, seeds: range) -
     prior, solver = bed.prior(), LinearSolver(remembered=3 * len(bed.views))
     plan = parse_schedule(text, prior.sigmas, settings.steps)
     eta = settings.eta if text.startswith("repaint") else 0.0
-    start, trace = time.process_time(), []
+    start, trace, batches = time.process_time(), [], [0]
 
     def hear(step: StepReport) -> None:
         if step.disagreement is not None:
-            trace.append([round(step.nfe, 3), step.sigma, step.disagreement])
+            batches[-1] += 1
+            if len(batches) == 1:
+                trace.append([round(step.nfe, 3), step.sigma, step.disagreement])
 
     def noise(copies: int) -> NoiseField:
         own = ViewNoise((len(bed.views), 3 * copies, bed.size, bed.size))
@@ -47,11 +49,12 @@ def run_seeds(bed: Bed, text: str, settings: argparse.Namespace, seeds: range) -
         for seed in seeds:
             result = sample(
                 bed.representation(), prior, bed.views, schedule=plan, eta=eta, seed=seed, solver=solver,
-                noise=noise(1), callback=hear if seed == seeds.start else None,
+                noise=noise(1), callback=hear,
             )  # fmt: skip
             thetas.append(result.diffrep.theta)
             spent.append(result.nfe)
             left_out.append(result.not_agreed)
+            batches.append(0)
     else:
         copies = len(seeds)
         many: Any = ManyPrior(prior, copies)
@@ -60,6 +63,7 @@ def run_seeds(bed: Bed, text: str, settings: argparse.Namespace, seeds: range) -
             noise=noise(copies), callback=hear,
         )  # fmt: skip
         thetas, spent, left_out = [result.diffrep.theta], [result.nfe] * copies, [[]] * copies
+        batches *= copies
     judged = bed.judge(torch.cat(thetas, 1))
     seconds = (time.process_time() - start) / len(seeds)
     records = []
@@ -69,6 +73,7 @@ def run_seeds(bed: Bed, text: str, settings: argparse.Namespace, seeds: range) -
             {
                 "seed": seed,
                 "nfe": round(spent[number], 3),
+                "batches": batches[number],
                 "one": bool((labels == labels[0]).all()),
                 "object": int(labels[0]),
                 "error": float(judged["error"][:, number].mean()),
@@ -95,6 +100,7 @@ def key(text: str, settings: argparse.Namespace) -> dict[str, Any]:
         "scale": settings.scale,
         "steps": settings.steps,
         "surface_noise": settings.surface_noise,
+        "texels_per_pixel": settings.texels_per_pixel,
         "textures": [path.name for path in settings.pictures] if settings.pictures else settings.texture_seed,
     }
     return found | ({"eta": settings.eta} if text.startswith("repaint") else {})
@@ -121,7 +127,7 @@ def _work(task: tuple[argparse.Namespace, str, range]) -> list[Record]:
     if _bed is None:
         _bed = make_bed(
             settings.mesh, settings.views, settings.objects, settings.size, settings.texels, settings.spread,
-            settings.scale, settings.texture_seed, settings.pictures,
+            settings.scale, settings.texture_seed, settings.pictures, texels_per_pixel=settings.texels_per_pixel,
         )  # fmt: skip
     return [key(text, settings) | record for record in run_seeds(_bed, text, settings, seeds)]
 
@@ -136,7 +142,10 @@ def main() -> None:
     parser.add_argument("--views", type=int, default=16)
     parser.add_argument("--objects", type=int, default=8)
     parser.add_argument("--size", type=int, default=32, help="pixels of a view's side")
-    parser.add_argument("--texels", type=int, default=64, help="texels of the texture's side")
+    parser.add_argument("--texels", type=int, default=64, help="texels of a side of the objects' textures")
+    parser.add_argument(
+        "--texels-per-pixel", type=float, default=1.0, help="of the texture that is sampled; 0: as fine as the objects'"
+    )
     parser.add_argument("--spread", type=float, default=0.0, help="of the objects' colour; 0 is the discrete bed")
     parser.add_argument("--scale", type=float, default=1.0, help="stretches all colours, and so the objects' distances")
     parser.add_argument("--texture-seed", type=int, default=0)
