@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
 import sys
 from pathlib import Path
 
@@ -156,3 +157,9 @@ def test_landscape_captions_tell_where_the_camera_looks() -> None:
             assert near[0].max() == 0
         if fact.view == "looking down":
             assert near[-1].min() > 0
+
+
+def test_the_smoke_build_does_not_replace_the_prior_that_ships() -> None:
+    build = Path(__file__).parent.parent / "scripts" / "prior" / "build"
+    ended = subprocess.run([sys.executable, str(build), "smoke"], capture_output=True, text=True)
+    assert ended.returncode == 2 and "--folder" in ended.stderr

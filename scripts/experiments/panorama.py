@@ -2,13 +2,21 @@
 
 python scripts/experiments/panorama.py --quick
 python scripts/experiments/panorama.py --kind siren        the paper's own representation, on a cylinder
+python scripts/experiments/panorama.py --repaint 25,5,5,3 --prompts "desert" "the sea at night"
+
+`disagreement`: what of the windows' last x̂0 the canvas cannot hold, of what unrelated pictures would leave.
+`held_out_changed`: windows that never painted, each half-way between two that did, get noise of σ = 0.5; how much of
+them the prior's x̂0 then changes, of their variance. A picture that the prior finds likely is changed little.
 """
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from fields_common import Stopwatch, parser, report, sheet
 from torch import Tensor
@@ -17,6 +25,7 @@ import ddrep_core as dd
 from ddrep_core.diffreps.panorama import (
     CylinderDiffrep,
     SphereDiffrep,
+    camera_directions,
     cylinder_coordinates,
     cylinder_points,
 )
@@ -24,39 +33,84 @@ from ddrep_core.diffreps.panorama_picture import decode_cylinder, decode_sphere
 from ddrep_core.diffreps.siren import SirenDiffrep
 from ddrep_core.sampling import ddim_schedule, repaint_schedule
 from ddrep_core.sampling.linear import LinearSolver
+from ddrep_core.views import Views
 
 
 def main() -> None:
     arguments = parser(__doc__ or "")
     arguments.add_argument("--kind", choices=("sphere", "cylinder", "siren"), default="sphere")
-    arguments.add_argument("--prompt", default="a mountain landscape")
-    arguments.add_argument("--guidance-scale", type=float, nargs="+", default=[3.0])
+    arguments.add_argument("--prompts", nargs="+", default=["mountain landscape"])
+    arguments.add_argument("--seeds", type=int, default=1)
+    arguments.add_argument("--guidance-scale", type=float, default=3.0)
+    arguments.add_argument("--repaint", metavar="STEPS,INTERVAL,LENGTH,VISITS", help="the paper's is 100,10,10,5")
     options = arguments.parse_args()
     prior = dd.load_prior(options.prior, device=options.device)
-    repaint = (
-        repaint_schedule(prior.sigmas, 16, 1, 1, 2) if options.quick else repaint_schedule(prior.sigmas, 100, 10, 10, 5)
-    )
-    schedules = {"RePaint": repaint, "plain": ddim_schedule(prior.sigmas, repaint.nfe)}
+    numbers = options.repaint or ("16,1,1,2" if options.quick else "100,10,10,5")
+    repaint = repaint_schedule(prior.sigmas, *(int(number) for number in numbers.split(",")))
+    schedules = {f"RePaint ({numbers})": repaint, "plain": ddim_schedule(prior.sigmas, repaint.nfe)}
     rows, table = [], {}
-    for guidance in options.guidance_scale:
-        for name, schedule in schedules.items():
-            rep, arguments_of_kind = representation(options.kind, prior)
-            watch = Stopwatch()
-            result = dd.sample(
-                rep, prior, prompt=options.prompt, guidance_scale=guidance, schedule=schedule, **arguments_of_kind
-            )
-            picture = draw(result.diffrep, prior)
-            table[f"{name}, guidance {guidance:g}"] = {
-                "nfe": result.nfe,
-                "disagreement": round(float(result.disagreement or 0), 4),
-                "seam": round(seam(picture), 3),
-                "cost": round(result.seconds["total"] / result.seconds["prior"], 3),
-                **watch.read(),
-            }
-            rows.append([picture])
-            print(name, table[f"{name}, guidance {guidance:g}"], flush=True)
+    for name, schedule in schedules.items():
+        runs = []
+        for prompt in options.prompts:
+            for seed in range(options.seeds):
+                rep, arguments_of_kind = representation(options.kind, prior)
+                watch = Stopwatch()
+                result = dd.sample(
+                    rep, prior, prompt=prompt, guidance_scale=options.guidance_scale, schedule=schedule, seed=seed,
+                    **arguments_of_kind,
+                )  # fmt: skip
+                picture = draw(result.diffrep, prior)
+                runs.append(
+                    {
+                        "prompt": prompt,
+                        "seed": seed,
+                        "nfe": result.nfe,
+                        "disagreement": round(float(result.disagreement or 0), 4),
+                        "held_out_changed": changed(result.diffrep, prior, prompt, options.guidance_scale),
+                        "seam": round(seam(picture), 3),
+                        "cost": round(result.seconds["total"] / result.seconds["prior"], 3),
+                        **watch.read(),
+                    }
+                )
+                rows.append([picture])
+                print(name, runs[-1], flush=True)
+        means = {
+            key: round(float(np.mean([run[key] for run in runs if run[key] is not None] or [np.nan])), 4)
+            for key in ("nfe", "disagreement", "held_out_changed", "seam", "cost")
+        }
+        table[name] = means | {"runs": runs}
+        print(name, means, flush=True)
     sheet(rows, options.out / f"panorama_{options.kind}.png", 256 if options.kind == "sphere" else 64)
-    report(f"panorama_{options.kind}", {"prompt": options.prompt, "runs": table}, options.out)
+    report(f"panorama_{options.kind}", {"guidance_scale": options.guidance_scale, "schedules": table}, options.out)
+
+
+def changed(rep: Any, prior: Any, prompt: str, guidance_scale: float, sigma: float = 0.5) -> float | None:
+    """What the prior would change of windows that never painted, of their variance; None for a SIREN."""
+    channels, height, width = prior.image_shape
+    views = None
+    if isinstance(rep, SphereDiffrep):
+        around = (len(rep.cameras) - 2) // 3  # three rings and the poles
+        half_way = rotation_about_z(math.pi / around)
+        views = Views(tuple(replace(c, matrix_world=half_way @ c.matrix_world) for c in rep.cameras))
+        seen = [rep.values_at(torch.from_numpy(camera_directions(c, height, width).reshape(-1, 3))) for c in views]
+        pictures = torch.stack(seen).reshape(len(views), height, width, channels).permute(0, 3, 1, 2)
+    elif isinstance(rep, CylinderDiffrep):
+        offsets = [round((number + 0.5) * width / 2) for number in range(16)]
+        pictures = torch.stack([rep.canvas().roll(-offset, dims=2)[:, :, :width] for offset in offsets])
+    else:
+        return None
+    pictures = pictures.to(prior.device, prior.dtype)
+    noise = torch.randn(pictures.shape, generator=torch.Generator().manual_seed(0)).to(pictures)
+    conditioning = prior.condition(prompt, "", views, guidance_scale)
+    predicted = prior.predict_noise(pictures + sigma * noise, sigma, conditioning).to(pictures)
+    return round(float((sigma * (noise - predicted)).square().mean() / pictures.var()), 4)
+
+
+def rotation_about_z(angle: float) -> np.ndarray:
+    """[4, 4]."""
+    matrix = np.eye(4)
+    matrix[:2, :2] = [[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]]
+    return matrix
 
 
 def representation(kind: str, prior: Any) -> tuple[Any, dict[str, Any]]:

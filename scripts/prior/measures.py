@@ -24,6 +24,8 @@ from shapes import KINDS, build_geometry
 
 Array = np.ndarray
 ASKED = tomllib.loads((HERE / "evaluation.toml").read_text())
+OBJECT_GUIDANCE, OTHER_GUIDANCES = 5.0, (2.0, 3.0)
+"""Where fidelity and variety are measured; both are told at the other strengths, too."""
 
 
 def unseen(configuration: Configuration) -> int:
@@ -31,34 +33,66 @@ def unseen(configuration: Configuration) -> int:
     return 100_000
 
 
-def fidelity_and_variety(configuration: Configuration, pipeline: StableDiffusionPipeline, count: int) -> dict:
-    """Named objects among the five nearest training pictures; spread within a prompt over that within its category."""
-    features = PictureFeatures()
-    gallery_pictures, groups = [], []
-    for part in [name for name in parts(configuration) if name.startswith(("emoji", "renders"))][:3]:
-        pictures, _, facts = load_part(configuration, part)
-        seen: dict[str, int] = {}
-        natural = []
-        for index, fact in enumerate(facts):
-            if fact.kind == "render" and fact.adjectives:
-                continue  # of renders, those in their natural colours: a golden duck is near to every golden thing
-            seen[fact.group] = seen.get(fact.group, 0) + 1
-            if seen[fact.group] <= 12:
-                natural.append(index)
-        gallery_pictures.append(pictures[natural])
-        groups.extend(facts[index].group for index in natural)
-    labels = np.array(groups)
-    gallery = features(np.concatenate(gallery_pictures) / 255.0)
-    names = [name for name in ASKED["fidelity_names"] if name in set(groups)][:60]
+class Gallery:
+    """Features of training pictures, with the names of what they show."""
 
-    def hits(vectors: Array, wanted: list[str]) -> Array:
-        nearest = labels[np.argsort(-(vectors @ gallery.T), axis=1)[:, :5]]
+    def __init__(self, configuration: Configuration, features: PictureFeatures) -> None:
+        pictures_of_parts, groups = [], []
+        for part in [name for name in parts(configuration) if name.startswith(("emoji", "renders"))][:3]:
+            pictures, _, facts = load_part(configuration, part)
+            seen: dict[str, int] = {}
+            natural = []
+            for index, fact in enumerate(facts):
+                if fact.kind == "render" and fact.adjectives:
+                    continue  # of renders, those in their natural colours: a golden duck is near to every golden thing
+                seen[fact.group] = seen.get(fact.group, 0) + 1
+                if seen[fact.group] <= 12:
+                    natural.append(index)
+            pictures_of_parts.append(pictures[natural])
+            groups.extend(facts[index].group for index in natural)
+        self.labels = np.array(groups)
+        self.vectors = features(np.concatenate(pictures_of_parts) / 255.0)
+
+    def hits(self, vectors: Array, wanted: list[str]) -> Array:
+        """Whether the wanted name is among the five nearest pictures' names."""
+        nearest = self.labels[np.argsort(-(vectors @ self.vectors.T), axis=1)[:, :5]]
         return np.array([name in row for name, row in zip(wanted, nearest, strict=True)])
 
+    def spreads(self, vectors: Array, names: list[str], count: int) -> list[float]:
+        """Spread within a prompt's `count` pictures over that of its category's training pictures, name by name."""
+        ratios = []
+        for index, name in enumerate(names):
+            category = next((members for members in ASKED["categories"].values() if name in members), None)
+            if category is None:
+                continue
+            others = np.flatnonzero(np.isin(self.labels, category))
+            own = np.flatnonzero(self.labels == name)
+            random = np.random.default_rng(index)
+            pool = np.concatenate([random.choice(own, min(8, len(own)), replace=False), random.choice(others, 24)])
+            ratios.append(_spread(vectors[index * count : (index + 1) * count]) / _spread(self.vectors[pool]))
+        return ratios
+
+
+def _spread(vectors: Array) -> float:
+    distances = 1.0 - vectors @ vectors.T
+    return float(distances[np.triu_indices(len(vectors), 1)].mean())
+
+
+def fidelity_and_variety(configuration: Configuration, pipeline: StableDiffusionPipeline, count: int) -> dict:
+    """Named objects among the five nearest training pictures; spread within a prompt over that within its category.
+
+    Both at `OBJECT_GUIDANCE`, for the one is bought with the other; and both again at the other strengths.
+    """
+    features = PictureFeatures()
+    gallery = Gallery(configuration, features)
+    names = [name for name in ASKED["fidelity_names"] if name in set(gallery.labels)][:60]
     wanted = [name for name in names for _ in range(count)]
-    pictures = draw(pipeline, None, [article(name) for name in wanted], guidance=5.0, seed=1)
-    vectors = features(pictures)
-    found = hits(vectors, wanted)
+    drawn = {
+        guidance: features(draw(pipeline, None, [article(name) for name in wanted], guidance=guidance, seed=1))
+        for guidance in (OBJECT_GUIDANCE, *OTHER_GUIDANCES)
+    }
+    vectors = drawn[OBJECT_GUIDANCE]
+    found, ratios = gallery.hits(vectors, wanted), gallery.spreads(vectors, names, count)
     emoji = {item.names[0]: item for item in load_emoji(packages_folder(configuration), 2 * configuration.image_size)}
     fresh, fresh_names = [], []
     for index, name in enumerate(names):
@@ -67,33 +101,29 @@ def fidelity_and_variety(configuration: Configuration, pipeline: StableDiffusion
             if name in emoji:
                 fresh.append(emoji_picture(emoji[name], configuration.image_size, "plain", random)[0])
                 fresh_names.append(name)
-    fresh_vectors = features(np.stack(fresh))
-
-    def spread(values: Array) -> float:
-        distances = 1.0 - values @ values.T
-        return float(distances[np.triu_indices(len(values), 1)].mean())
-
-    ratios = []
-    for index, name in enumerate(names):
-        category = next((members for members in ASKED["categories"].values() if name in members), None)
-        if category is None:
-            continue
-        others = np.flatnonzero(np.isin(labels, category))
-        own = np.flatnonzero(labels == name)
-        random = np.random.default_rng(index)
-        pool = np.concatenate([random.choice(own, min(8, len(own)), replace=False), random.choice(others, 24)])
-        ratios.append(spread(vectors[index * count : (index + 1) * count]) / spread(gallery[pool]))
     per_name = {name: float(found[index * count : (index + 1) * count].mean()) for index, name in enumerate(names)}
     return {
         "fidelity": {
+            "guidance": OBJECT_GUIDANCE,
             "top5_share": float(found.mean()),
-            "ceiling_augmented_training_pictures": float(hits(fresh_vectors, fresh_names).mean()),
-            "floor_wrong_prompt": float(hits(vectors, list(np.roll(wanted, 7 * count))).mean()),
+            "ceiling_augmented_training_pictures": float(gallery.hits(features(np.stack(fresh)), fresh_names).mean()),
+            "floor_wrong_prompt": float(gallery.hits(vectors, list(np.roll(wanted, 7 * count))).mean()),
             "names": len(names),
             "pictures_each": count,
             "by_name": per_name,
+            "by_guidance": {
+                f"{guidance:g}": float(gallery.hits(one, wanted).mean()) for guidance, one in sorted(drawn.items())
+            },
         },
-        "variety": {"spread_within_prompt_over_category": float(np.mean(ratios)), "lowest": float(np.min(ratios))},
+        "variety": {
+            "guidance": OBJECT_GUIDANCE,
+            "spread_within_prompt_over_category": float(np.mean(ratios)),
+            "lowest": float(np.min(ratios)),
+            "by_guidance": {
+                f"{guidance:g}": float(np.mean(gallery.spreads(one, names, count)))
+                for guidance, one in sorted(drawn.items())
+            },
+        },
     }
 
 
