@@ -4,6 +4,8 @@ A mesh with UVs, V cameras on a ring, small RGB views through a bilinear look-up
 each view is the exact denoiser of the K pictures of that view (discrete bed), or of these pictures with one colour
 offset c ~ N(0, spread²) for the whole object (continuous bed), and knows nothing of the other views.
 
+A panorama is one more bed: a strip that closes on itself, seen through windows that overlap by a half.
+
 The objects are textures of one resolution; what is sampled is a texture whose islands are as fine as the views resolve
 them, by the engine's own rule (`diffreps.texture.grid_resolutions`), and no finer than the objects.
 """
@@ -22,6 +24,7 @@ from PIL import Image
 from scipy import sparse
 from torch import Tensor
 
+from ddrep_core.diffreps.panorama import CylinderDiffrep
 from ddrep_core.diffreps.texture import grid_resolutions, rendering_matrix
 from ddrep_core.geometry.footprints import view_samples
 from ddrep_core.geometry.mesh import Z_UP_TO_WORLD, Mesh, Part
@@ -104,10 +107,14 @@ class ManyPrior:
 class Bed:
     """A bed, and how to judge what was sampled on it."""
 
-    views: Views
+    views: Views | None  # a panorama's windows are no cameras
     matrix: Tensor  # [V * size * size, P] what the views see of the texture that is sampled
     pictures: Tensor  # [V, K, 3, size, size] what they see of each object
     spread: float  # standard deviation of the objects' colour; 0 is the discrete bed
+
+    @property
+    def view_count(self) -> int:
+        return len(self.pictures)
 
     @property
     def size(self) -> int:
@@ -117,20 +124,20 @@ class Bed:
     @property
     def covered(self) -> Tensor:
         """[V, size, size] where the object is."""
-        return (self.matrix.crow_indices().diff() > 0).reshape(len(self.views), self.size, self.size)
+        return (self.matrix.crow_indices().diff() > 0).reshape(self.view_count, self.size, self.size)
 
     def representation(self, copies: int = 1) -> BedTexture:
-        return BedTexture(self.matrix, len(self.views), self.size, copies)
+        return BedTexture(self.matrix, self.view_count, self.size, copies)
 
     def prior(self) -> EmpiricalPrior | GaussianMixturePrior:
         if self.spread == 0:
             return EmpiricalPrior(self.pictures)
-        covered = self.covered.reshape(len(self.views), 1, 1, -1, 1).to(torch.float32)  # [V, 1, channel, pixel, colour]
+        covered = self.covered.reshape(self.view_count, 1, 1, -1, 1).to(torch.float32)  # [V, 1, channel, pixel, colour]
         factors = self.spread * covered * torch.eye(3)[None, None, :, None, :]
-        return GaussianMixturePrior(self.pictures, 0.0, factors=factors.reshape(len(self.views), 1, -1, 3))
+        return GaussianMixturePrior(self.pictures, 0.0, factors=factors.reshape(self.view_count, 1, -1, 3))
 
     def surface_noise(self, copies: int = 1) -> MatrixNoise:
-        return MatrixNoise(self.matrix, (len(self.views), 3 * copies, self.size, self.size))
+        return MatrixNoise(self.matrix, (self.view_count, 3 * copies, self.size, self.size))
 
     def distance(self) -> float:
         """The mean distance between two objects in a view: what σ is compared with."""
@@ -145,7 +152,7 @@ class Bed:
             colour is taken out), `colour` [V, S, 3] that colour.
         """
         copies = theta.shape[1] // 3
-        images = (self.matrix @ theta).reshape(len(self.views), -1, copies, 3)
+        images = (self.matrix @ theta).reshape(self.view_count, -1, copies, 3)
         labels, errors, colours = [], [], []
         for view, pictures in enumerate(self.pictures):
             inside = self.covered[view].reshape(-1)
@@ -173,7 +180,7 @@ def make_bed(
     distance: float = 1.6,
     texels_per_pixel: float = 1.0,
 ) -> Bed:
-    """A bed on a mesh (a file, or the built-in "branched" or "ball").
+    """A bed on a mesh (a file, or the built-in "branched" or "ball"), or a "panorama" as high as a view.
 
     Args:
         texels: of the objects' textures, a side.
@@ -181,6 +188,9 @@ def make_bed(
         texels_per_pixel: of the texture that is sampled, for the view that resolves an island best; 0 samples a texture
             like the objects', however coarse the views.
     """
+    if mesh == "panorama":
+        strips = scale * random_textures(objects, texture_seed, size, 8 * size)
+        return panorama_bed(strips, views, size, spread * scale)
     built_in = {"branched": branched_mesh, "ball": closed_mesh}
     body = as_mesh(mesh, *(built_in[mesh]() if mesh in built_in else load(Path(mesh))))
     cameras = orbit_views(views, (-5.0, 20.0), distance, 45.0, np.zeros(3), size, size)
@@ -195,19 +205,28 @@ def make_bed(
     fine = np.full(len(body.faces), texels)
     shown, places = looked_up(fine)
     coarse = grid_resolutions(caster, samples, cameras, texels, texels_per_pixel) if texels_per_pixel > 0 else fine
-    textures = scale * (read_textures(pictures, texels) if pictures else random_textures(objects, texels, texture_seed))
+    textures = scale * (read_textures(pictures, texels) if pictures else random_textures(objects, texture_seed, texels))
     # Rows of these textures go up with v, as rows of a picture file do not.
     objects_seen = shown @ textures[:, :, texels - 1 - places[:, 1], places[:, 2]].reshape(-1, len(places)).T
     seen = objects_seen.reshape(views, size, size, len(textures), 3).permute(0, 3, 4, 1, 2).contiguous()
     return Bed(cameras, looked_up(coarse)[0], seen, spread * scale)
 
 
-def random_textures(count: int, texels: int, seed: int) -> Tensor:
-    """[K, 3, T, T] a random base colour each, and a smooth pattern."""
+def panorama_bed(strips: Tensor, windows: int, size: int, spread: float) -> Bed:
+    """One of K strips [K, 3, size, 8 size], seen through evenly spread square windows."""
+    cylinder = CylinderDiffrep((3, size, size), windows)
+    seen = cylinder.matrix() @ strips.permute(2, 3, 0, 1).reshape(size * 8 * size, -1)
+    pictures = seen.reshape(windows, size, size, len(strips), 3).permute(0, 3, 4, 1, 2).contiguous()
+    return Bed(None, cylinder.matrix(), pictures, spread)
+
+
+def random_textures(count: int, seed: int, height: int, width: int | None = None) -> Tensor:
+    """[K, 3, height, width] a random base colour each, and a smooth pattern; square when no width is given."""
+    width = width or height
     generator = torch.Generator().manual_seed(seed)
     base = torch.rand(count, 3, 1, 1, generator=generator) * 2 - 1
-    coarse = torch.randn(count, 3, 8, 8, generator=generator)
-    return base + 0.5 * torch.nn.functional.interpolate(coarse, size=(texels, texels), mode="bicubic")
+    coarse = torch.randn(count, 3, 8, 8 * width // height, generator=generator)
+    return base + 0.5 * torch.nn.functional.interpolate(coarse, size=(height, width), mode="bicubic")
 
 
 def read_textures(paths: list[Path], texels: int) -> Tensor:

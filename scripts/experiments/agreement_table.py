@@ -29,7 +29,7 @@ Record = dict[str, Any]
 
 def run_seeds(bed: Bed, text: str, settings: argparse.Namespace, seeds: range) -> list[Record]:
     """One record a seed."""
-    prior, solver = bed.prior(), LinearSolver(remembered=3 * len(bed.views))
+    prior, solver = bed.prior(), LinearSolver(remembered=3 * bed.view_count)
     plan = parse_schedule(text, prior.sigmas, settings.steps)
     eta = settings.eta if text.startswith("repaint") else 0.0
     start, trace, batches = time.process_time(), [], [0]
@@ -41,7 +41,7 @@ def run_seeds(bed: Bed, text: str, settings: argparse.Namespace, seeds: range) -
                 trace.append([round(step.nfe, 3), step.sigma, step.disagreement])
 
     def noise(copies: int) -> NoiseField:
-        own = ViewNoise((len(bed.views), 3 * copies, bed.size, bed.size))
+        own = ViewNoise((bed.view_count, 3 * copies, bed.size, bed.size))
         return MixedNoise(bed.surface_noise(copies), own, settings.surface_noise) if settings.surface_noise > 0 else own
 
     thetas, spent, left_out = [], [], []
@@ -91,7 +91,7 @@ def key(text: str, settings: argparse.Namespace) -> dict[str, Any]:
     """What a record's line says of the run: sampler and bed."""
     found = {
         "sampler": text,
-        "mesh": settings.mesh if settings.mesh in ("branched", "ball") else Path(settings.mesh).stem,
+        "mesh": settings.mesh if settings.mesh in ("branched", "ball", "panorama") else Path(settings.mesh).stem,
         "views": settings.views,
         "objects": settings.objects,
         "size": settings.size,
@@ -138,7 +138,9 @@ _bed: Bed | None = None
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("samplers", nargs="*", default=DEFAULT, help="as --schedule understands them")
-    parser.add_argument("--mesh", default="branched", help="a file (unwrapped here if need be), 'branched' or 'ball'")
+    parser.add_argument(
+        "--mesh", default="branched", help="a file (unwrapped here if need be), 'branched', 'ball' or 'panorama'"
+    )
     parser.add_argument("--views", type=int, default=16)
     parser.add_argument("--objects", type=int, default=8)
     parser.add_argument("--size", type=int, default=32, help="pixels of a view's side")
