@@ -88,8 +88,8 @@ class TextureDiffrep:
         matrix, self.texels = rendering_matrix(mesh, samples, resolutions)
         weights = np.stack([view.pixel_weights().reshape(1, height, width) for view in samples])
         self._weights = torch.from_numpy(weights).to(device=device, dtype=dtype)
-        self._matrix = _torch_csr(matrix, dtype, device)
-        self._transposed = _torch_csr(matrix.T.tocsr(), dtype, device)
+        self._matrix = torch_csr(matrix, dtype, device)
+        self._transposed = torch_csr(matrix.T.tocsr(), dtype, device)
         self.theta: Tensor = torch.zeros(self._matrix.shape[1], channels, dtype=dtype, device=device)  # [P, C]
 
     @property
@@ -149,7 +149,8 @@ class _SparseProduct(torch.autograd.Function):
         return None, None, ctx.transposed @ gradients[0].contiguous()
 
 
-def _torch_csr(matrix: sparse.csr_array, dtype: torch.dtype, device: torch.device | str) -> Tensor:
+def torch_csr(matrix: sparse.csr_array, dtype: torch.dtype, device: torch.device | str) -> Tensor:
+    """SciPy's matrix as torch's."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
         return torch.sparse_csr_tensor(

@@ -21,11 +21,10 @@ import numpy as np
 import torch
 import trimesh
 from PIL import Image
-from scipy import sparse
 from torch import Tensor
 
 from ddrep_core.diffreps.panorama import CylinderDiffrep
-from ddrep_core.diffreps.texture import grid_resolutions, rendering_matrix
+from ddrep_core.diffreps.texture import grid_resolutions, rendering_matrix, torch_csr
 from ddrep_core.geometry.footprints import view_samples
 from ddrep_core.geometry.mesh import Z_UP_TO_WORLD, Mesh, Part
 from ddrep_core.geometry.raycast import RayCaster
@@ -200,7 +199,7 @@ def make_bed(
     def looked_up(resolutions: np.ndarray) -> tuple[Tensor, np.ndarray]:
         """Without the free background that a view has in the engine: here the prior knows that it is empty."""
         matrix, places = rendering_matrix(body, samples, resolutions)
-        return as_torch(matrix[:, : len(places)].tocsr()), places
+        return torch_csr(matrix[:, : len(places)].tocsr(), torch.float32, "cpu"), places
 
     fine = np.full(len(body.faces), texels)
     shown, places = looked_up(fine)
@@ -292,8 +291,3 @@ def as_mesh(name: str, vertices: np.ndarray, faces: np.ndarray, uv: np.ndarray) 
     corners = np.arange(faces.size).reshape(-1, 3)
     part = Part(name, name, "", vertices, np.asarray(faces, np.int64), np.asarray(uv, float), corners, faces.size)
     return Mesh(Path(name), (part,), Z_UP_TO_WORLD)
-
-
-def as_torch(matrix: sparse.csr_array) -> Tensor:
-    indices = (torch.from_numpy(matrix.indptr.astype(np.int64)), torch.from_numpy(matrix.indices.astype(np.int64)))
-    return torch.sparse_csr_tensor(*indices, torch.from_numpy(matrix.data).float(), size=matrix.shape)
