@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+import warnings
 
 import pytest
 import torch
 
 from ddrep_core.diffreps import LinearDiffrep
-from ddrep_core.errors import RequestError
+from ddrep_core.errors import DdrepWarning, RequestError
 from ddrep_core.priors import EmpiricalPrior
 from ddrep_core.priors.protocol import karras_sigmas
 from ddrep_core.sampling import (
@@ -86,6 +87,7 @@ def test_a_grown_run_goes_on_to_the_same_bytes_from_any_step() -> None:
         assert again.nfe == pytest.approx(whole.nfe)
 
 
+@pytest.mark.filterwarnings("ignore::ddrep_core.errors.DdrepWarning")
 def test_a_spent_budget_leaves_views_out_and_says_so() -> None:
     """Views of unrelated banks can never agree. Every second one looks at nothing that those held look at."""
     rep, _ = bed()
@@ -93,6 +95,18 @@ def test_a_spent_budget_leaves_views_out_and_says_so() -> None:
     result = sample(rep, EmpiricalPrior(pictures), schedule=Grown(LEVELS, budget=30), seed=0, guidance_scale=1.0)
     assert result.not_agreed == [1, 3, 5]
     assert result.nfe < 60 and result.agreement is not None and result.agreement < 0.5
+
+
+def test_views_that_nothing_could_contradict_are_named() -> None:
+    """Two windows that share nothing agree whatever they show; windows that overlap are not warned about."""
+    _, prior = bed()
+    apart = LinearDiffrep(torch.eye(2 * SIZE, dtype=torch.float64), image_shape=(1, 1, SIZE))
+    two = EmpiricalPrior(prior._bank.reshape(VIEWS, OBJECTS, 1, 1, SIZE)[:2])
+    with pytest.warns(DdrepWarning, match="Views 1 could not be contradicted"):
+        sample(apart, two, schedule=Grown(LEVELS), guidance_scale=1.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DdrepWarning)
+        sample(bed()[0], prior, schedule=Grown(LEVELS, budget=200), guidance_scale=1.0)
 
 
 def test_the_hero_is_the_most_important_camera() -> None:
@@ -147,6 +161,7 @@ def test_auto_grows_where_colours_meet_and_repaints_where_latents_would() -> Non
     )
 
 
+@pytest.mark.filterwarnings("ignore::ddrep_core.errors.DdrepWarning")
 def test_last_steps_of_all_views_go_on_while_they_help() -> None:
     """Views that agree need few; views that never will are not asked again and again."""
     rep, prior = bed()

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import bisect
 import math
+import warnings
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ import torch
 from torch import Tensor
 
 from ddrep_core.diffreps.protocol import LinearRendering
-from ddrep_core.errors import RequestError
+from ddrep_core.errors import DdrepWarning, RequestError
 from ddrep_core.sampling.disagreement import unlike_when_turned
 from ddrep_core.sampling.overlap import Overlap
 from ddrep_core.sampling.schedule import Jump, Reverse, Schedule, Segment, Step, repaint_schedule
@@ -44,6 +45,9 @@ LENIENCE = 5.0
 
 SETTLING = 1 / 3
 """The ratio of one level to the one before while a view that was judged settles."""
+
+UNCHALLENGED = 0.005
+"""Where less than this of an unrelated picture would be left, that a view agrees says nothing."""
 
 GAIN, NEGLIGIBLE = 0.95, 1e-4
 """Single steps from the lowest level go on while each leaves at most this part of the disagreement before it, and more
@@ -157,6 +161,7 @@ class GrownWalk:
             "moving": [hero],
             "held": [],
             "drafts": [],  # views that the budget did not suffice for
+            "unchallenged": [],  # views that what was painted before them could not have contradicted
             "pending": [],
             "waiting": [view for view in range(run.rep.view_count) if view != hero and bool(seeing[view])],
             "band": [0.0, 0.0],
@@ -316,6 +321,7 @@ class GrownWalk:
         if before := self._before():  # the last view was given up: θ without its last round
             self.run.put_back(before)
         self.tensors.clear()
+        self._warn()
         everyone = sorted(numbers["held"] + numbers["drafts"])
         if len(everyone) < 2 or self.plan.joint == 0:
             numbers["phase"] = "done"
@@ -323,6 +329,18 @@ class GrownWalk:
         descent = self._below(self.plan.joint * numbers["band"][1])
         numbers |= {"phase": "joint", "descent": descent, "at": 0, "jumped": False, "keep": 0.0, "moving": everyone}
         numbers |= {"polished": 0, "disagreement": None}
+
+    def _warn(self) -> None:
+        """Say where agreement is worth nothing."""
+        views, free = self.run.views, sorted(self.numbers["unchallenged"])
+        if free:
+            names = ", ".join(str(view) if views is None else f"'{views[view].name}'" for view in free)
+            warnings.warn(
+                f"Views {names} could not be contradicted by those painted before them: they overlap too little, or "
+                "the representation is finer than the views resolve it. They may show something else.",
+                DdrepWarning,
+                stacklevel=2,
+            )
 
     def _polish(self, phase: str) -> None:
         """One more step of what moves from the lowest level, with the noise that it has."""
@@ -349,6 +367,8 @@ class GrownWalk:
                 self.tensors[f"best.{view}"] = renders[row].clone()
             if score <= tolerance:
                 agreed.append(view)
+                if float(moved.share[row]) < UNCHALLENGED and view not in numbers["unchallenged"]:
+                    numbers["unchallenged"].append(view)
         refused = [view for view in moved.indices.tolist() if view not in agreed]
         if not refused:
             return

@@ -193,7 +193,7 @@ class Run:
             if fit.share is None:
                 fit.share = self._unrelated_share(fit, len(indices))
             each, self.disagreement = conflicts(left, clean, fit.weights[: len(indices)], fit.share)
-        return Moved(indices, clean, each, self.disagreement, left)
+        return Moved(indices, clean, each, self.disagreement, fit.share, left)
 
     def _unrelated_share(self, fit: ViewsToFit, moving: int) -> Tensor:
         """What unrelated pictures would leave in this fit."""

@@ -24,6 +24,7 @@ class Moved:
         conflicts: [B] for each view, the part of x̂0 that the representation cannot hold: 0 when it holds all of it,
             about 1 when the view shows something unrelated to what the others show (`disagreement.py`).
         disagreement: the same over all of them, 0..1.
+        share: [B] what an unrelated picture would leave in the same fit; near 0, nothing could contradict the view.
         left: [B, C, h, w] what of x̂0 was not held.
     """
 
@@ -31,6 +32,7 @@ class Moved:
     clean: Tensor
     conflicts: Tensor
     disagreement: float
+    share: Tensor
     left: Tensor
 
 
