@@ -9,13 +9,21 @@ import torch
 
 from ddrep_core.diffreps.protocol import Diffrep
 from ddrep_core.diffreps.ray_samples import Rays, ball_interval, march
-from ddrep_core.diffreps.voxel_nerf import VoxelNerfDiffrep, sphere_bank, voxel_centres
+from ddrep_core.diffreps.voxel_nerf import (
+    DENSITY_SCALE,
+    VoxelNerfDiffrep,
+    finest_grid,
+    rays_per_pixel,
+    sphere_bank,
+    voxel_centres,
+)
 from ddrep_core.errors import RequestError
 from ddrep_core.sampling.first_order import WarmStartSolver
 from ddrep_core.views import direction_words
 
 
 def nerf(levels: int = 1, grid: int = 16, count: int = 3, **settings) -> VoxelNerfDiffrep:
+    settings = {"subsamples": 1, **settings}
     rep = VoxelNerfDiffrep(sphere_bank(count), (2, 6, 6), grid, levels=levels, **settings)
     rep.reset(torch.Generator())
     return rep
@@ -33,7 +41,7 @@ def test_is_a_diffrep_that_starts_at_zero_with_the_paper_s_blob() -> None:
     assert isinstance(rep, Diffrep)
     assert rep.render().abs().max() == 0
     radius = voxel_centres(20, 1.0).norm(dim=-1)
-    expected = torch.nn.functional.softplus(10 * (1 - radius / 0.5))
+    expected = torch.nn.functional.softplus(10 * (1 - radius / 0.7))
     torch.testing.assert_close(rep.field()[0], expected)
 
 
@@ -79,7 +87,7 @@ def test_sparse_look_ups_and_closed_derivatives_are_those_of_grid_sample() -> No
 
 def test_pixels_are_means_of_their_subsamples() -> None:
     coarse = filled(nerf(subsamples=2))
-    fine = filled(VoxelNerfDiffrep(coarse.views, (2, 12, 12), 16, levels=1))
+    fine = filled(VoxelNerfDiffrep(coarse.views, (2, 12, 12), 16, levels=1, subsamples=1))
     fine.theta = coarse.theta
     torch.testing.assert_close(torch.nn.functional.avg_pool2d(fine.render(), 2), coarse.render(), atol=1e-5, rtol=1e-4)
 
@@ -133,6 +141,67 @@ def test_descent_clears_fog_of_the_background_s_colour() -> None:
     images, opacity = rep.render_with_opacity()
     assert (images - 1).abs().mean() < 0.05
     assert opacity.mean() < 0.1
+
+
+def of_density(density: torch.Tensor, count: int = 6) -> VoxelNerfDiffrep:
+    """A plain grid with this density [R, R, R]."""
+    rep = nerf(grid=len(density), count=count)
+    rep.theta["grid_0"][0] = density.expm1().clamp_min(1e-6).log() / DENSITY_SCALE  # softplus undone
+    return rep
+
+
+def test_concealment_is_what_is_stopped_on_the_best_way_to_a_camera() -> None:
+    rep = of_density(torch.full((12, 12, 12), 0.7))
+    found = rep.concealment(6)
+    points = voxel_centres(6, 1.0).double()
+    ways = torch.stack([torch.from_numpy(camera.position) - points for camera in rep.views])
+    ways = torch.nn.functional.normalize(ways, dim=-1)
+    along = -(ways * points).sum(-1)
+    lengths = along + (1 - points.square().sum(-1) + along**2).clamp_min(0).sqrt()
+    inside = points.norm(dim=-1) < 1
+    expected = torch.where(inside, 1 - torch.exp(-0.7 * lengths.amin(0)), 0.0)
+    torch.testing.assert_close(found.double(), expected, atol=1e-3, rtol=1e-3)
+
+
+def test_a_hollow_shell_conceals_what_is_in_it_until_one_camera_sees_in() -> None:
+    points = voxel_centres(40, 1.0)
+    radius = points.norm(dim=-1)
+    shell = torch.where((radius - 0.55).abs() < 0.1, 40.0, 0.0)
+    rep = of_density(shell)
+    middle, outside = radius < 0.3, (radius > 0.8) & (radius < 0.97)
+    found = rep.concealment(40)
+    assert found[middle].min() > 0.9
+    assert found[outside].max() < 0.05
+    # A tunnel towards one of six cameras: the middle is seen, and no longer solid.
+    towards = torch.nn.functional.normalize(torch.from_numpy(rep.views[2].position).float(), dim=0)
+    along = points @ towards
+    tunnel = (along > 0) & ((points - along[..., None] * towards).norm(dim=-1) < 0.2)
+    assert of_density(torch.where(tunnel, 0.0, shell)).concealment(40)[radius < 0.05].max() < 0.1
+
+
+def test_every_frame_of_the_bank_just_holds_the_field() -> None:
+    directions = torch.nn.functional.normalize(torch.randn(4000, 3, generator=torch.Generator().manual_seed(0)), dim=1)
+    for camera in sphere_bank(8, size=100):
+        pixels, depth = camera.project(directions.double().numpy())
+        assert (depth > 0).all()
+        assert pixels.min() >= 0 and pixels.max() <= 100
+        assert min(pixels[:, 0].min(), pixels[:, 1].min(), 100 - pixels[:, 0].max(), 100 - pixels[:, 1].max()) < 1
+
+
+def test_small_pictures_have_rays_enough_for_every_voxel() -> None:
+    assert (rays_per_pixel((4, 16, 16)), finest_grid((4, 16, 16))) == (2, 32)
+    assert (rays_per_pixel((4, 64, 64)), finest_grid((4, 64, 64))) == (1, 64)
+
+    def unseen_fog(subsamples: int) -> float:
+        """Opacity between the pixels' middles, where nothing is to be seen."""
+        rep = nerf(3, grid=24, count=4, subsamples=subsamples)
+        targets = torch.ones(4, 2, 6, 6)
+        solver = WarmStartSolver(steps=30, learning_rate=0.03)
+        for _ in range(3):
+            solver.fit(rep, targets, torch.arange(4), torch.ones(4, 1, 6, 6))
+        return float(rep.render_views(rep.views, 48, 48)[1].mean())
+
+    assert unseen_fog(4) < 0.5 * unseen_fog(1)
 
 
 def test_the_bank_is_spread_and_persistent() -> None:

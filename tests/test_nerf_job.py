@@ -31,6 +31,28 @@ class BallPrior(dd.priors.EmpiricalPrior):
         return ((latents + 1) / 2).clamp(0, 1)
 
 
+class DepthPrior(BallPrior):
+    """The same, and whoever tells it depth sees green."""
+
+    uses_depth = True
+
+    def __init__(self, images: torch.Tensor) -> None:
+        super().__init__(images)
+        green = torch.tensor([-0.8, 0.6, -0.8])[:, None, None].expand(1, 3, SIZE, SIZE)
+        self.green = dd.priors.EmpiricalPrior(green)
+        self.depth: torch.Tensor | None = None
+
+    def condition(self, *arguments, depth=None, **named):
+        if depth is None:
+            return super().condition(*arguments, **named)
+        self.depth = depth
+        return self.green.condition(*arguments, **named)
+
+    def predict_noise(self, x, sigma, conditioning):
+        knows = super() if conditioning.banks is not None else self.green
+        return knows.predict_noise(x, sigma, conditioning)
+
+
 def ball_pictures(radius: float = 0.45) -> torch.Tensor:
     """[V, 1, 3, S, S]: where rays pass closer to the middle than the radius, red."""
     origins, directions = (
@@ -90,17 +112,39 @@ def test_makes_a_closed_red_ball_of_its_size_on_the_ground(make_job) -> None:
     assert red > 2 * green
 
 
-def test_a_cancelled_object_goes_on_to_the_same_bytes(make_job) -> None:
+def test_a_prior_that_knows_depth_paints_the_surface_itself(make_job, monkeypatch) -> None:
+    prior = DepthPrior(ball_pictures())
+    monkeypatch.setattr(run_module, "load_request_prior", lambda request: prior)
+    folder = make_job()
+    run_job(folder.path)
+    entry = json.loads(folder.result_file.read_text())["samples"][0]
+    assert entry["nfe"] == 24  # 12 for the field, 12 for its paint
+    red, green, _ = np.asarray(Image.open(folder.outputs / "texture.png"), np.float64).mean(axis=(0, 1))
+    assert green > 2 * red
+    assert prior.depth is not None and prior.depth.shape == (VIEWS, 1, SIZE, SIZE)
+    shown = float((prior.depth > 0).float().mean())  # a ball that fills its frames
+    assert 0.4 < shown < 0.9 and prior.depth.max() > 0.9
+
+
+@pytest.mark.parametrize("stage", ["object", "paint"])
+def test_a_cancelled_object_goes_on_to_the_same_bytes(make_job, monkeypatch, stage) -> None:
+    if stage == "paint":
+        monkeypatch.setattr(run_module, "load_request_prior", lambda request: DepthPrior(ball_pictures()))
     whole, parts = make_job("whole", 5), make_job("parts", 5)
     run_job(whole.path)
 
+    seen = []
+
     def stop(event: dict) -> None:
         if event["event"] == "step" and event["index"] == 2:
-            parts.cancel_file.touch()
+            seen.append(event)
+            if len(seen) == (1 if stage == "object" else 2):
+                parts.cancel_file.touch()
 
     with pytest.raises(Cancelled):
         run_job(parts.path, listeners=(stop,), checkpoint_seconds=0)
     run_job(parts.path, resume=True)
+    assert len(seen) == (1 if stage == "object" else 2)
     for name in ("mesh.glb", "texture.png"):
         assert (parts.outputs / name).read_bytes() == (whole.outputs / name).read_bytes()
 

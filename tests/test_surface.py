@@ -44,18 +44,6 @@ def test_floaters_and_hollows_are_gone() -> None:
     assert found.volume == pytest.approx(4 / 3 * np.pi * 0.5**3, rel=0.06)
 
 
-def test_a_shell_with_gaps_becomes_a_closed_solid() -> None:
-    points = voxel_centres(40, 1.0).numpy()
-    radius = np.linalg.norm(points, axis=-1)
-    shell = np.where(np.abs(radius - 0.5) < 0.08, 30.0, 0.0)
-    shell[::7] = 0
-    shell[:, :, ::9] = 0
-    found = surface(shell)
-    assert found.is_watertight
-    assert found.euler_number == 2
-    assert found.volume == pytest.approx(4 / 3 * np.pi * 0.58**3, rel=0.1)
-
-
 def test_decimation_keeps_to_its_budget_and_stays_closed() -> None:
     found = surface(ball(), faces=600)
     assert len(found.faces) <= 660

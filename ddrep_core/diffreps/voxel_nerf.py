@@ -4,9 +4,11 @@ The paper's NeRF (§4.3): a 100³ grid of one density and C latent colours (no v
 the box [−1, 1]³, a small background by direction, and a density that starts as a blob in the middle; in plain torch.
 
 Between rays lie voxels that no ray touches: a latent view is a few dozen pixels wide, a grid a hundred. In a
-plain grid those voxels never move, and the object is full of holes from any new side. `levels` stores each grid as
-a sum of itself and of coarser ones, each half as fine: the same functions, but a step of descent moves neighbourhoods
-instead of single voxels. One level is the paper's.
+plain grid those voxels never move: the object is full of holes from any new side, and the starting blob stays between
+the rays as a fog that no view of the bank sees. Against it: `levels` stores each grid as a sum of itself and of coarser
+ones, each half as fine: the same functions, but a step of descent moves neighbourhoods instead of single voxels (one
+level is the paper's). And small pictures are drawn with several rays a pixel, so that rays lie no farther apart than
+the voxels of the grid that `finest_grid` gives.
 """
 
 from __future__ import annotations
@@ -20,11 +22,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ddrep_core.diffreps.ray_samples import LookUp, Rays, RenderRays, march
+from ddrep_core.diffreps.ray_samples import LookUp, Rays, RenderRays, ball_interval, march
 from ddrep_core.errors import RequestError
 from ddrep_core.views import Camera, Views, look_at, perspective_projection
 
-BLOB_DENSITY, BLOB_RADIUS = 10.0, 0.5  # σ_init(x) = 10 (1 − ‖x‖ / 0.5), before the softplus (§4.3)
+# σ_init(x) = 10 (1 − ‖x‖ / r), before the softplus (§4.3). The paper's r = 0.5 is 0.7 to 0.9 of half a frame, for its
+# cameras stand near; here the frame is as wide as the field.
+BLOB_DENSITY, BLOB_RADIUS = 10.0, 0.7
+FAR = 1e6  # where an orthographic camera's rays come from
+RAYS_ACROSS = 32  # a picture, at least
 STEP_IN_VOXELS = 1.0  # on the longest way through the field; shorter ways have as many samples
 DENSITY_SCALE, COLOUR_SCALE = 10.0, 2.0  # raw value of one unit of θ
 BACKGROUND_SCALE = 8.0  # faster than all else, or the blob turns into fog of the background's colour
@@ -43,7 +49,7 @@ class VoxelNerfDiffrep:
         grid: R, voxels along an edge of the box around the ball.
         levels: how many grids each value is the sum of; 1 is the paper's plain grid.
         extent: in the world's units.
-        subsamples: rays along a pixel's side.
+        subsamples: rays along a pixel's side; as many as make `RAYS_ACROSS` of a small picture when not given.
         emptiness: see `render_and_penalty`.
 
     Raises:
@@ -61,7 +67,7 @@ class VoxelNerfDiffrep:
         *,
         levels: int = 3,
         extent: float = 1.0,
-        subsamples: int = 1,
+        subsamples: int | None = None,
         emptiness: float = EMPTINESS,
         device: torch.device | str = "cpu",
     ) -> None:
@@ -72,7 +78,8 @@ class VoxelNerfDiffrep:
         self.grid, self.extent = grid, extent
         self.centre = torch.as_tensor(views.target).float().to(device)
         self.samples = math.ceil(grid / STEP_IN_VOXELS)
-        self.subsamples, self.emptiness = subsamples, emptiness
+        self.subsamples = subsamples or rays_per_pixel(image_shape)
+        self.emptiness = emptiness
         channels = image_shape[0]
         self.theta = {
             f"grid_{level}": torch.zeros(1 + channels, size, size, size, device=device)
@@ -160,6 +167,39 @@ class VoxelNerfDiffrep:
         raw = raw * self._scale
         return torch.cat([functional.softplus(raw[:1]), raw[1:]])
 
+    def concealment(self, resolution: int, samples: int = 24) -> Tensor:
+        """[R, R, R] how much of the light between a point and the camera that sees it best is stopped, 0..1.
+
+        A field is only as opaque as its pictures need: shells, hollow inside, soft, and opaque in one place because
+        another is not. Which places are *outside* is better known: those that some camera of the bank sees. So this is
+        high in everything that no camera sees into, and low wherever one view's picture says that there is nothing,
+        whatever fog the others left there. Axes are z, y, x; beyond the field's ball it is 0.
+
+        Args:
+            resolution: R, points along an edge of the box around the ball.
+            samples: along each way to a camera.
+        """
+        with torch.no_grad():
+            density = self.field()[None, :1]
+            points = voxel_centres(resolution, self.extent).to(self.centre).view(-1, 3)
+            inside = points.norm(dim=1) < self.extent
+            points = points[inside]
+            stopped = torch.full((len(points),), math.inf, device=points.device)
+            part = ((torch.arange(samples).to(points) + 0.5) / samples)[None, :, None]
+            for camera in self.views:
+                way = _way_to(camera, self.centre, points)
+                _, length = ball_interval(points, functional.normalize(way, dim=1), self.extent)
+                length = length.minimum(way.norm(dim=1))
+                steps = functional.normalize(way, dim=1)[:, None] * length[:, None, None] * part
+                places = (points[:, None] + steps) / self.extent
+                met = functional.grid_sample(
+                    density, places[None, None], mode="bilinear", padding_mode="border", align_corners=False
+                )[0, 0, 0]
+                stopped = stopped.minimum(met.mean(dim=1) * length)
+            found = torch.zeros(resolution**3, device=points.device)
+            found[inside] = 1 - torch.exp(-stopped)
+        return found.view(resolution, resolution, resolution)
+
     def _seen(self, indices: Tensor | None) -> list[_Look]:
         """What is fixed of these views, worked out when a view is first asked for."""
         _, height, width = self._image_shape
@@ -187,6 +227,14 @@ class VoxelNerfDiffrep:
         return self.theta["background"].flatten(1).T * BACKGROUND_SCALE
 
 
+def _way_to(camera: Camera, centre: Tensor, points: Tensor) -> Tensor:
+    """[N, 3] from points [N, 3] (counted from `centre`) to where the camera sees them from."""
+    if camera.is_orthographic:
+        backward = torch.from_numpy(camera.matrix_world[:3, 2]).to(points)
+        return (FAR * functional.normalize(backward, dim=0)).expand_as(points)
+    return torch.from_numpy(camera.position).to(points) - centre - points
+
+
 @dataclass(frozen=True)
 class _Look:
     """What never changes of one view: look-ups at its samples, their lengths [N], the background's part [N, cells]."""
@@ -194,6 +242,16 @@ class _Look:
     look_up: LookUp
     step: Tensor
     background: Tensor
+
+
+def rays_per_pixel(image_shape: tuple[int, int, int]) -> int:
+    """Along a pixel's side, for views of (C, h, w)."""
+    return max(1, RAYS_ACROSS // max(image_shape[1:]))
+
+
+def finest_grid(image_shape: tuple[int, int, int]) -> int:
+    """R, voxels along an edge, so that no voxel slips between the rays of views of (C, h, w) that fill their frames."""
+    return rays_per_pixel(image_shape) * max(image_shape[1:])
 
 
 def voxel_centres(grid: int, extent: float) -> Tensor:
@@ -224,7 +282,7 @@ def sphere_bank(
     count: int = 16,
     generator: torch.Generator | None = None,
     *,
-    distance: float = 1.5,
+    extent: float = 1.0,
     elevations: tuple[float, float] = (-10.0, 45.0),
     fov_degrees: tuple[float, float] = (40.0, 50.0),
     size: int = 64,
@@ -232,7 +290,12 @@ def sphere_bank(
     """Cameras around the origin, well spread: azimuths in equal strata, elevations and fields of view in the best
     order to be met with them (a lattice of the golden ratio's powers), each jittered within its stratum.
 
+    Every camera stands so far away that the ball of radius `extent` just fits its frame. A prior draws an object as
+    large as its frame allows, whatever the field of view: from cameras at one distance the views would contradict each
+    other about its size, and what one frame cuts off another would show.
+
     Args:
+        extent: radius of the ball that all see whole.
         elevations: degrees; spread evenly in their sine, so that equal areas get equal shares.
         fov_degrees: the range of fields of view.
         size: of the pictures, in pixels.
@@ -249,6 +312,7 @@ def sphere_bank(
         offset = np.array(
             [math.sin(azimuth) * math.cos(elevation), -math.cos(azimuth) * math.cos(elevation), math.sin(elevation)]
         )
+        distance = extent / math.sin(math.radians(fov) / 2)
         matrix = look_at(distance * offset, (0.0, 0.0, 0.0))
         cameras.append(Camera(f"bank {number}", matrix, perspective_projection(fov), size, size))
     return Views(tuple(cameras))

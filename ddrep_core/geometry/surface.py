@@ -1,4 +1,4 @@
-"""From a density grid to a mesh: one closed surface without floaters, light enough to be used."""
+"""From a grid to a mesh: one closed surface without floaters, light enough to be used."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ from ddrep_core.geometry.mesh import Z_UP_TO_WORLD, Float, Int, Mesh, Part
 
 SMALLEST_SOLID = 64  # voxels: less is dust
 SMOOTHING_STEPS = 10
-CLOSING = 2  # voxels: gaps up to twice as wide are closed
-BLUR = 1.0  # voxels
+MARGIN = 3  # voxels around the box, so that what touches it is closed there
+BLUR = 0.7  # voxels
+LEAST_STEP = 0.1  # of the level: how far solid and empty voxels are kept from it
 
 
 def extract_surface(
-    density: ArrayLike, level: float, extent: float = 1.0, faces: int = 20_000
+    solidity: ArrayLike, level: float, extent: float = 1.0, faces: int = 20_000
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """The surface of the largest solid piece where the density exceeds a level.
+    """The surface of the largest solid piece, where the solidity is equal to a level.
 
     Args:
-        density: [R, R, R] in the order z, y, x, of the box [−extent, extent]³.
+        solidity: [R, R, R] in the order z, y, x, of the box [−extent, extent]³; any quantity that is larger inside.
         level: what counts as solid.
         extent: half the box's edge.
         faces: at most about so many triangles (quadric decimation).
@@ -38,18 +39,16 @@ def extract_surface(
     Raises:
         RunError: nothing, or only dust, is solid.
     """
-    values = np.pad(np.asarray(density, np.float64), CLOSING + 1)
-    # A field is only as dense as its pictures need: shells with gaps between the rays. Gaps are closed, hollows filled.
-    solid = largest_piece(np.asarray(ndimage.binary_closing(values > level, iterations=CLOSING), bool))
-    # Half-way from nothing to solid lies the surface; other pieces stay below it, and so does what is near this one.
-    near = ndimage.binary_dilation(solid)
-    share = np.where(
-        solid, np.clip(values / (2 * level), 0.75, 1), np.where(near, np.clip(values / (2 * level), 0, 0.49), 0)
+    values = np.pad(np.asarray(solidity, np.float64), MARGIN)
+    solid = largest_piece(values > level)
+    # Only this piece reaches the level: its hollows are filled, and other pieces stay below.
+    share = np.clip(values / level, np.where(solid, 1 + LEAST_STEP, 0), np.where(solid, 2, 1 - LEAST_STEP))
+    smooth = ndimage.gaussian_filter(share, BLUR)
+    vertices, triangles, _, _ = measure.marching_cubes(
+        smooth, min(1.0, 0.6 * smooth.max()), gradient_direction="ascent"
     )
-    field = ndimage.gaussian_filter(share, BLUR)
-    vertices, triangles, _, _ = measure.marching_cubes(field, 0.5 * field.max(), gradient_direction="ascent")
-    grid = np.asarray(density).shape[0]
-    world = (((vertices - (CLOSING + 1) + 0.5) / grid) * 2 - 1)[:, ::-1] * extent
+    grid = np.asarray(solidity).shape[0]
+    world = (((vertices - MARGIN + 0.5) / grid) * 2 - 1)[:, ::-1] * extent
     surface = trimesh.Trimesh(world, triangles[:, ::-1], process=True)
     trimesh.smoothing.filter_taubin(surface, iterations=SMOOTHING_STEPS)
     surface = decimated(largest_component(surface), faces)

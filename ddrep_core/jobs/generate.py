@@ -3,37 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
+import trimesh
 from PIL import Image
 from scipy import ndimage
 from torch import Tensor
 
-from ddrep_core.diffreps.voxel_nerf import VoxelNerfDiffrep, sphere_bank
+from ddrep_core.diffreps.voxel_nerf import VoxelNerfDiffrep, finest_grid, sphere_bank
 from ddrep_core.geometry.bake import Baker
 from ddrep_core.geometry.mesh import Mesh
-from ddrep_core.geometry.raycast import RayCaster
+from ddrep_core.geometry.raycast import RayCaster, depth_maps
 from ddrep_core.geometry.surface import best_level, extract_surface, intersection_over_union, mesh_of, rest_on_ground
 from ddrep_core.geometry.unwrap import unwrap
 from ddrep_core.jobs.folder import replacing
 from ddrep_core.jobs.image import decode, to_picture
+from ddrep_core.jobs.request import TextureRequest
 from ddrep_core.jobs.session import Preview, Session, agreement
-from ddrep_core.jobs.texture import write_textured_mesh
-from ddrep_core.jobs.views import square_frame
+from ddrep_core.jobs.texture import AUTO_SCHEDULE as PAINT_SCHEDULE
+from ddrep_core.jobs.texture import texture_diffrep, texture_solver, write_textured_mesh
+from ddrep_core.jobs.views import sampled_views, square_frame
 from ddrep_core.report import contact_sheet
 from ddrep_core.sampling.first_order import WarmStartSolver
-from ddrep_core.sampling.sample import StepReport
+from ddrep_core.sampling.sample import Result, StepReport
 from ddrep_core.views import Views
 
 AUTO_SCHEDULE = "repaint:1,1,2"  # the paper's for NeRFs: 100 steps, one step forward for each, 199 evaluations
 VIEWS_PER_STEP = 8  # of cameras from a file
 BANK = 2  # times as many views as are drawn in a step: they agree better for the same cost (docs/results.md)
 PASSES = 3  # of descent in each pull-back: with five, silhouettes are no better (docs/results.md)
-VOXELS_PER_PIXEL = 3  # of the prior's: a finer grid holds nothing that its pictures could tell
-SOLID_DENSITIES = (0.8, 1.2, 1.8, 2.5, 3.5, 5.0, 8.0, 14.0)  # over the field's extent: what may count as solid
+ROOM = 0.6  # of the object's size: the radius of the ball that cameras from a file look at
+SOLID = (
+    0.03,
+    0.06,
+    0.1,
+    0.15,
+    0.2,
+    0.3,
+    0.45,
+)  # of the light, stopped on the best way to a camera: what may count as solid
+SURFACE_GRID = 64  # points along an edge where solid is told from empty, at least
 SILHOUETTE_SIZE = 48
 OBJECT_OPACITY = 0.6  # of a pixel that shows the object and nothing else
 DRAFT_FACES = 4000
@@ -50,22 +62,22 @@ class GenerateTask:
         self.arguments = session.sampling_arguments(AUTO_SCHEDULE)
         self.views, extent = self._views(session)
         self.views_per_step = session.request.orbit_count or min(VIEWS_PER_STEP, len(self.views))
-        grid = min(settings.grid, VOXELS_PER_PIXEL * max(prior.image_shape[1:]))
+        grid = min(settings.grid, finest_grid(prior.image_shape))
         levels = 3 if grid >= 32 else 1
         self.rep = VoxelNerfDiffrep(
             self.views, prior.image_shape, grid, levels=levels, extent=extent, device=prior.device
         )
 
     def _views(self, session: Session) -> tuple[Views, float]:
-        """The bank, and half the edge of the box that the object may fill."""
+        """The bank, and the radius of the ball that the object may fill: every frame just holds it."""
         request, size = session.request, session.prior.image_size
         if request.orbit_count is not None:
             return sphere_bank(BANK * request.orbit_count, size=size), 1.0
-        height = self.settings.size
-        centre = np.array([0.0, 0.0, height / 2])
-        turned = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)]) * (0.55 * height)
+        centre = np.array([0.0, 0.0, self.settings.size / 2])
+        radius = ROOM * self.settings.size
+        ball = centre + radius * trimesh.creation.icosphere(3).vertices
         cameras = Views.load(session.folder.resolve(request.cameras))
-        return Views(tuple(square_frame(c, centre + turned, size) for c in cameras), centre), height
+        return Views(tuple(square_frame(c, ball, size) for c in cameras), centre), radius
 
     def run_sample(self, session: Session) -> dict[str, Any]:
         """Sample one field, extract its surface, paint it, and write the sample's files."""
@@ -75,9 +87,7 @@ class GenerateTask:
             shown = torch.arange(0, len(self.views), max(1, len(self.views) // PREVIEW_VIEWS))[:PREVIEW_VIEWS]
             with torch.no_grad():
                 pictures = decode(prior, step.diffrep.render(shown))
-            row = to_picture(torch.cat(list(pictures), dim=2))
-            row.thumbnail((1024, 256), Image.Resampling.LANCZOS)
-            return [Preview("object", row)]
+            return [Preview("object", picture_row(pictures))]
 
         result = session.sample(
             self.rep,
@@ -91,29 +101,59 @@ class GenerateTask:
         session.stage("Extracting the surface")
         mesh, likeness = nerf_mesh(field, self.settings.faces)
         session.stage("Painting the surface")
-        pictures, paints = self._pictures(field, session)
-        baked = Baker(mesh, self.views, self.settings.resolution, (paints.shape[2], paints.shape[3])).bake(paints)
+        told_depth = getattr(prior, "uses_depth", False)
+        painted = self._sampled_paint(mesh, session) if told_depth else self._field_paint(field, session)
+        size = (painted.pictures.shape[2], painted.pictures.shape[3])
+        baked = Baker(mesh, painted.views, self.settings.resolution, size).bake(painted.paints)
         session.stage("Writing the results")
         part = mesh.parts[0]
         placed = replace(mesh, parts=(replace(part, vertices=rest_on_ground(part.vertices, self.settings.size)),))
         record = write_textured_mesh(session, placed, baked)
         with replacing(session.outputs / "contact_sheet.png") as path:
-            contact_sheet(mesh, baked, self.views, pictures, path)
+            contact_sheet(mesh, baked, painted.views, painted.pictures, path)
         record["files"]["contact_sheet"] = session.folder.relative(session.outputs / "contact_sheet.png")
+        stages = [result] if painted.result is None else [result, painted.result]
         return {
             **record,
-            "nfe": result.nfe,
-            "seconds": result.seconds,
+            "nfe": sum(stage.nfe for stage in stages),
+            "seconds": {part: sum(stage.seconds[part] for stage in stages) for part in result.seconds},
             "agreement": agreement(result.disagreement),
             "faces": len(part.faces),
             "silhouette_likeness": round(likeness, 4),
         }
 
-    def _pictures(self, field: VoxelNerfDiffrep, session: Session) -> tuple[Tensor, Tensor]:
-        """[V, 3, H, W] what the prior saw of the object from each view of the bank, and the same to paint with.
+    def _sampled_paint(self, mesh: Mesh, session: Session) -> Paint:
+        """The surface's texture sampled from the prior, as `ddrep texture` does it: told the depth of each view.
+
+        A field's own colours are as blurred as its rays are few, and its outline is never exactly the mesh's.
+        """
+        prior, request = session.prior, session.request
+        size = prior.image_size
+        cameras = request.orbit_count or self.views
+        views = sampled_views(cameras, mesh, size)
+        rep = texture_diffrep(mesh, views, prior, TextureRequest(mesh="mesh", resolution=self.settings.resolution))
+
+        def previews(step: StepReport) -> Sequence[Preview]:
+            return [Preview("views", picture_row(decode(prior, step.diffrep.render())[:PREVIEW_VIEWS]))]
+
+        result = session.sample(
+            rep,
+            views,
+            stage="paint",
+            previews=previews,
+            solver=texture_solver(rep),
+            depth=depth_maps(mesh, views, size, size, subsamples=2),
+            **session.sampling_arguments(PAINT_SCHEDULE),
+        )
+        with torch.no_grad():
+            pictures = decode(prior, result.diffrep.render())
+        return Paint(views, pictures, pictures, result)
+
+    def _field_paint(self, field: VoxelNerfDiffrep, session: Session) -> Paint:
+        """What the prior saw of the object from each view of the bank.
 
         The mesh's outline is never exactly the field's. So that it is not painted with what lies behind, the object's
-        colours go on outwards in the second.
+        colours go on outwards in what it is painted with.
         """
         with torch.no_grad():
             pictures = decode(session.prior, field.render())
@@ -124,30 +164,50 @@ class GenerateTask:
             nearest = np.empty((2, *shows.shape), np.int32)
             ndimage.distance_transform_edt(~shows, return_distances=False, return_indices=True, indices=nearest)
             continued.append(picture[:, nearest[0], nearest[1]])
-        return pictures, torch.stack(continued)
+        return Paint(self.views, pictures, torch.stack(continued))
+
+
+@dataclass(frozen=True)
+class Paint:
+    """What a surface is painted with.
+
+    Attributes:
+        views: V cameras around the surface.
+        pictures: [V, 3, H, W] what they see, sRGB in [0, 1].
+        paints: [V, 3, H, W] the same, fit to be laid on the surface.
+        result: of the run that made them; None where no run of its own did.
+    """
+
+    views: Views
+    pictures: Tensor
+    paints: Tensor
+    result: Result | None = None
+
+
+def picture_row(pictures: Tensor) -> Image.Image:
+    """[B, 3, H, W] side by side, small enough for a preview."""
+    row = to_picture(torch.cat(list(pictures), dim=2))
+    row.thumbnail((1024, 256), Image.Resampling.LANCZOS)
+    return row
 
 
 def nerf_mesh(field: VoxelNerfDiffrep, faces: int) -> tuple[Mesh, float]:
     """A closed mesh with UVs around a field's target, and how like its silhouettes are to the field's (IoU).
 
-    What density counts as solid is decided by looking: the level whose mesh covers the same pixels as the field.
+    Solid is what no camera sees into (`VoxelNerfDiffrep.concealment`). How much light must be stopped for that is
+    decided by looking: the level whose mesh covers the same pixels as the field.
     """
-    with torch.no_grad():
-        density = field.field()[0].cpu().numpy()
+    solidity = field.concealment(max(SURFACE_GRID, field.grid)).cpu().numpy()
     centre = field.centre.cpu().numpy().astype(np.float64)
     shown = field.views[:: max(1, len(field.views) // 8)]
     _, opacity = field.render_views(shown, SILHOUETTE_SIZE, SILHOUETTE_SIZE)
     wanted = opacity[:, 0].cpu().numpy() > 0.5
 
     def solid(level: float, budget: int) -> Mesh:
-        vertices, triangles = extract_surface(density, level, field.extent, budget)
+        vertices, triangles = extract_surface(solidity, level, field.extent, budget)
         return mesh_of(vertices + centre, triangles)
 
-    level, _ = best_level(
-        [level / field.extent for level in SOLID_DENSITIES],
-        lambda level: silhouettes(solid(level, DRAFT_FACES), shown),
-        wanted,
-    )
+    level, _ = best_level(SOLID, lambda level: silhouettes(solid(level, DRAFT_FACES), shown), wanted)
     mesh = solid(level, faces)
     likeness = intersection_over_union(silhouettes(mesh, shown), wanted)
     part = mesh.parts[0]

@@ -72,9 +72,9 @@ class TextureTask:
         def previews(step: StepReport) -> Sequence[Preview]:
             return self._previews(decode(prior, step.diffrep.render()))
 
-        meets = isinstance(self.rep, ImageTextureDiffrep)
-        solver = PictureSolver() if meets else LinearSolver(damping=DAMPING)
-        result = session.sample(self.rep, self.views, previews=previews, solver=solver, **self.arguments)
+        result = session.sample(
+            self.rep, self.views, previews=previews, solver=texture_solver(self.rep), **self.arguments
+        )
         not_agreed = [self.views[view].name for view in result.not_agreed]
         if not_agreed:
             session.warn(
@@ -129,6 +129,11 @@ def texture_diffrep(
     if channels == 3 or settings.space == "latent":
         return TextureDiffrep(mesh, views, settings.resolution, channels, view_size=(height, width), **common)
     return ImageTextureDiffrep(mesh, views, prior, settings.resolution, **common)
+
+
+def texture_solver(rep: TextureDiffrep | ImageTextureDiffrep) -> PictureSolver | LinearSolver:
+    """Who fits it."""
+    return PictureSolver() if isinstance(rep, ImageTextureDiffrep) else LinearSolver(damping=DAMPING)
 
 
 def decode(prior: Any, latents: Tensor) -> Tensor:

@@ -34,7 +34,7 @@ LIGHT = np.array([0.4, -0.6, 0.7]) / np.linalg.norm([0.4, -0.6, 0.7])
 
 
 def shapes() -> list[tuple[trimesh.Trimesh, np.ndarray]]:
-    """Five shapes that differ in outline and colour, about one unit large."""
+    """Five shapes that differ in outline and colour, as large in the bank's frames as priors draw things."""
     two_balls = trimesh.util.concatenate(
         [trimesh.creation.icosphere(3, 0.5), trimesh.creation.icosphere(3, 0.33).apply_translation((0, 0, 0.65))]
     )
@@ -47,7 +47,7 @@ def shapes() -> list[tuple[trimesh.Trimesh, np.ndarray]]:
     ]
     for mesh, _ in found:
         mesh.apply_translation(-mesh.bounds.mean(axis=0))
-        mesh.apply_scale(0.95 / np.ptp(mesh.bounds, axis=0).max())
+        mesh.apply_scale(1.55 / np.ptp(mesh.bounds, axis=0).max())
     return [(mesh, np.array(colour)) for mesh, colour in found]
 
 
@@ -75,7 +75,7 @@ def main() -> None:
     arguments.add_argument("--repaint", action="store_true")
     arguments.add_argument("--prompts", nargs="+", default=["a red apple", "a wooden chair", "a yellow duck"])
     arguments.add_argument("--steps", type=int, help="of RePaint")
-    arguments.add_argument("--grid", type=int, default=48)
+    arguments.add_argument("--grid", type=int, default=32)
     options = arguments.parse_args()
     if options.grids:
         report("nerf_grids", {"rows": grids(options.grid, 20 if options.quick else 60)}, options.out)
