@@ -14,6 +14,8 @@ from ddrep_core.diffreps.image_texture import ImageTextureDiffrep
 from ddrep_core.diffreps.protocol import Diffrep, LinearRendering
 from ddrep_core.errors import RequestError
 from ddrep_core.geometry import load_mesh
+from ddrep_core.priors import EmpiricalPrior
+from ddrep_core.sampling import Grown, SamplerState, noise_levels, sample
 from ddrep_core.sampling.disagreement import unrelated_share
 from ddrep_core.sampling.linear import LinearSolver
 from ddrep_core.sampling.picture_fit import PictureSolver
@@ -125,6 +127,55 @@ def test_goes_on_from_its_parameters(tmp_path: Path) -> None:
     for number in range(3, 6):
         fresh.fit(twin, random_targets(number), ALL, ones())
     assert torch.equal(rep.render(), twin.render())
+
+
+def test_held_views_are_neither_decoded_again_nor_moved(tmp_path: Path) -> None:
+    rep, solver, targets = image_texture(tmp_path, Losing()), PictureSolver().always(), random_targets()
+    solver.fit(rep, targets, ALL, ones())
+    held = rep.offset[1:].clone()
+    decoded: list[int] = []
+    decode = rep.decode
+    rep.decode = lambda latents: (decoded.append(len(latents)), decode(latents))[1]  # type: ignore[method-assign]
+    moving = targets.clone()
+    moving[0] = random_targets(1)[0]
+    unrelated_share(rep, solver, ALL, ones(), 1)  # asks a copy, and changes nothing
+    decoded.clear()
+    solver.fit(rep, moving, ALL, ones())
+    assert decoded == [1] and torch.equal(rep.offset[1:], held)
+    rep.offset[1] += 1.0  # put back to something else: it has to meet again
+    solver.fit(rep, moving, ALL, ones())
+    assert decoded == [1, 1] and not torch.equal(rep.offset[1], held[0] + 1.0)
+
+
+class Objects(EmpiricalPrior):
+    """Knows the latents of two coloured cubes; its autoencoder loses nothing."""
+
+    def encode(self, images: Tensor) -> Tensor:
+        return pixel_unshuffle(images, 2)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        return pixel_shuffle(latents, 2)
+
+
+def test_views_join_in_rgb_and_a_run_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
+    rep = image_texture(tmp_path, Rearranging())
+    shown = rep.picture.copy()
+    objects = []
+    for seed in range(2):
+        generator = torch.Generator().manual_seed(seed)
+        shown.theta.copy_(0.2 + 0.6 * torch.rand(shown.theta.shape, dtype=torch.float64, generator=generator))
+        objects.append(pixel_unshuffle(shown.render(), 2))
+    prior = Objects(torch.stack(objects, 1))
+    plan = Grown(noise_levels(prior.sigmas, 12))
+    states: list[SamplerState] = []
+    whole = sample(rep, prior, schedule=plan, seed=2, callback=lambda step: states.append(step.state()))
+    pictures = whole.diffrep.render()
+    nearest = [(pictures - known).abs().amax((1, 2, 3)) for known in objects]
+    assert whole.not_agreed == []
+    assert min(float(far.max()) for far in nearest) < 0.02  # one of the two, in all views
+    for state in states[10::25]:
+        again = sample(rep, prior, schedule=plan, seed=2, state=state)
+        assert torch.equal(again.diffrep.render(), pictures)
 
 
 def test_unrelated_pictures_are_asked_for_alike_at_any_fit(tmp_path: Path) -> None:

@@ -136,6 +136,12 @@ class ImageTextureDiffrep:
         with torch.no_grad():
             return self._prior.decode(latents).to(self.offset)
 
+    def look(self, indices: Tensor) -> None:
+        """Let views [B] show what the RGB texture shows them."""
+        with torch.no_grad():
+            drawn = self.picture.render(indices).clamp(0.0, 1.0)
+            self.offset[indices] = self._prior.encode(drawn).to(self.offset) - self.latent.render(indices)
+
     def meet(self, targets: Tensor, pictures: Tensor, indices: Tensor) -> None:
         """Bring the views [B] to the RGB texture that was fitted to `pictures`.
 

@@ -24,10 +24,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from ddrep_core.diffreps.image_texture import ImageTextureDiffrep
 from ddrep_core.diffreps.protocol import LinearRendering
 from ddrep_core.errors import DdrepWarning, RequestError
 from ddrep_core.sampling.disagreement import unlike_when_turned
 from ddrep_core.sampling.overlap import Overlap
+from ddrep_core.sampling.picture_fit import PictureSolver
 from ddrep_core.sampling.schedule import Jump, Reverse, Schedule, Segment, Step, repaint_schedule
 from ddrep_core.sampling.walk import FixedWalk, Moved, Walk
 
@@ -147,6 +149,8 @@ class GrownWalk:
 
     def __init__(self, plan: Grown, run: Run) -> None:
         self.plan, self.run = plan, run
+        if isinstance(run.solver, PictureSolver):  # views join in RGB, or not at all
+            run.solver = run.solver.always()
         self.overlap = Overlap(run.rep, run.weights, run.views)
         importance = run.weights.amax((1, 2, 3)) if run.views is None else torch.as_tensor(run.views.weights)
         seeing = run.weights.sum((1, 2, 3)).cpu() > 0
@@ -299,6 +303,8 @@ class GrownWalk:
         if before := self._before():  # the last round was refused: θ as it was without it
             self.run.put_back(before)
         self.tensors |= {f"before.{name}": tensor for name, tensor in self.run.theta().items()}
+        if phase == "grow" and isinstance(self.run.rep, ImageTextureDiffrep):  # its latents are each view's own
+            self.run.rep.look(torch.tensor(views, device=self.run.device))
         descent = self._joining(numbers["round"])
         if phase == "floor":  # the step after which views are judged for the first time
             descent = descent[self.plan.screening - 1 : self.plan.screening + 1]

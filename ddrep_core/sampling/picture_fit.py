@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import ClassVar
+from weakref import ReferenceType, ref
+
+import torch
 from torch import Tensor
 
 from ddrep_core.diffreps.image_texture import ImageTextureDiffrep
@@ -20,31 +25,84 @@ class PictureSolver:
 
     No gradient flows through the autoencoder: targets are decoded, RGB is solved for, and the change is encoded.
 
+    A view that meets at every fit and is to become what it became last time (one that is held while others join it)
+    is neither decoded again nor moved.
+
     Args:
         interval: meet in RGB at every such fit.
         damping: of both least squares, as for `LinearSolver`.
+        remembered: for how many sets of views what was prepared is kept, as for `LinearSolver`.
     """
 
-    def __init__(self, interval: int = MEETING_INTERVAL, damping: float = DAMPING) -> None:
-        self.interval = interval
-        self._latent = LinearSolver(damping=damping)
-        self._picture = LinearSolver(damping=damping)
+    def __init__(self, interval: int = MEETING_INTERVAL, damping: float = DAMPING, remembered: int = 2) -> None:
+        self.interval, self.damping = interval, damping
+        self._latent = LinearSolver(damping=damping, remembered=remembered)
+        self._picture = LinearSolver(damping=damping, remembered=remembered)
+        self._owner: ReferenceType[ImageTextureDiffrep] | None = None  # whose views these are:
+        self._met: dict[int, Meeting] = {}
+
+    def always(self) -> PictureSolver:
+        """One that meets at every fit, as it must be where views join one by one."""
+        return PictureSolver(1, self.damping)
 
     def fit(self, rep: Diffrep, targets: Tensor, indices: Tensor, weights: Tensor) -> int:
         assert isinstance(rep, ImageTextureDiffrep)
         rep.fits += 1
         if int(rep.fits) % self.interval:
             return self._latent.fit(rep, targets, indices, weights)
-        pictures = rep.decode(targets)
+        if self._owner is None and self.interval == 1:
+            self._owner = ref(rep)
+        remembers = self._owner is not None and self._owner() is rep  # not for a copy that is only asked something
+        views = indices.tolist()
+        known = {
+            row: met.picture
+            for row, view in enumerate(views)
+            if remembers and (met := self._met.get(view)) is not None and met.holds(targets[row], rep.offset[view])
+        }
+        moved = [row for row in range(len(views)) if row not in known]
+        pictures = rep.decode(targets if not known else targets[moved])
+        if known:
+            together = pictures.new_empty(len(views), *pictures.shape[1:])
+            together[moved] = pictures
+            together[list(known)] = torch.stack(list(known.values()))
+            pictures = together
         own = rep.picture.pixel_weights()
         assert own is not None
         importance = weights.amax(dim=(1, 2, 3), keepdim=True).to(own)  # of each view; pixels in RGB have their own
         passes = self._picture.fit(rep.picture, pictures, indices, own[indices] * importance)
-        rep.meet(targets, pictures, indices)
+        if moved:
+            rep.meet(targets[moved], pictures[moved], indices[moved])
+        if remembers:
+            for row in moved:
+                view = views[row]
+                self._met[view] = Meeting(targets[row].clone(), pictures[row].clone(), rep.offset[view].clone())
         return passes
 
     def state(self) -> dict[str, Tensor]:
-        return {}
+        """What views met with, where they meet at every fit."""
+        return {f"{name}.{view}": tensor for view, met in self._met.items() for name, tensor in vars(met).items()}
 
     def load_state(self, state: dict[str, Tensor]) -> None:
-        self._latent.load_state(state)
+        views = {int(name.rpartition(".")[2]) for name in state}
+        self._met = {view: Meeting(*(state[f"{name}.{view}"] for name in Meeting.PARTS)) for view in sorted(views)}
+
+
+@dataclass
+class Meeting:
+    """What a view met with, and what came of it.
+
+    Attributes:
+        target: [C, h, w] what it should have become.
+        picture: [3, H, W] how that looks.
+        offset: [C, h, w] the view's ρ afterwards.
+    """
+
+    PARTS: ClassVar[tuple[str, ...]] = ("target", "picture", "offset")
+
+    target: Tensor
+    picture: Tensor
+    offset: Tensor
+
+    def holds(self, target: Tensor, offset: Tensor) -> bool:
+        """Whether nothing has changed since."""
+        return torch.equal(self.target, target) and torch.equal(self.offset, offset)
