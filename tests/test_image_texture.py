@@ -15,7 +15,7 @@ from ddrep_core.diffreps.protocol import Diffrep, LinearRendering
 from ddrep_core.errors import RequestError
 from ddrep_core.geometry import load_mesh
 from ddrep_core.priors import EmpiricalPrior
-from ddrep_core.sampling import Grown, SamplerState, noise_levels, sample
+from ddrep_core.sampling import Grown, SamplerState, ddim_schedule, noise_levels, sample
 from ddrep_core.sampling.disagreement import unrelated_share
 from ddrep_core.sampling.linear import LinearSolver
 from ddrep_core.sampling.picture_fit import PictureSolver
@@ -176,6 +176,16 @@ def test_views_join_in_rgb_and_a_run_goes_on_to_the_same_bytes(tmp_path: Path) -
     for state in states[10::25]:
         again = sample(rep, prior, schedule=plan, seed=2, state=state)
         assert torch.equal(again.diffrep.render(), pictures)
+
+
+def test_a_run_ends_with_a_meeting(tmp_path: Path) -> None:
+    rep, targets = image_texture(tmp_path, Rearranging()), random_targets()
+    prior = Objects(targets[:, None])  # each view knows one picture, unrelated to the others'
+    result = sample(
+        rep, prior, schedule=ddim_schedule(prior.sigmas, 4), eta=0.0
+    )  # four fits: the interval's sixth never is
+    shown = pixel_shuffle(result.diffrep.render(), 2)
+    torch.testing.assert_close(shown, result.diffrep.picture.render().clamp(0, 1), atol=1e-6, rtol=0)
 
 
 def test_unrelated_pictures_are_asked_for_alike_at_any_fit(tmp_path: Path) -> None:

@@ -31,19 +31,22 @@ class PictureSolver:
     Args:
         interval: meet in RGB at every such fit.
         damping: of both least squares, as for `LinearSolver`.
-        remembered: for how many sets of views what was prepared is kept, as for `LinearSolver`.
     """
 
-    def __init__(self, interval: int = MEETING_INTERVAL, damping: float = DAMPING, remembered: int = 2) -> None:
+    def __init__(self, interval: int = MEETING_INTERVAL, damping: float = DAMPING) -> None:
         self.interval, self.damping = interval, damping
-        self._latent = LinearSolver(damping=damping, remembered=remembered)
-        self._picture = LinearSolver(damping=damping, remembered=remembered)
+        self._latent = LinearSolver(damping=damping)
+        self._picture = LinearSolver(damping=damping)
         self._owner: ReferenceType[ImageTextureDiffrep] | None = None  # whose views these are:
         self._met: dict[int, Meeting] = {}
 
     def always(self) -> PictureSolver:
-        """One that meets at every fit, as it must be where views join one by one."""
-        return PictureSolver(1, self.damping)
+        """One that meets at every fit, as it must be where views join one by one, and at the end of a run."""
+        if self.interval == 1:
+            return self
+        twin = PictureSolver(1, self.damping)
+        twin._latent, twin._picture = self._latent, self._picture  # with what these have prepared
+        return twin
 
     def fit(self, rep: Diffrep, targets: Tensor, indices: Tensor, weights: Tensor) -> int:
         assert isinstance(rep, ImageTextureDiffrep)

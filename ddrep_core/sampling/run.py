@@ -17,6 +17,7 @@ from ddrep_core.errors import RequestError, RunError
 from ddrep_core.priors.protocol import Conditioning, Prior
 from ddrep_core.sampling.disagreement import conflicts, unrelated_share
 from ddrep_core.sampling.noise import NoiseField, ViewNoise
+from ddrep_core.sampling.picture_fit import PictureSolver
 from ddrep_core.sampling.schedule import Jump, Reverse, langevin_share
 from ddrep_core.sampling.solver import Solver, choose_solver
 from ddrep_core.sampling.walk import Moved
@@ -124,7 +125,7 @@ class Run:
         target = render + reach * (clean - render)
         if step.heun:
             target = self.heun_target(step, indices, render, noise, predicted, target)
-        self.pull_back(target, indices, step.held)
+        self.pull_back(target, indices, step.held, last=step.sigma_next == 0)
         moved = self.compare(target, clean, indices, step.held, reach)
         if share > 0:
             self.refresh(math.sqrt(1 - share**2), 1.0, step.views)
@@ -164,13 +165,17 @@ class Run:
             )
         return clean, predicted
 
-    def pull_back(self, target: Tensor, indices: Tensor, held: tuple[int, ...] = ()) -> None:
-        """θ ← argmin E_π w(π) ‖f(θ, π) − f'(π)‖², held views pulled to what they were accepted as."""
+    def pull_back(self, target: Tensor, indices: Tensor, held: tuple[int, ...] = (), last: bool = False) -> None:
+        """θ ← argmin E_π w(π) ‖f(θ, π) − f'(π)‖², held views pulled to what they were accepted as.
+
+        Where the target is what the run gives back (`last`, at σ' = 0), views that meet in RGB now and then do.
+        """
         fit = self._views_to_fit(indices, held)
+        solver = self.solver.always() if last and isinstance(self.solver, PictureSolver) else self.solver
         if fit.observations is not None:
             target = torch.cat([target, fit.observations])
         with self.clock.measure("pullback"):
-            self.passes += self.solver.fit(self.rep, target, fit.indices, fit.weights)
+            self.passes += solver.fit(self.rep, target, fit.indices, fit.weights)
 
     def _views_to_fit(self, indices: Tensor, held: tuple[int, ...]) -> ViewsToFit:
         """Kept while the same views move and the same are held."""
