@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from ddrep_core.diffreps.protocol import Diffrep
-from ddrep_core.diffreps.ray_samples import Rays, ball_interval, march
+from ddrep_core.diffreps.ray_samples import Composite, Rays, ball_interval, march
 from ddrep_core.diffreps.voxel_nerf import (
+    COLOUR_SCALE,
     DENSITY_SCALE,
     VoxelNerfDiffrep,
     finest_grid,
@@ -70,9 +71,8 @@ def test_a_ray_s_colour_is_the_sum_by_hand(levels: int) -> None:
 def test_sparse_look_ups_and_closed_derivatives_are_those_of_grid_sample() -> None:
     rep = filled(nerf(levels=2))
     leaves = [tensor.requires_grad_(True) for tensor in rep.theta.values()]
-    wanted = torch.randn(3, 36, 3, generator=torch.Generator().manual_seed(1))  # two channels and the opacity
-    images, opacity = rep.render_with_opacity()
-    fast = torch.cat([images, opacity], dim=1).flatten(2).mT
+    wanted = torch.randn(3, 36, 5, generator=torch.Generator().manual_seed(1))  # two channels and three sums
+    fast = torch.cat(rep._render(None), dim=1).flatten(2).mT
     slow = torch.stack(
         [march(rep.field(), rays_of(rep, v), rep.background(rays_of(rep, v).directions), 1.0) for v in range(3)]
     )
@@ -83,6 +83,27 @@ def test_sparse_look_ups_and_closed_derivatives_are_those_of_grid_sample() -> No
         strict=True,
     ):
         torch.testing.assert_close(one, two, atol=1e-4, rtol=1e-4)
+
+
+def test_spread_and_mean_square_and_their_derivatives_are_those_of_plain_sums() -> None:
+    generator = torch.Generator().manual_seed(0)
+    samples = torch.rand(5, 7, 3, generator=generator, dtype=torch.float64).requires_grad_(True)
+    step = torch.rand(5, generator=generator, dtype=torch.float64)
+    background = torch.rand(5, 2, generator=generator, dtype=torch.float64).requires_grad_(True)
+    found = Composite.of(samples, background, step)
+    place = torch.arange(7, dtype=torch.float64)[None] * step[:, None]
+    gaps = (place[:, :, None] - place[:, None]).abs()
+    slow = torch.einsum("ni,nj,nij->n", found.share, found.share, gaps)[:, None]
+    torch.testing.assert_close(found.sums()[2], slow)
+    weights = torch.randn(5, 1, generator=generator, dtype=torch.float64)
+    square = (found.share * samples[..., 1:].square().sum(-1)).sum(1, keepdim=True)
+    square = square + found.leaving[:, -1:] * background.square().sum(1, keepdim=True)
+    torch.testing.assert_close(found.sums()[3], square)
+    expected = torch.autograd.grad((slow * weights + square * weights.flip(0)).sum(), (samples, background))
+    nothing = torch.zeros_like(weights)
+    fixed = Composite.of(samples.detach(), background.detach(), step)
+    pulled = fixed.pull(torch.zeros_like(fixed.background), nothing, weights, weights.flip(0))
+    torch.testing.assert_close(pulled, expected)
 
 
 def test_pixels_are_means_of_their_subsamples() -> None:
@@ -143,9 +164,9 @@ def test_descent_clears_fog_of_the_background_s_colour() -> None:
     assert opacity.mean() < 0.1
 
 
-def of_density(density: torch.Tensor, count: int = 6) -> VoxelNerfDiffrep:
+def of_density(density: torch.Tensor, count: int = 6, **settings) -> VoxelNerfDiffrep:
     """A plain grid with this density [R, R, R]."""
-    rep = nerf(grid=len(density), count=count)
+    rep = nerf(grid=len(density), count=count, **settings)
     rep.theta["grid_0"][0] = density.expm1().clamp_min(1e-6).log() / DENSITY_SCALE  # softplus undone
     return rep
 
@@ -192,16 +213,38 @@ def test_small_pictures_have_rays_enough_for_every_voxel() -> None:
     assert (rays_per_pixel((4, 16, 16)), finest_grid((4, 16, 16))) == (2, 32)
     assert (rays_per_pixel((4, 64, 64)), finest_grid((4, 64, 64))) == (1, 64)
 
-    def unseen_fog(subsamples: int) -> float:
-        """Opacity between the pixels' middles, where nothing is to be seen."""
-        rep = nerf(3, grid=24, count=4, subsamples=subsamples)
-        targets = torch.ones(4, 2, 6, 6)
-        solver = WarmStartSolver(steps=30, learning_rate=0.03)
-        for _ in range(3):
-            solver.fit(rep, targets, torch.arange(4), torch.ones(4, 1, 6, 6))
-        return float(rep.render_views(rep.views, 48, 48)[1].mean())
 
-    assert unseen_fog(4) < 0.5 * unseen_fog(1)
+def price(rep: VoxelNerfDiffrep) -> float:
+    return float(rep.render_and_penalty(torch.arange(rep.view_count))[1])
+
+
+def test_thin_matter_of_strong_colour_costs_more_than_a_surface() -> None:
+    radius = voxel_centres(16, 1.0).norm(dim=-1)
+
+    def ball(density: float, colour: float) -> VoxelNerfDiffrep:
+        rep = of_density(torch.where(radius < 0.6, density, 0.0), emptiness=0.0, spread=0.0, mixture=1.0)
+        rep.theta["grid_0"][1:] = colour / COLOUR_SCALE
+        return rep
+
+    solid, thin = ball(60.0, 1.0), ball(0.7, 2.0)
+    assert price(thin) > 3 * price(solid)
+    assert price(ball(0.7, 0.0)) == pytest.approx(0, abs=1e-6)  # of the background's colour: the emptiness's affair
+
+
+def test_layers_cost_more_than_one_surface_however_thin_both_are() -> None:
+    radius = voxel_centres(32, 1.0).norm(dim=-1)
+
+    def layers(density: float, wide: float) -> float:
+        near = ((radius - 0.6).abs() < wide) | ((radius - 0.3).abs() < wide)
+        return price(of_density(torch.where(near, density, 0.0), emptiness=0.0, spread=1.0, mixture=0.0))
+
+    assert layers(3.0, 0.06) > 3 * layers(60.0, 0.06)
+    with_less = of_density(torch.full((8, 8, 8), 0.02), emptiness=0.0, spread=1.0, mixture=0.0)
+    for tensor in with_less.theta.values():
+        tensor.requires_grad_(True)
+    (gradient,) = torch.autograd.grad(with_less.render_and_penalty(torch.arange(6))[1], [with_less.theta["grid_0"]])
+    total = (gradient[0] * with_less.theta["grid_0"][0]).sum().abs()
+    assert total < 0.05 * (gradient[0] * with_less.theta["grid_0"][0]).abs().sum()  # thinner all over is no cheaper
 
 
 def test_the_bank_is_spread_and_persistent() -> None:

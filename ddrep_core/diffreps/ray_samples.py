@@ -96,28 +96,53 @@ class Composite:
         share = torch.cat([1 - leaving[:, :1], leaving[:, :-1] - leaving[:, 1:]], dim=1)
         return cls(samples, background, share, leaving, step)
 
-    def sums(self) -> tuple[Tensor, Tensor]:
-        """The picture [N, C] and the opacity 1 − T_end [N, 1]."""
-        end = self.leaving[:, -1:]
-        return torch.bmm(self.share[:, None], self.samples)[:, 0, 1:] + end * self.background, 1 - end
+    def sums(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The picture [N, C], the opacity 1 − T_end, the spread of what is seen and its mean square, [N, 1] each.
 
-    def pull(self, by_picture: Tensor, by_opacity: Tensor) -> tuple[Tensor, Tensor]:
-        """Adjoint: from [N, C] and [N, 1] to samples [N, K, 1 + C] and background [N, C]."""
+        The spread is Σ_ij share_i share_j |d_i − d_j|, d being the distance along the ray (the first term of the
+        distortion loss of Barron et al. 2022, "Mip-NeRF 360", Eq. 15): 0 for a surface, large for layers of fog. The
+        mean square is Σ share |colour|² + T_end |background|²: what it exceeds the picture's square by is the variance
+        of the colours that a ray mixes.
+        """
+        end = self.leaving[:, -1:]
+        picture = torch.bmm(self.share[:, None], self.samples)[:, 0, 1:] + end * self.background
+        spread = (self.share * self.distances()).sum(dim=1, keepdim=True)
+        square = (self.share * self.squares()).sum(dim=1, keepdim=True)
+        return picture, 1 - end, spread, square + end * self.background.square().sum(dim=1, keepdim=True)
+
+    def squares(self) -> Tensor:
+        """[N, K] |colour|²."""
+        return self.samples[..., 1:].square().sum(dim=-1)
+
+    def distances(self) -> Tensor:
+        """[N, K] Σ_j share_j |d_k − d_j|: from each sample to all that is seen, by running sums."""
+        place = torch.arange(self.share.shape[1]).to(self.share)
+        share, moment = self.share.cumsum(dim=1), (self.share * place).cumsum(dim=1)
+        return (place * (2 * share - share[:, -1:]) - 2 * moment + moment[:, -1:]) * self.step
+
+    def pull(
+        self, by_picture: Tensor, by_opacity: Tensor, by_spread: Tensor, by_square: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Adjoint: from [N, C] and three times [N, 1] to samples [N, K, 1 + C] and background [N, C]."""
         end = self.leaving[:, -1:]
         by_colour = functional.pad(by_picture, (1, 0))  # [N, 1 + C]: slices of samples would be copied
         alike = torch.bmm(self.samples, by_colour[..., None])[..., 0]
+        alike = alike + 2 * by_spread * self.distances() + by_square * self.squares()
         seen = (self.share * alike).cumsum(dim=1)
-        beyond = end * ((self.background * by_picture).sum(dim=1, keepdim=True) - by_opacity) + seen[:, -1:]
-        by_samples = self.share[..., None] * by_colour[:, None]
+        by_background = by_picture + by_square * self.background
+        beyond = end * ((self.background * by_background).sum(dim=1, keepdim=True) - by_opacity) + seen[:, -1:]
+        by_samples = self.share[..., None] * torch.addcmul(by_colour[:, None], self.samples, 2 * by_square[..., None])
         by_samples[..., 0] = (self.leaving * alike + seen - beyond) * self.step
-        return by_samples, end * by_picture
+        return by_samples, end * (by_background + by_square * self.background)
 
 
 class RenderRays(torch.autograd.Function):
     """`Composite` of a field looked up along rays, with its closed-form adjoint instead of a graph."""
 
     @staticmethod
-    def forward(ctx: Any, field: Tensor, background: Tensor, look_up: LookUp, step: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        ctx: Any, field: Tensor, background: Tensor, look_up: LookUp, step: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         found = Composite.of(look_up(field).view(len(step), -1, field.shape[1]), background, step)
         ctx.look_up, ctx.found = look_up, found
         return found.sums()
@@ -129,7 +154,7 @@ class RenderRays(torch.autograd.Function):
 
 
 def march(field: Tensor, rays: Rays, background: Tensor, extent: float) -> Tensor:
-    """[N, C + 1] pictures and opacity along any rays, by `grid_sample`: what `RenderRays` does, without preparation.
+    """[N, C + 3] what `Composite.sums` gives, along any rays, by `grid_sample`: `RenderRays` without preparation.
 
     Args:
         field: [1 + C, R, R, R] density and colours.

@@ -36,6 +36,8 @@ DENSITY_SCALE, COLOUR_SCALE = 10.0, 2.0  # raw value of one unit of θ
 BACKGROUND_SCALE = 8.0  # faster than all else, or the blob turns into fog of the background's colour
 BACKGROUND_SHAPE = (3, 4)  # elevations and azimuths
 EMPTINESS = 0.03  # the price of a ray that is stopped, in units of the squared error of a pixel
+SPREAD = 0.1  # the price of what is seen at different depths on one ray, in the same units
+MIXTURE = 0.05  # the price of the variance of the colours that a pixel mixes, in units of its squared error
 
 
 class VoxelNerfDiffrep:
@@ -50,7 +52,7 @@ class VoxelNerfDiffrep:
         levels: how many grids each value is the sum of; 1 is the paper's plain grid.
         extent: in the world's units.
         subsamples: rays along a pixel's side; as many as make `RAYS_ACROSS` of a small picture when not given.
-        emptiness: see `render_and_penalty`.
+        emptiness, spread, mixture: see `render_and_penalty`.
 
     Raises:
         RequestError: a grid that is too small or too large for its levels.
@@ -69,6 +71,8 @@ class VoxelNerfDiffrep:
         extent: float = 1.0,
         subsamples: int | None = None,
         emptiness: float = EMPTINESS,
+        spread: float = SPREAD,
+        mixture: float = MIXTURE,
         device: torch.device | str = "cpu",
     ) -> None:
         sizes = [math.ceil(grid / 2**level) for level in range(levels)]
@@ -79,7 +83,7 @@ class VoxelNerfDiffrep:
         self.centre = torch.as_tensor(views.target).float().to(device)
         self.samples = math.ceil(grid / STEP_IN_VOXELS)
         self.subsamples = subsamples or rays_per_pixel(image_shape)
-        self.emptiness = emptiness
+        self.emptiness, self.spread, self.mixture = emptiness, spread, mixture
         channels = image_shape[0]
         self.theta = {
             f"grid_{level}": torch.zeros(1 + channels, size, size, size, device=device)
@@ -125,26 +129,37 @@ class VoxelNerfDiffrep:
 
     def render_with_opacity(self, indices: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """[B, C, h, w], and how much of the light the object stops: [B, 1, h, w] in 0..1."""
+        images, opacity, _, _ = self._render(indices)
+        return images, opacity
+
+    def _render(self, indices: Tensor | None) -> tuple[Tensor, ...]:
+        """Pictures [B, C, h, w], and opacity, spread, mean square (`Composite.sums`), [B, 1, h, w] each."""
         channels, height, width = self._image_shape
         rows = self.field().flatten(1).T.contiguous()
-        pictures, opacities = [], []
+        drawn = []
         background = self._background_rows()
         for look in self._seen(indices):
-            picture, opacity = RenderRays.apply(rows, look.background @ background, look.look_up, look.step)
-            pictures.append(picture)
-            opacities.append(opacity)
-        values = torch.cat([torch.stack(pictures), torch.stack(opacities)], dim=-1)  # [B, h * w * S, C + 1]
-        values = values.view(len(pictures), height, width, -1, channels + 1).mean(dim=3).movedim(-1, 1)
-        return values[:, :-1], values[:, -1:]
+            sums = RenderRays.apply(rows, look.background @ background, look.look_up, look.step)
+            drawn.append(torch.cat(sums, dim=-1))
+        values = torch.stack(drawn).view(len(drawn), height, width, -1, channels + 3).mean(dim=3).movedim(-1, 1)
+        return values[:, :-3], values[:, -3:-2], values[:, -2:-1], values[:, -1:]
 
     def render_and_penalty(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """The pictures, and what descent pays for density beside their error: emptiness · mean opacity.
+        """The pictures, and what descent pays beside their error: three prices on what no picture forbids.
 
-        Fog of the background's colour changes no picture, so nothing else would ever clear it away; where density is
-        needed, the price moves the opacity by less than a hundredth.
+        *Emptiness*, times the mean opacity: fog of the background's colour changes no picture, so nothing else would
+        ever clear it away. *Spread*, times the mean spread of what a ray sees in radii of the field: layers of
+        half-transparent matter can show every view another picture, so that views that contradict each other need
+        never agree; a ray should meet one surface. *Mixture*, times the variance of the colours that a pixel mixes:
+        thin matter of twice the colour draws what a solid surface draws, and emptiness alone prefers it.
         """
-        images, opacity = self.render_with_opacity(indices)
-        return images, self.emptiness * opacity.mean()
+        images, opacity, spread, square = self._render(indices)
+        covered = opacity.square().clamp_min(1e-6)
+        one_surface = (spread / covered * covered.detach()).mean()  # no cheaper where everything is thinner
+        mixed = square.mean() / images.shape[1] - images.square().mean()
+        return images, (
+            self.emptiness * opacity.mean() + self.spread / self.extent * one_surface + self.mixture * mixed
+        )
 
     def render_views(self, views: Views, height: int, width: int) -> tuple[Tensor, Tensor]:
         """`render_with_opacity` for any other cameras, without a graph."""
@@ -156,7 +171,7 @@ class VoxelNerfDiffrep:
                 drawn = march(field, rays, self.background(rays.directions), self.extent)
                 found.append(drawn.view(height, width, -1, drawn.shape[1]).mean(dim=2).movedim(-1, 0))
         values = torch.stack(found)
-        return values[:, :-1], values[:, -1:]
+        return values[:, :-3], values[:, -3:-2]
 
     def field(self) -> Tensor:
         """[1 + C, R, R, R] density (absorption a unit of length, zero or more) and colours; axes are z, y, x."""

@@ -131,7 +131,8 @@ class GenerateTask:
         size = prior.image_size
         cameras = request.orbit_count or self.views
         views = sampled_views(cameras, mesh, size)
-        rep = texture_diffrep(mesh, views, prior, TextureRequest(mesh="mesh", resolution=self.settings.resolution))
+        settings = TextureRequest(mesh="mesh", objects=None, resolution=self.settings.resolution)
+        rep = texture_diffrep(mesh, views, prior, settings)
 
         def previews(step: StepReport) -> Sequence[Preview]:
             return [Preview("views", picture_row(decode(prior, step.diffrep.render())[:PREVIEW_VIEWS]))]

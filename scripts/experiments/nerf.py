@@ -7,29 +7,40 @@ truth can be compared with, from held-out views too.
     python scripts/experiments/nerf.py --grids              plain grid against levels, equal passes
     python scripts/experiments/nerf.py --banks              stratified, random and fresh views, equal evaluations
     python scripts/experiments/nerf.py --repaint            RePaint against plain steps on a real prior, and the cost
+    python scripts/experiments/nerf.py --objects            whole objects, as `ddrep generate` makes them, and judged
 """
 
 from __future__ import annotations
 
 import math
+import resource
+import shutil
 from typing import Any
 
 import numpy as np
 import torch
 import trimesh
 from fields_common import Stopwatch, parser, psnr, report, sheet
+from PIL import Image
 from torch import Tensor
 
 import ddrep_core as dd
-from ddrep_core.diffreps.voxel_nerf import VoxelNerfDiffrep, sphere_bank
+from ddrep_core.diffreps.voxel_nerf import VoxelNerfDiffrep, finest_grid, sphere_bank
 from ddrep_core.geometry.raycast import RayCaster
 from ddrep_core.geometry.surface import intersection_over_union, mesh_of
+from ddrep_core.jobs.checkpoint import read_checkpoint
+from ddrep_core.jobs.folder import JobFolder, read_json, write_json
 from ddrep_core.jobs.generate import PASSES, nerf_mesh, silhouettes
+from ddrep_core.jobs.run import run_job
 from ddrep_core.sampling import ddim_schedule, repaint_schedule
 from ddrep_core.sampling.first_order import WarmStartSolver
 from ddrep_core.views import Views
 
 SIZE = 16
+PROMPTS = [
+    "a mushroom", "a red apple", "a wooden chair", "a duck", "a house made of red bricks", "a yellow car",
+    "a birthday cake",
+]  # fmt: skip
 LIGHT = np.array([0.4, -0.6, 0.7]) / np.linalg.norm([0.4, -0.6, 0.7])
 
 
@@ -73,14 +84,18 @@ def main() -> None:
     arguments.add_argument("--grids", action="store_true")
     arguments.add_argument("--banks", action="store_true")
     arguments.add_argument("--repaint", action="store_true")
-    arguments.add_argument("--prompts", nargs="+", default=["a red apple", "a wooden chair", "a yellow duck"])
-    arguments.add_argument("--steps", type=int, help="of RePaint")
+    arguments.add_argument("--objects", action="store_true")
+    arguments.add_argument("--prompts", nargs="+", default=PROMPTS)
+    arguments.add_argument("--steps", type=int, help="of RePaint, or as `ddrep generate` takes it")
+    arguments.add_argument("--seed", type=int, default=0, help="of --objects")
     arguments.add_argument("--grid", type=int, default=32)
     options = arguments.parse_args()
     if options.grids:
         report("nerf_grids", {"rows": grids(options.grid, 20 if options.quick else 60)}, options.out)
     elif options.banks:
         report("nerf_banks", {"rows": banks(options.grid, 16 if options.quick else 50)}, options.out)
+    elif options.objects:
+        report("nerf_objects", {"rows": objects(options)}, options.out)
     elif options.repaint:
         report("nerf_repaint", {"rows": repainted(options)}, options.out)
     else:
@@ -139,7 +154,7 @@ def repainted(options: Any) -> list[dict[str, Any]]:
     prior = dd.load_prior(options.prior, device=options.device)
     steps = options.steps or (16 if options.quick else 100)
     repaint = repaint_schedule(prior.sigmas, steps, 1, 1, 2)
-    views, held_out = sphere_bank(8), sphere_bank(16, torch.Generator().manual_seed(7))
+    views, held_out = sphere_bank(16), sphere_bank(16, torch.Generator().manual_seed(7))
     rows, tiles = [], []
     for seed, prompt in enumerate(options.prompts):
         for name, schedule in {"plain": ddim_schedule(prior.sigmas, repaint.nfe), "RePaint": repaint}.items():
@@ -148,21 +163,17 @@ def repainted(options: Any) -> list[dict[str, Any]]:
             watch = Stopwatch()
             result = dd.sample(
                 rep, prior, views, prompt=prompt, guidance_scale=guidance, schedule=schedule, seed=seed,
-                solver=WarmStartSolver(PASSES, rep.learning_rate),
+                solver=WarmStartSolver(PASSES, rep.learning_rate), views_per_step=8,
             )  # fmt: skip
             clock = watch.read()
-            seen, opacity = result.diffrep.render_views(held_out, *prior.image_shape[1:])
-            conditioning = prior.condition(prompt, "", held_out, guidance)
-            noise = torch.randn(seen.shape, generator=torch.Generator().manual_seed(0)).to(seen)
-            changed = 0.5 * (noise - prior.predict_noise(seen + 0.5 * noise, 0.5, conditioning).to(seen))
+            judged = judge_field(result.diffrep, held_out, prior, prompt)
             rows.append(
                 {
                     "prompt": prompt,
                     "schedule": name,
                     "nfe": result.nfe,
                     "disagreement": round(float(result.disagreement or 0), 4),
-                    "held_out_changed": round(float(changed.square().mean() / seen.var()), 4),
-                    "opaque": round(float((opacity > 0.5).float().mean()), 3),
+                    **judged,
                     "cost": round(result.seconds["total"] / result.seconds["prior"], 2),
                     "seconds": {part: round(value, 1) for part, value in result.seconds.items()},
                     **clock,
@@ -173,6 +184,91 @@ def repainted(options: Any) -> list[dict[str, Any]]:
                 tiles.append(list(prior.decode(result.diffrep.render()).float().cpu()))
             sheet(tiles, options.out / "nerf_repaint.png", 64)
     return rows
+
+
+def objects(options: Any) -> list[dict[str, Any]]:
+    """`ddrep generate` at its defaults, a prompt after the other: the field and the mesh judged from views that never
+    painted, and what the whole job costs."""
+    prior = dd.load_prior(options.prior, device=options.device)
+    rows, pictures = [], []
+    for prompt in options.prompts:
+        row, contact_sheet = whole_object(prompt, prior, options)
+        rows.append(row)
+        pictures.append(contact_sheet)
+        print(row, flush=True)
+        stacked = Image.new("RGB", (max(p.width for p in pictures), sum(p.height for p in pictures)), "white")
+        for number, picture in enumerate(pictures):
+            stacked.paste(picture, (0, sum(p.height for p in pictures[:number])))
+        stacked.save(options.out / "nerf_objects.png")
+    return rows
+
+
+def whole_object(prompt: str, prior: Any, options: Any) -> tuple[dict[str, Any], Image.Image]:
+    """One job from request to files: what was measured, and its contact sheet."""
+    held_out = sphere_bank(16, torch.Generator().manual_seed(7), size=prior.image_size)
+    folder = JobFolder(options.out / "objects" / prompt.replace(" ", "_"))
+    shutil.rmtree(folder.path, ignore_errors=True)
+    folder.path.mkdir(parents=True)
+    request = {
+        "schema_version": 1, "task": "generate", "prompt": prompt, "seed": options.seed, "steps": options.steps,
+        "prior": options.prior, "device": options.device,
+    }  # fmt: skip
+    write_json(folder.request_file, request)
+    judged: dict[str, Any] = {}
+    judging: dict[str, float] = {}
+
+    def judge(event: dict[str, Any]) -> None:
+        """As soon as the field is sampled: its checkpoint does not outlive the job."""
+        if event["event"] == "stage" and event["message"] == "Extracting the surface":
+            kept, _ = read_checkpoint(folder.checkpoints / "stages" / "sample_0000_sample")
+            assert kept is not None
+            field = VoxelNerfDiffrep(sphere_bank(16), prior.image_shape, finest_grid(prior.image_shape))
+            field.theta = kept.tensors
+            watch = Stopwatch()
+            judged.update(judge_field(field, held_out, prior, prompt))
+            judging.update(watch.read())
+
+    watch = Stopwatch()
+    run_job(folder.path, listeners=(judge,))
+    clock = watch.read()
+    entry = read_json(folder.result_file)["samples"][0]
+    row = {
+        "prompt": prompt,
+        "nfe": entry["nfe"],
+        "agreement": entry["agreement"],
+        **judged,
+        "mesh_against_field_iou": entry["silhouette_likeness"],
+        "cost": round(entry["seconds"]["total"] / entry["seconds"]["prior"], 2),
+        "wall_seconds": round(clock["wall_seconds"] - judging["wall_seconds"], 1),
+        "processor_seconds": round(clock["processor_seconds"] - judging["processor_seconds"], 1),
+        "load": clock["load"],
+        "peak_memory_gb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
+    }
+    return row, Image.open(folder.path / entry["files"]["contact_sheet"]).convert("RGB")
+
+
+def judge_field(field: VoxelNerfDiffrep, held_out: Views, prior: Any, prompt: str) -> dict[str, Any]:
+    """The field and its mesh from views that never painted."""
+    _, opacity = field.render_views(held_out, 48, 48)
+    mesh, _ = nerf_mesh(field, 20_000)
+    surface = trimesh.Trimesh(mesh.vertices, mesh.parts[0].faces)
+    covered = silhouettes(mesh, held_out)
+    return {
+        "held_out_changed": held_out_change(field, held_out, prior, prompt),
+        "held_out_iou": round(intersection_over_union(covered, opacity[:, 0].numpy() > 0.5), 4),
+        "half_transparent": round(float(((opacity > 0.1) & (opacity < 0.9)).float().mean()), 3),
+        "watertight": bool(surface.is_watertight),
+        "components": len(surface.split(only_watertight=False)),
+    }
+
+
+def held_out_change(field: VoxelNerfDiffrep, held_out: Views, prior: Any, prompt: str) -> float:
+    """How far the prior's x̂0 at σ = 0.5 lies from what views that never painted see, of the pictures' variance."""
+    seen, _ = field.render_views(held_out, *prior.image_shape[1:])
+    conditioning = prior.condition(prompt, "", held_out, prior.default_guidance_scale)
+    noise = torch.randn(seen.shape, generator=torch.Generator().manual_seed(0)).to(seen)
+    changed = 0.5 * (noise - prior.predict_noise(seen + 0.5 * noise, 0.5, conditioning).to(seen))
+    return round(float(changed.square().mean() / seen.var()), 4)
 
 
 def grids(grid: int, passes: int) -> list[dict[str, Any]]:
