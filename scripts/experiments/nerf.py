@@ -231,7 +231,8 @@ def whole_object(prompt: str, prior: Any, options: Any) -> tuple[dict[str, Any],
     watch = Stopwatch()
     run_job(folder.path, listeners=(judge,))
     clock = watch.read()
-    entry = read_json(folder.result_file)["samples"][0]
+    entry: Any = read_json(folder.result_file)
+    entry = entry["samples"][0]
     row = {
         "prompt": prompt,
         "nfe": entry["nfe"],
