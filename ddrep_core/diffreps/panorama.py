@@ -242,8 +242,8 @@ def sphere_views(fov_degrees: float = SPHERE_FOV) -> Views:
 def feathered(count: int) -> Tensor:
     """[count] weights of a window's columns or rows: 1 in the middle, a fiftieth at its edges.
 
-    A prior draws the border of a picture as a border: a little darker, with the padding of its convolutions in it. Where
-    windows overlap, the one that sees a place in its middle is believed; evenly weighted, every window's border shows.
+    A prior draws the border of a picture as a border: a little darker, with its convolutions' padding in it. Where
+    windows overlap, the one that sees a place in its middle is believed; evenly weighted, every border shows.
     """
     places = (torch.arange(count, dtype=torch.float64) + 0.5) / count
     return 0.02 + 0.98 * torch.sin(math.pi * places) ** 2
