@@ -14,8 +14,8 @@ from ddrep_core.diffreps.protocol import Diffrep
 from ddrep_core.sampling.linear import LinearSolver
 
 MEETING_INTERVAL = 6
-"""On the demo's duck 2, 4 and 6 left views equally far apart (0.0125, 0.0125, 0.0127 in RGB; 0.030 without meeting). What
-counts most is that the last fit is a meeting, whatever the interval: a quarter less (docs/agreement.md)."""
+"""On the demo's duck 2, 4 and 6 left views equally far apart (0.0125, 0.0125, 0.0127 in RGB; 0.030 without meeting).
+What counts most is that the last fit is a meeting, whatever the interval: a quarter less (docs/agreement.md)."""
 DAMPING = 1e-3
 """Of the mean texel: one that a view barely touches keeps its colour instead of taking up what others contradict."""
 
