@@ -36,15 +36,8 @@ VIEWS_PER_STEP = 8  # of cameras from a file
 BANK = 2  # times as many views as are drawn in a step: they agree better for the same cost (docs/results.md)
 PASSES = 3  # of descent in each pull-back: with five, silhouettes are no better (docs/results.md)
 ROOM = 0.6  # of the object's size: the radius of the ball that cameras from a file look at
-SOLID = (
-    0.03,
-    0.06,
-    0.1,
-    0.15,
-    0.2,
-    0.3,
-    0.45,
-)  # of the light, stopped on the best way to a camera: what may count as solid
+# of the light, stopped on the best way to a camera: what may count as solid
+SOLID = (0.03, 0.06, 0.1, 0.15, 0.2, 0.3, 0.45)
 SURFACE_GRID = 64  # points along an edge where solid is told from empty, at least
 SILHOUETTE_SIZE = 48
 OBJECT_OPACITY = 0.6  # of a pixel that shows the object and nothing else
