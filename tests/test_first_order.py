@@ -71,6 +71,19 @@ def test_a_step_too_far_is_cut_short(dual_rows: int) -> None:
     assert errors[-1] < 0.1
 
 
+@pytest.mark.parametrize("strength", [2.0, 8.0, 25.0])
+def test_a_siren_at_rest_reaches_the_extreme_colours_of_strong_guidance(strength: float) -> None:
+    """From rest no whole step helps there; without damped ones a run at guidance 10 to 100 stayed gray."""
+    grid = grid_coordinates(16, 16)
+    rep = SirenDiffrep(grid[None], 4)
+    rep.reset(torch.Generator().manual_seed(0))
+    rough = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(1))
+    solver, every = GaussNewtonSolver(), torch.arange(1)
+    for _ in range(3):
+        solver.fit(rep, strength * rough, every, torch.ones(1, 1, 16, 16))
+    assert error(rep, strength * rough) < 0.02
+
+
 def test_gauss_newton_beats_descent_at_equal_passes() -> None:
     exact, descent = siren(), siren()
     solver = GaussNewtonSolver(dual_rows=4096)

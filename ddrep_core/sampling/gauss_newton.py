@@ -19,6 +19,12 @@ from ddrep_core.diffreps.protocol import Diffrep
 from ddrep_core.errors import RequestError, RunError
 
 SECANTS = 40
+FAR = 0.3
+"""A fit that starts farther than this from its target, and cannot come nearer by whole steps, is given FAR_FACTORS:
+strong guidance asks a network at rest for pictures of extreme colours, which it reaches in small steps or not at all."""
+FAR_FACTORS = 16
+CAUTION = 10.0
+"""Times the damping, for each factor whose step did not help (Levenberg's rule)."""
 
 
 class GaussNewtonSolver:
@@ -66,14 +72,15 @@ class GaussNewtonSolver:
     ) -> int:
         """Quasi-Newton iterations with a factor that stays until it no longer serves."""
         self._recall(rep)
-        passes, fresh = 0, 0
+        passes, fresh, damping = 0, 0, self.damping
         residual = root * (targets - _render(rep, indices))
         error = _rms(residual)
+        far = FAR * goal / self.tolerance
         while error > goal:
             if self._anchor is None or not self._anchor.serves(indices, root):
-                if fresh == self.linearizations:
+                if fresh >= (FAR_FACTORS if error > far else self.linearizations):
                     break
-                self._anchor = _Anchor(rep, indices, root, self.damping)
+                self._anchor = _Anchor(rep, indices, root, damping)
                 passes, fresh = passes + 2, fresh + 1
             previous = error
             dual = self._anchor.solve(residual)
@@ -85,6 +92,8 @@ class GaussNewtonSolver:
                 self._anchor.learn(before - residual, dual)
             if error > self.contraction * previous:
                 self._anchor = None
+                if error == previous and self.damping > 0:
+                    damping *= CAUTION
         return max(passes, 1)
 
     def _fit_by_gradients(
@@ -119,7 +128,7 @@ class GaussNewtonSolver:
         with torch.no_grad():
             for name, tensor in rep.parameters().items():
                 tensor.copy_(state[f"anchor.{name}"])
-            self._anchor = _Anchor(rep, state["indices"], state["root"], self.damping)
+            self._anchor = _Anchor(rep, state["indices"], state["root"], float(state["damping"]))
             self._anchor.secants = state["secants"].clone()
             for name, tensor in rep.parameters().items():
                 tensor.copy_(present[name])
@@ -133,7 +142,7 @@ class _Anchor:
     """
 
     def __init__(self, rep: LinearizedRendering, indices: Tensor, root: Tensor, damping: float) -> None:
-        self.indices, self.root = indices.clone(), root.contiguous().clone()
+        self.indices, self.root, self.damping = indices.clone(), root.contiguous().clone(), damping
         self.parameters = {name: tensor.detach().clone() for name, tensor in rep.parameters().items()}
         self.linear: Linearization = rep.linearize(indices)
         scale = self.root.reshape(-1)
@@ -166,7 +175,8 @@ class _Anchor:
 
     def state(self) -> dict[str, Tensor]:
         anchor = {f"anchor.{name}": tensor for name, tensor in self.parameters.items()}
-        return anchor | {"indices": self.indices, "root": self.root, "secants": self.secants}
+        damping = torch.tensor(self.damping, dtype=torch.float64)
+        return anchor | {"indices": self.indices, "root": self.root, "secants": self.secants, "damping": damping}
 
 
 def _step(
