@@ -21,7 +21,7 @@ from ddrep_core.errors import RequestError, RunError
 SECANTS = 40
 FAR = 0.3
 """A fit that starts farther than this from its target, and cannot come nearer by whole steps, is given FAR_FACTORS:
-strong guidance asks a network at rest for pictures of extreme colours, which it reaches in small steps or not at all."""
+strong guidance asks a network at rest for pictures of extreme colours, which it reaches by damped steps or never."""
 FAR_FACTORS = 16
 CAUTION = 10.0
 """Times the damping, for each factor whose step did not help (Levenberg's rule)."""
