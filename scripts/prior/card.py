@@ -52,10 +52,12 @@ def figure_rows(figures: dict) -> str:
     rows = [
         (
             f"The named object is among the five nearest training pictures ({fidelity['names']} names, "
-            f"{fidelity['pictures_each']} pictures each; EfficientNet-Lite0 features)",
+            f"{fidelity['pictures_each']} pictures each; EfficientNet-Lite0 features), "
+            f"guidance {fidelity['guidance']:g}",
             "≥ 70 %",
             f"{fidelity['top5_share']:.0%}",
         ),
+        *((f"… guidance {weight}", "", f"{share:.0%}") for weight, share in others(fidelity)),
         (
             "… of freshly augmented training pictures (the ceiling)",
             "",
@@ -63,10 +65,11 @@ def figure_rows(figures: dict) -> str:
         ),
         ("… of pictures of another prompt (the floor)", "", f"{fidelity['floor_wrong_prompt']:.0%}"),
         (
-            "Spread within a prompt over spread within its category",
+            f"Spread within a prompt over spread within its category, guidance {variety['guidance']:g}",
             "≥ 0.5",
             f"{variety['spread_within_prompt_over_category']:.2f}",
         ),
+        *((f"… guidance {weight}", "", f"{ratio:.2f}") for weight, ratio in others(variety)),
         (
             f"Direction read as asked for, by a classifier trained on renders ({', '.join(reading['by_kind'])}; "
             f"{reading['pictures']} pictures; chance 25 %)",
@@ -89,6 +92,13 @@ def figure_rows(figures: dict) -> str:
     return "\n".join(
         ["| Measured | Bar | Value |", "|---|---|---|", *(f"| {name} | {bar} | {value} |" for name, bar, value in rows)]
     )
+
+
+def others(measured: dict) -> list[tuple[str, float]]:
+    """The same figure at the strengths of guidance that are not the first one's."""
+    return [
+        (weight, value) for weight, value in measured["by_guidance"].items() if float(weight) != measured["guidance"]
+    ]
 
 
 def guidance_rows(figures: dict) -> str:
