@@ -95,7 +95,7 @@ def test_borders_that_every_window_draws_hardly_reach_the_canvas(kind) -> None:
 
 
 def test_windows_are_told_when_they_look_up_or_down() -> None:
-    """Without it the prior draws a horizon into the sky's window as well."""
+    """So that no horizon is asked for in the zenith."""
     words = {camera.name.split(" ")[0]: direction_words(camera) for camera in sphere_views()}
     assert words == {"+0": "", "+45": "looking up", "-45": "looking down", "+90": "looking up", "-90": "looking down"}
 

@@ -49,7 +49,7 @@ class PanoramaTask:
 
         # A loose tolerance: what windows disagree about has no exact answer, and the next step asks again.
         solver = LinearSolver(tolerance=1e-3, iterations=60)
-        # A sphere's windows are told when they look up or down; without it the sky's draws a horizon of its own.
+        # A sphere's windows are told when they look up or down: the sky's should not be asked for a horizon.
         views = self.rep.cameras if isinstance(self.rep, SphereDiffrep) else None
         result = session.sample(
             self.rep, views=views, previews=previews, noise=self.rep.noise, solver=solver, **self.arguments
