@@ -75,7 +75,7 @@ class GaussNewtonSolver:
         passes, fresh, damping = 0, 0, self.damping
         residual = root * (targets - _render(rep, indices))
         error = _rms(residual)
-        far = FAR * goal / self.tolerance
+        far = FAR * _rms(root * targets)
         while error > goal:
             if self._anchor is None or not self._anchor.serves(indices, root):
                 if fresh >= (FAR_FACTORS if error > far else self.linearizations):

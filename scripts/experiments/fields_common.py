@@ -123,6 +123,16 @@ def features(pictures: Tensor) -> Tensor:
     return torch.nn.functional.normalize(maps.mean((2, 3)), dim=1)
 
 
+def change_by_prior(pictures: Tensor, prior: Any, prompt: str, views: Any, guidance_scale: float) -> float:
+    """How far the prior's x̂0 at σ = 0.5 lies from pictures [V, C, h, w], of their variance: little where it finds them
+    likely. Asked of views that never painted."""
+    sigma = 0.5
+    conditioning = prior.condition(prompt, "", views, guidance_scale)
+    noise = torch.randn(pictures.shape, generator=torch.Generator().manual_seed(0)).to(pictures)
+    predicted = prior.predict_noise(pictures + sigma * noise, sigma, conditioning).to(pictures)
+    return round(float((sigma * (noise - predicted)).square().mean() / pictures.var()), 4)
+
+
 def mean_pairwise_distance(points: Tensor) -> float:
     """The mean Euclidean distance of all pairs."""
     return float(torch.pdist(points).mean())

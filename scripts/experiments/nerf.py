@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 import trimesh
-from fields_common import Stopwatch, parser, psnr, report, sheet
+from fields_common import Stopwatch, change_by_prior, parser, psnr, report, sheet
 from PIL import Image
 from torch import Tensor
 
@@ -266,10 +266,7 @@ def judge_field(field: VoxelNerfDiffrep, held_out: Views, prior: Any, prompt: st
 def held_out_change(field: VoxelNerfDiffrep, held_out: Views, prior: Any, prompt: str) -> float:
     """How far the prior's x̂0 at σ = 0.5 lies from what views that never painted see, of the pictures' variance."""
     seen, _ = field.render_views(held_out, *prior.image_shape[1:])
-    conditioning = prior.condition(prompt, "", held_out, prior.default_guidance_scale)
-    noise = torch.randn(seen.shape, generator=torch.Generator().manual_seed(0)).to(seen)
-    changed = 0.5 * (noise - prior.predict_noise(seen + 0.5 * noise, 0.5, conditioning).to(seen))
-    return round(float(changed.square().mean() / seen.var()), 4)
+    return change_by_prior(seen, prior, prompt, held_out, prior.default_guidance_scale)
 
 
 def grids(grid: int, passes: int) -> list[dict[str, Any]]:

@@ -18,7 +18,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from fields_common import Stopwatch, parser, report, sheet
+import trimesh
+from fields_common import Stopwatch, change_by_prior, parser, report, sheet
 from torch import Tensor
 
 import ddrep_core as dd
@@ -84,13 +85,13 @@ def main() -> None:
     report(f"panorama_{options.kind}", {"guidance_scale": options.guidance_scale, "schedules": table}, options.out)
 
 
-def changed(rep: Any, prior: Any, prompt: str, guidance_scale: float, sigma: float = 0.5) -> float | None:
+def changed(rep: Any, prior: Any, prompt: str, guidance_scale: float) -> float | None:
     """What the prior would change of windows that never painted, of their variance; None for a SIREN."""
     channels, height, width = prior.image_shape
     views = None
     if isinstance(rep, SphereDiffrep):
         around = (len(rep.cameras) - 2) // 3  # three rings and the poles
-        half_way = rotation_about_z(math.pi / around)
+        half_way = trimesh.transformations.rotation_matrix(math.pi / around, (0, 0, 1))
         views = Views(tuple(replace(c, matrix_world=half_way @ c.matrix_world) for c in rep.cameras))
         seen = [rep.values_at(torch.from_numpy(camera_directions(c, height, width).reshape(-1, 3))) for c in views]
         pictures = torch.stack(seen).reshape(len(views), height, width, channels).permute(0, 3, 1, 2)
@@ -99,18 +100,7 @@ def changed(rep: Any, prior: Any, prompt: str, guidance_scale: float, sigma: flo
         pictures = torch.stack([rep.canvas().roll(-offset, dims=2)[:, :, :width] for offset in offsets])
     else:
         return None
-    pictures = pictures.to(prior.device, prior.dtype)
-    noise = torch.randn(pictures.shape, generator=torch.Generator().manual_seed(0)).to(pictures)
-    conditioning = prior.condition(prompt, "", views, guidance_scale)
-    predicted = prior.predict_noise(pictures + sigma * noise, sigma, conditioning).to(pictures)
-    return round(float((sigma * (noise - predicted)).square().mean() / pictures.var()), 4)
-
-
-def rotation_about_z(angle: float) -> np.ndarray:
-    """[4, 4]."""
-    matrix = np.eye(4)
-    matrix[:2, :2] = [[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]]
-    return matrix
+    return change_by_prior(pictures.to(prior.device, prior.dtype), prior, prompt, views, guidance_scale)
 
 
 def representation(kind: str, prior: Any) -> tuple[Any, dict[str, Any]]:
