@@ -21,7 +21,7 @@ NAMED_WITHOUT_FRONT = frozenset(
     {"table", "lamp", "mug", "bottle", "vase", "teapot", "tree", "pine tree", "cactus", "mushroom", "pumpkin", "apple"}
     | {"donut", "cake", "ice cream", "rocket"}
 )
-OFTENER_BY_VIEW = {"back view": 1.6, "overhead view": 1.4, "front view": 2.0, "side view": 0.8, "bottom view": 0.5}
+OFTENER_BY_VIEW = {"back view": 1.8, "overhead view": 1.6, "front view": 2.8, "side view": 0.8, "bottom view": 0.5}
 
 
 def emoji_weight(fact: Facts) -> float:
@@ -35,8 +35,16 @@ def view_weight(fact: Facts) -> float:
     if not kind.has_front and fact.group not in NAMED_WITHOUT_FRONT:
         return 0.0
     natural = 1.0 if fact.adjectives else 5.0
-    direction = OFTENER_BY_VIEW.get(fact.view or "", 0.5)
+    direction = OFTENER_BY_VIEW.get(fact.view or "", 0.5) * plainness(fact)
     return natural * direction * (1.0 if fact.background == "white" else 0.5)
+
+
+def plainness(fact: Facts) -> float:
+    """How well a picture shows what its direction's word means: between two directions, hardly."""
+    if fact.view not in ("front view", "side view", "back view"):
+        return 1.0
+    off = abs((fact.details["azimuth"] + 45.0) % 90.0 - 45.0)
+    return 1.0 if off <= 20.0 else 0.5 if off <= 30.0 else 0.2
 
 
 def even_weight(fact: Facts) -> float:
@@ -56,12 +64,12 @@ class Stream:
 
 
 STREAMS = (
-    Stream("emoji", 0.40, False, emoji_weight),
-    Stream("render", 0.37, False, view_weight),
-    Stream("render", 0.12, True, even_weight),
-    Stream("emoji", 0.03, True, even_weight),
+    Stream("emoji", 0.37, False, emoji_weight),
+    Stream("render", 0.43, False, view_weight),
+    Stream("render", 0.10, True, even_weight),
+    Stream("emoji", 0.02, True, even_weight),
     Stream("surface", 0.03, False, even_weight),
-    Stream("landscape", 0.06, False, even_weight),
+    Stream("landscape", 0.05, False, even_weight),
 )
 
 

@@ -46,22 +46,23 @@ class Placed:
 
 
 def placed(rgba: Array, size: int, random: np.random.Generator) -> Placed:
-    """The picture turned, scaled, stretched and gently bent, seldom mirrored, on a clear canvas.
+    """The picture turned, scaled, stretched and bent, seldom mirrored, on a clear canvas.
 
     Few pictures are mirrored, and their captions say so: where half of them were, a short training drew both at once
     (elephants with two trunks). Stretching and bending make of one picture a family: without them a model that has
-    seen one elephant can only recite it.
+    seen one elephant can only recite it. How far decides how varied a model can be that draws what it was shown: half
+    as much left the spread within a name, on white, at a quarter of that within its category.
     """
     mirrored = bool(random.random() < 0.15)
-    fine, extent = 2 * size, random.uniform(0.62, 0.98)
+    fine, stretch = 2 * size, np.exp(random.normal(0.0, 0.13))
+    extent = random.uniform(0.55, 0.98 / max(stretch, 1.0 / stretch))
     colours = rgba[:, ::-1] if mirrored else rgba
     premultiplied = colours * np.concatenate([np.repeat(colours[..., 3:], 3, -1), np.ones_like(colours[..., 3:])], -1)
-    angle = np.deg2rad(random.normal(0.0, 7.0))
-    stretch = np.exp(random.normal(0.0, 0.07))
-    centre = random.normal(0.0, 0.02, 2)
+    angle = np.deg2rad(random.normal(0.0, 9.0))
+    centre = random.normal(0.0, 0.025, 2)
     rows, columns = (np.mgrid[0:fine, 0:fine] + 0.5) / fine - 0.5
     across, down = columns - centre[0], rows - centre[1]
-    bends = [zoom(random.normal(0.0, 0.025, (4, 4)), fine / 4, order=3, mode="nearest", grid_mode=True) for _ in "xy"]
+    bends = [zoom(random.normal(0.0, 0.04, (4, 4)), fine / 4, order=3, mode="nearest", grid_mode=True) for _ in "xy"]
     right = (np.cos(angle) * across + np.sin(angle) * down) / (extent * stretch) + bends[0]
     below = (-np.sin(angle) * across + np.cos(angle) * down) * stretch / extent + bends[1]
     places = [(below + 0.5) * len(rgba) - 0.5, (right + 0.5) * len(rgba) - 0.5]
@@ -69,7 +70,7 @@ def placed(rgba: Array, size: int, random: np.random.Generator) -> Placed:
     drawn = drawn.reshape(size, 2, size, 2, 4).mean((1, 3))
     alpha = drawn[..., 3:]
     straight = np.where(alpha > 1e-4, drawn[..., :3] / np.maximum(alpha, 1e-4), 0.0)
-    return Placed(np.clip(np.concatenate([straight, alpha], -1), 0.0, 1.0), mirrored, extent < 0.68)
+    return Placed(np.clip(np.concatenate([straight, alpha], -1), 0.0, 1.0), mirrored, extent < 0.62)
 
 
 def tinted(rgb: Array, random: np.random.Generator) -> Array:

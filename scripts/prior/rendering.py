@@ -51,9 +51,9 @@ def random_camera(random: np.random.Generator) -> Camera:
         if choice < 0.15
         else random.uniform(-12, 48)
     )
-    # Half of the cameras look straight at a side, where the words are plainest.
+    # Most cameras look straight at a side, where the words are plainest.
     azimuth = (
-        random.choice([0, 0, 90, 180, 270]) + random.normal(0, 12) if random.random() < 0.5 else random.uniform(0, 360)
+        random.choice([0, 0, 90, 180, 270]) + random.normal(0, 12) if random.random() < 0.7 else random.uniform(0, 360)
     )
     return Camera(
         float(azimuth),
@@ -179,7 +179,7 @@ def render_samples(kind: str, geometry: Geometry, views: int, materials: int, si
         depth = depth_picture(visible, size, random)
         for _ in range(materials):
             background = random_background(random)
-            natural = random.random() < 0.28 and (spec.natural or "body" not in geometry.roles)
+            natural = random.random() < 0.4 and (spec.natural or "body" not in geometry.roles)
             if natural:
                 material = str(random.choice(list(spec.natural))) if spec.natural else None
                 plain_colour = material is not None and MATERIALS[material].weight == 0.6
