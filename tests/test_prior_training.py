@@ -15,9 +15,11 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "scripts" / "prior"))
 
 from captions import Facts, caption
 from landscapes import LANDS, SKIES, camera_rays, landscape, landscape_picture
-from mixture import STREAMS, Mixture
+from mixture import STREAMS, Mixture, view_weight
 from muon import Muon, orthogonal
 from pictures import placed
+from rendering import render_samples
+from shapes import build_geometry
 from training import Leg, load_state, save_atomically, shuffled_batches
 
 
@@ -52,7 +54,11 @@ def facts() -> list[Facts]:
     views = ("front view", "side view", "back view", "overhead view")
     return [
         *(Facts("emoji", (name,), group=name) for name in ("apple", "lion", "skull")),
-        *(Facts("render", (kind,), view=view, group=kind) for kind in ("cow", "blob") for view in views),
+        *(
+            Facts("render", (kind,), view=view, group=kind, details={"azimuth": 90.0 * index})
+            for kind in ("cow", "blob")
+            for index, view in enumerate(views)
+        ),
         Facts("surface", ("brick",), nouns=("bricks",), background="none", group="brick"),
         Facts("landscape", ("desert",), nouns=("at night",), background="none", group="desert"),
     ]
@@ -72,6 +78,29 @@ def test_a_step_always_draws_the_same_rows_and_only_learned_or_named_things_with
         controlled_groups |= {everything[row].group for row in controlled}
     assert free_groups == {"apple", "lion", "cow", "brick", "desert"}
     assert controlled_groups == {"apple", "lion", "cow", "blob"}
+
+
+def test_a_picture_between_two_directions_is_drawn_seldom() -> None:
+    def weight(azimuth: float) -> float:
+        return view_weight(Facts("render", ("cow",), view="front view", group="cow", details={"azimuth": azimuth}))
+
+    assert weight(355.0) == weight(5.0) == weight(19.0)
+    assert weight(5.0) > weight(25.0) > weight(44.0) > 0
+
+
+def test_what_is_known_of_a_render_is_what_was_rendered() -> None:
+    geometry = build_geometry("cow", np.random.default_rng(0))
+    samples = list(render_samples("cow", geometry, 6, 2, 16, np.random.default_rng(1)))
+    assert len(samples) == 12
+    for picture, depth, known in samples:
+        assert picture.shape == (16, 16, 3) and depth.shape == (16, 16) and depth.max() > 0
+        assert known.kind == "render" and known.group == "cow" and known.mirrored is False
+        turned = abs((known.details["azimuth"] + 180.0) % 360.0 - 180.0)
+        if known.view == "front view":
+            assert turned <= 45.1
+        elif known.view == "back view":
+            assert turned >= 134.9
+        assert "mirrored" not in caption(known, np.random.default_rng(0))
 
 
 @pytest.mark.parametrize("shape", [(12, 40), (40, 12), (16, 16)])

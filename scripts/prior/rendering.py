@@ -204,5 +204,7 @@ def render_samples(kind: str, geometry: Geometry, views: int, materials: int, si
             yield (
                 picture,
                 depth,
-                Facts("render", spec.names, adjectives, nouns, words, background, kind, material or "", details),
+                Facts(
+                    "render", spec.names, adjectives, nouns, words, background, kind, material or "", details=details
+                ),
             )
