@@ -10,6 +10,7 @@ from ddrep_core.diffreps.siren import SirenDiffrep, grid_coordinates
 from ddrep_core.errors import RequestError, RunError
 from ddrep_core.sampling.first_order import AdamSolver, WarmStartSolver
 from ddrep_core.sampling.gauss_newton import GaussNewtonSolver, _Anchor
+from ddrep_core.sampling.linear import LinearSolver
 from ddrep_core.sampling.solver import Solver, choose_solver
 
 ALL = torch.arange(2)
@@ -47,6 +48,25 @@ def test_gauss_newton_reaches_its_tolerance_in_few_passes(dual_rows: int) -> Non
     assert passes[-1] <= 30
 
 
+@pytest.mark.parametrize("dual_rows", [0, 4096])
+def test_gauss_newton_leaves_what_noise_hides_and_nothing_at_the_end(dual_rows: int) -> None:
+    solver = GaussNewtonSolver(dual_rows=dual_rows, linearizations=6, products=12)
+    size = float(smooth_targets().square().mean().sqrt())
+    left, passes = [], []
+    for noise in (1e4, 30.0, 0.0):
+        rep = siren()
+        passes.append(solver.fit(rep, smooth_targets(), ALL, weights(), noise * size))
+        left.append(error(rep, smooth_targets()))
+    assert left[0] == pytest.approx(1.0) and left[1] <= 30 * solver.tolerance < 1 and left[2] <= 1.01 * solver.tolerance
+    assert passes == sorted(passes) and passes[0] < passes[2]
+
+
+@pytest.mark.parametrize("make", [GaussNewtonSolver, WarmStartSolver, AdamSolver, LinearSolver])
+def test_views_that_join_one_by_one_need_no_other_solver(make) -> None:
+    solver = make()
+    assert solver.joining() is solver
+
+
 def test_a_factor_learns_what_a_residual_was_lost_by() -> None:
     rep = siren()
     anchor = _Anchor(rep, ALL, torch.ones(2, 2, 8, 8), damping=1e-3)
@@ -54,9 +74,11 @@ def test_a_factor_learns_what_a_residual_was_lost_by() -> None:
     pictures = torch.randn(7, 2, 2, 8, 8, generator=generator)
     *lost, unseen = pictures[:4] * torch.eye(8)[:4, None, None, :, None]  # one row each: orthogonal
     before = anchor.solve(unseen)
-    for one, dual in zip(lost, pictures[4:], strict=True):
-        anchor.learn(one, dual)
-        torch.testing.assert_close(anchor.solve(one), dual, rtol=1e-3, atol=1e-3)
+    for one, residual in zip(lost, pictures[4:], strict=True):
+        step = anchor.solve(one + residual)
+        following = anchor.solve_and_learn(residual, one)
+        torch.testing.assert_close(anchor.solve(one), step, rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(anchor.solve(residual), following, rtol=1e-3, atol=1e-3)
     torch.testing.assert_close(anchor.solve(unseen), before)
 
 

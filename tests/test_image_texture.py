@@ -69,7 +69,7 @@ def test_is_linear_between_meetings_and_starts_at_zero(tmp_path: Path) -> None:
     assert not rep.render().any()
     assert isinstance(choose_solver(rep), PictureSolver)
     plain = rep.latent.copy()
-    PictureSolver(interval=3, damping=1e-9).fit(rep, random_targets(), ALL, ones())
+    PictureSolver(interval=3, damping=1e-9).fit(rep, random_targets(), ALL, ones(), sigma=1.0)
     LinearSolver().fit(plain, random_targets(), ALL, ones())
     torch.testing.assert_close(rep.render(), plain.render())
 
@@ -102,8 +102,11 @@ def test_meets_at_every_few_fits_and_a_copy_counts_on_its_own(tmp_path: Path) ->
     solver.fit(rep.copy(), random_targets(), ALL, ones())
     for number in range(1, 7):
         before = rep.offset.clone()
-        solver.fit(rep, random_targets(number), ALL, ones())
+        solver.fit(rep, random_targets(number), ALL, ones(), sigma=1.0)
         assert torch.equal(before, rep.offset) == (number % 3 != 0)
+    before = rep.offset.clone()
+    solver.fit(rep, random_targets(7), ALL, ones(), sigma=0.0)  # what the run gives back
+    assert not torch.equal(before, rep.offset)
 
 
 def test_a_few_views_meet_and_the_others_keep_what_they_show_but_for_the_latents(tmp_path: Path) -> None:
@@ -117,20 +120,20 @@ def test_goes_on_from_its_parameters(tmp_path: Path) -> None:
     rep, solver = image_texture(tmp_path, Losing()), PictureSolver(interval=2)
     twin = image_texture(tmp_path, Losing())
     for number in range(3):
-        solver.fit(rep, random_targets(number), ALL, ones())
+        solver.fit(rep, random_targets(number), ALL, ones(), sigma=1.0)
     for name, tensor in twin.parameters().items():
         tensor.copy_(rep.parameters()[name])
     for number in range(3, 6):
-        solver.fit(rep, random_targets(number), ALL, ones())
+        solver.fit(rep, random_targets(number), ALL, ones(), sigma=1.0)
     fresh = PictureSolver(interval=2)
     fresh.load_state(solver.state())
     for number in range(3, 6):
-        fresh.fit(twin, random_targets(number), ALL, ones())
+        fresh.fit(twin, random_targets(number), ALL, ones(), sigma=1.0)
     assert torch.equal(rep.render(), twin.render())
 
 
 def test_held_views_are_neither_decoded_again_nor_moved(tmp_path: Path) -> None:
-    rep, solver, targets = image_texture(tmp_path, Losing()), PictureSolver().always(), random_targets()
+    rep, solver, targets = image_texture(tmp_path, Losing()), PictureSolver().joining(), random_targets()
     solver.fit(rep, targets, ALL, ones())
     held = rep.offset[1:].clone()
     decoded: list[int] = []

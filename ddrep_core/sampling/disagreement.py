@@ -9,6 +9,8 @@ object, about 1 and more for unrelated pictures, whatever the prior, the resolut
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -37,7 +39,7 @@ def unrelated_share(rep: Diffrep, solver: Solver, indices: Tensor, weights: Tens
         before = twin.render(indices)
         probe = torch.zeros_like(before)
         probe[:moving] = _unrelated_pictures(tuple(before[:moving].shape)).to(before)
-        solver.fit(twin, before + probe, indices, weights)
+        solver.fit(twin, before + probe, indices, weights, math.inf)
         left = weights * (before + probe - twin.render(indices)) ** 2
         whole = weights * probe**2
     return (left[:moving].sum((1, 2, 3)) / whole[:moving].sum((1, 2, 3)).clamp_min(1e-30)).clamp(0.0, 1.0)

@@ -7,9 +7,10 @@ from torch import Tensor
 
 from ddrep_core.diffreps.protocol import Diffrep
 from ddrep_core.errors import RunError
+from ddrep_core.sampling.solver import Solver
 
 
-class AdamSolver:
+class AdamSolver(Solver):
     """Adam from zero moments in every pull-back, as the paper does it (§4: 200 steps).
 
     Args:
@@ -23,7 +24,7 @@ class AdamSolver:
         self._moments: dict[str, Tensor] = {}
         self._count = 0
 
-    def fit(self, rep: Diffrep, targets: Tensor, indices: Tensor, weights: Tensor) -> int:
+    def fit(self, rep: Diffrep, targets: Tensor, indices: Tensor, weights: Tensor, sigma: float = 0.0) -> int:
         self.forget()
         return self.descend(rep, targets, indices, weights)
 
@@ -77,7 +78,7 @@ class WarmStartSolver(AdamSolver):
     def __init__(self, steps: int = 20, learning_rate: float = 1e-3, betas: tuple[float, float] = (0.9, 0.99)) -> None:
         super().__init__(steps, learning_rate, betas)
 
-    def fit(self, rep: Diffrep, targets: Tensor, indices: Tensor, weights: Tensor) -> int:
+    def fit(self, rep: Diffrep, targets: Tensor, indices: Tensor, weights: Tensor, sigma: float = 0.0) -> int:
         return self.descend(rep, targets, indices, weights)
 
     def state(self) -> dict[str, Tensor]:

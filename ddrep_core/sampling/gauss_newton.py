@@ -17,6 +17,7 @@ from torch import Tensor
 from ddrep_core.diffreps.linearized import Change, Linearization, LinearizedRendering
 from ddrep_core.diffreps.protocol import Diffrep
 from ddrep_core.errors import RequestError, RunError
+from ddrep_core.sampling.solver import Solver
 
 SECANTS = 40
 FAR = 0.3
@@ -27,12 +28,13 @@ CAUTION = 10.0
 """Times the damping, for each factor whose step did not help (Levenberg's rule)."""
 
 
-class GaussNewtonSolver:
+class GaussNewtonSolver(Solver):
     """θ ← θ + argmin over δ of ‖√W (J δ − r)‖² + damping ‖δ‖², repeated until the render meets the target.
 
     Args:
-        tolerance: of the residual, relative to the target (root mean squares), at which a fit ends. What it leaves,
-            the next step asks for again: errors do not add up over a run.
+        tolerance: of the residual, relative to the target or to the noise that hides it, whichever is larger (root mean
+            squares), at which a fit ends. What it leaves, the next step asks for again: errors do not add up over a
+            run.
         damping: relative to the mean diagonal of J Jᵀ (few pixels), and to the number of pixels (many).
         dual_rows: up to so many numbers in the views of a step, J Jᵀ is factorised; above, conjugate gradient is used.
         linearizations: at most so many a fit.
@@ -43,7 +45,7 @@ class GaussNewtonSolver:
 
     def __init__(
         self,
-        tolerance: float = 6e-3,
+        tolerance: float = 3e-3,
         damping: float = 1e-5,
         dual_rows: int = 1536,
         linearizations: int = 3,
@@ -56,11 +58,11 @@ class GaussNewtonSolver:
         self._anchor: _Anchor | None = None
         self._anchor_state: dict[str, Tensor] = {}
 
-    def fit(self, rep: Diffrep, targets: Tensor, indices: Tensor, weights: Tensor) -> int:
+    def fit(self, rep: Diffrep, targets: Tensor, indices: Tensor, weights: Tensor, sigma: float = 0.0) -> int:
         if not isinstance(rep, LinearizedRendering):
             raise RequestError(f"{type(rep).__name__} cannot be linearised.", "Use the solver warm or adam.")
         root = (weights / weights.mean().clamp_min(1e-30)).sqrt().to(targets).expand_as(targets)
-        goal = self.tolerance * float((root * targets).square().mean().sqrt())
+        goal = self.tolerance * max(_rms(root * targets), sigma)
         if targets.numel() <= self.dual_rows:
             passes = self._fit_by_factor(rep, targets, indices, root, goal)
         else:
@@ -76,20 +78,19 @@ class GaussNewtonSolver:
         residual = root * (targets - _render(rep, indices))
         error = _rms(residual)
         far = FAR * _rms(root * targets)
+        lost: Tensor | None = None  # of the residual, by the last whole step with this factor
         while error > goal:
             if self._anchor is None or not self._anchor.serves(indices, root):
                 if fresh >= (FAR_FACTORS if error > far else self.linearizations):
                     break
-                self._anchor = _Anchor(rep, indices, root, damping)
+                self._anchor, lost = _Anchor(rep, indices, root, damping), None
                 passes, fresh = passes + 2, fresh + 1
-            previous = error
-            dual = self._anchor.solve(residual)
+            dual = self._anchor.solve(residual) if lost is None else self._anchor.solve_and_learn(residual, lost)
+            before, previous = residual, error
             change = self._anchor.linear.pull(root * dual)
-            before = residual
             residual, error, tried = _step(rep, change, targets, indices, root, previous)
             passes += tried
-            if tried == 1:
-                self._anchor.learn(before - residual, dual)
+            lost = before - residual if tried == 1 else None
             if error > self.contraction * previous:
                 self._anchor = None
                 if error == previous and self.damping > 0:
@@ -166,12 +167,19 @@ class _Anchor:
         added, seen = self.secants
         return (torch.cholesky_solve(flat, self.factor) + added.T @ (seen @ flat)).view_as(residual)
 
-    def learn(self, lost: Tensor, dual: Tensor) -> None:
-        """The smallest change of the inverse that would have taken exactly `lost` to `dual`, while there is room."""
+    def solve_and_learn(self, residual: Tensor, lost: Tensor) -> Tensor:
+        """The next dual step, where the last one, `solve(residual + lost)`, took only `lost` away.
+
+        The inverse first takes on the smallest change by which it would have answered `lost` with that step. What was
+        missing in its answer is what it says about the rest, so that one solution serves both.
+        """
+        dual = self.solve(residual)
         norm = lost.square().sum()
-        if self.secants.shape[1] < SECANTS and norm > 0:
-            pair = torch.stack([(dual - self.solve(lost)) / norm, lost])
-            self.secants = torch.cat([self.secants, pair.view(2, 1, -1)], dim=1)
+        if self.secants.shape[1] == SECANTS or norm == 0:
+            return dual
+        pair = torch.stack([dual / norm, lost])
+        self.secants = torch.cat([self.secants, pair.view(2, 1, -1)], dim=1)
+        return dual * (1 + (lost * residual).sum() / norm)
 
     def state(self) -> dict[str, Tensor]:
         anchor = {f"anchor.{name}": tensor for name, tensor in self.parameters.items()}

@@ -29,7 +29,6 @@ from ddrep_core.diffreps.protocol import LinearRendering
 from ddrep_core.errors import DdrepWarning, RequestError
 from ddrep_core.sampling.disagreement import unlike_when_turned
 from ddrep_core.sampling.overlap import Overlap
-from ddrep_core.sampling.picture_fit import PictureSolver
 from ddrep_core.sampling.schedule import Jump, Reverse, Schedule, Segment, Step, repaint_schedule
 from ddrep_core.sampling.walk import FixedWalk, Moved, Walk
 
@@ -149,8 +148,7 @@ class GrownWalk:
 
     def __init__(self, plan: Grown, run: Run) -> None:
         self.plan, self.run = plan, run
-        if isinstance(run.solver, PictureSolver):  # views join in RGB, or not at all
-            run.solver = run.solver.always()
+        run.solver = run.solver.joining()
         self.overlap = Overlap(run.rep, run.weights, run.views)
         importance = run.weights.amax((1, 2, 3)) if run.views is None else torch.as_tensor(run.views.weights)
         seeing = run.weights.sum((1, 2, 3)).cpu() > 0

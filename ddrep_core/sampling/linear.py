@@ -20,6 +20,7 @@ from torch import Tensor
 
 from ddrep_core.diffreps.protocol import Diffrep, LinearRendering
 from ddrep_core.errors import RunError
+from ddrep_core.sampling.solver import Solver
 
 DENSE_PARAMETERS = 1024
 DUAL_ROWS = 40_000
@@ -27,7 +28,7 @@ FACTORED_PARAMETERS = 150_000
 EXACT = 1e-9
 
 
-class LinearSolver:
+class LinearSolver(Solver):
     """Solves argmin over δ of ‖√W (Aδ − r)‖², r = targets − f(θ), and adds δ to θ.
 
     Args:
@@ -54,7 +55,7 @@ class LinearSolver:
         self._matrix: Tensor | None = None
         self._prepared: list[tuple[Tensor, Tensor, _Way]] = []  # by views and weights, the latest first
 
-    def fit(self, rep: Diffrep, targets: Tensor, indices: Tensor, weights: Tensor) -> int:
+    def fit(self, rep: Diffrep, targets: Tensor, indices: Tensor, weights: Tensor, sigma: float = 0.0) -> int:
         linear = cast(LinearRendering, rep)  # `choose_solver` has looked
         residual = linear.to_rows(targets - linear.render(indices))
         change, passes = self._way(linear, indices, weights).solve(residual)

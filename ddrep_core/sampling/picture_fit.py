@@ -12,6 +12,7 @@ from torch import Tensor
 from ddrep_core.diffreps.image_texture import ImageTextureDiffrep
 from ddrep_core.diffreps.protocol import Diffrep
 from ddrep_core.sampling.linear import LinearSolver
+from ddrep_core.sampling.solver import Solver
 
 MEETING_INTERVAL = 6
 """On the demo's duck 2, 4 and 6 left views equally far apart (0.0125, 0.0125, 0.0127 in RGB; 0.030 without meeting).
@@ -20,8 +21,9 @@ DAMPING = 1e-3
 """Of the mean texel: one that a view barely touches keeps its colour instead of taking up what others contradict."""
 
 
-class PictureSolver:
-    """Fits an `ImageTextureDiffrep`: the texture of latents exactly, and every few fits the RGB texture exactly.
+class PictureSolver(Solver):
+    """Fits an `ImageTextureDiffrep`: the texture of latents exactly, and every few fits, and where the renders are what
+    the run gives back, the RGB texture exactly.
 
     No gradient flows through the autoencoder: targets are decoded, RGB is solved for, and the change is encoded.
 
@@ -40,18 +42,18 @@ class PictureSolver:
         self._owner: ReferenceType[ImageTextureDiffrep] | None = None  # whose views these are:
         self._met: dict[int, Meeting] = {}
 
-    def always(self) -> PictureSolver:
-        """One that meets at every fit, as it must be where views join one by one, and at the end of a run."""
+    def joining(self) -> PictureSolver:
+        """One that meets at every fit: views join in RGB, or not at all."""
         if self.interval == 1:
             return self
         twin = PictureSolver(1, self.damping)
         twin._latent, twin._picture = self._latent, self._picture  # with what these have prepared
         return twin
 
-    def fit(self, rep: Diffrep, targets: Tensor, indices: Tensor, weights: Tensor) -> int:
+    def fit(self, rep: Diffrep, targets: Tensor, indices: Tensor, weights: Tensor, sigma: float = 0.0) -> int:
         assert isinstance(rep, ImageTextureDiffrep)
         rep.fits += 1
-        if int(rep.fits) % self.interval:
+        if int(rep.fits) % self.interval and sigma > 0:
             return self._latent.fit(rep, targets, indices, weights)
         if self._owner is None and self.interval == 1:
             self._owner = ref(rep)

@@ -17,7 +17,6 @@ from ddrep_core.errors import RequestError, RunError
 from ddrep_core.priors.protocol import Conditioning, Prior
 from ddrep_core.sampling.disagreement import conflicts, unrelated_share
 from ddrep_core.sampling.noise import NoiseField, ViewNoise
-from ddrep_core.sampling.picture_fit import PictureSolver
 from ddrep_core.sampling.schedule import Jump, Reverse, langevin_share
 from ddrep_core.sampling.solver import Solver, choose_solver
 from ddrep_core.sampling.walk import Moved
@@ -125,7 +124,7 @@ class Run:
         target = render + reach * (clean - render)
         if step.heun:
             target = self.heun_target(step, indices, render, noise, predicted, target)
-        self.pull_back(target, indices, step.held, last=step.sigma_next == 0)
+        self.pull_back(target, indices, step.held, step.sigma_next)
         moved = self.compare(target, clean, indices, step.held, reach)
         if share > 0:
             self.refresh(math.sqrt(1 - share**2), 1.0, step.views)
@@ -136,7 +135,7 @@ class Run:
     ) -> Tensor:
         """The target with the slope averaged over both ends: fit by Euler, ask the prior there, return to θ."""
         before = {name: tensor.detach().clone() for name, tensor in self.rep.parameters().items()}
-        self.pull_back(euler, indices, step.held)
+        self.pull_back(euler, indices, step.held, step.sigma_next)
         with torch.no_grad():
             render_next = self.rep.render(indices)
         _, predicted_next = self.predict(render_next, noise, step.sigma_next, indices)
@@ -165,17 +164,16 @@ class Run:
             )
         return clean, predicted
 
-    def pull_back(self, target: Tensor, indices: Tensor, held: tuple[int, ...] = (), last: bool = False) -> None:
+    def pull_back(self, target: Tensor, indices: Tensor, held: tuple[int, ...], sigma: float = 0.0) -> None:
         """θ ← argmin E_π w(π) ‖f(θ, π) − f'(π)‖², held views pulled to what they were accepted as.
 
-        Where the target is what the run gives back (`last`, at σ' = 0), views that meet in RGB now and then do.
+        What comes of it is seen through noise of `sigma` next, 0 where it is held or given back.
         """
         fit = self._views_to_fit(indices, held)
-        solver = self.solver.always() if last and isinstance(self.solver, PictureSolver) else self.solver
         if fit.observations is not None:
             target = torch.cat([target, fit.observations])
         with self.clock.measure("pullback"):
-            self.passes += solver.fit(self.rep, target, fit.indices, fit.weights)
+            self.passes += self.solver.fit(self.rep, target, fit.indices, fit.weights, sigma)
 
     def _views_to_fit(self, indices: Tensor, held: tuple[int, ...]) -> ViewsToFit:
         """Kept while the same views move and the same are held."""

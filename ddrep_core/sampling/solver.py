@@ -15,13 +15,15 @@ from ddrep_core.errors import RequestError
 class Solver(Protocol):
     """Moves θ so that the renders meet their targets."""
 
-    def fit(self, rep: Diffrep, targets: Tensor, indices: Tensor, weights: Tensor) -> int:
+    def fit(self, rep: Diffrep, targets: Tensor, indices: Tensor, weights: Tensor, sigma: float = 0.0) -> int:
         """One pull-back, in place.
 
         Args:
             targets: [B, C, h, w] what the renders of these views should become.
             indices: [B] the views.
             weights: [B, 1, h, w] importance of each pixel, zero or more.
+            sigma: the noise that the renders are seen through next (σ'), 0 where they are what the run gives back. A
+                solver may leave what such noise hides: the next pull-back asks for it again.
 
         Returns:
             how many render passes (forward, or forward and backward) it took.
@@ -35,6 +37,10 @@ class Solver(Protocol):
     def load_state(self, state: dict[str, Tensor]) -> None:
         """Go on from `state()`."""
         ...
+
+    def joining(self) -> Solver:
+        """The solver for a run whose views join one by one, each held to what it became; most are their own."""
+        return self
 
 
 def choose_solver(rep: Diffrep, solver: str | Solver = "auto") -> Solver:

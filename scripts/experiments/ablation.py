@@ -25,7 +25,7 @@ class CovectorSolver:
     def __init__(self, scale: float) -> None:
         self.scale = scale
 
-    def fit(self, rep: Any, targets: Tensor, indices: Tensor, weights: Tensor) -> int:
+    def fit(self, rep: Any, targets: Tensor, indices: Tensor, weights: Tensor, sigma: float = 0.0) -> int:
         linear = rep.linearize(indices)
         change = linear.pull(weights * (targets - linear.render))
         rep.apply(tuple((self.scale * piece).nan_to_num(0, 1e3, -1e3).clamp(-1e3, 1e3) for piece in change))

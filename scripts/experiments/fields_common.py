@@ -59,7 +59,7 @@ class PixelDiffrep:
 class PixelSolver:
     """The pull-back of `PixelDiffrep`: the target itself."""
 
-    def fit(self, rep: Any, targets: Tensor, indices: Tensor, weights: Tensor) -> int:
+    def fit(self, rep: Any, targets: Tensor, indices: Tensor, weights: Tensor, sigma: float = 0.0) -> int:
         rep.theta[indices] = targets
         return 1
 
@@ -79,6 +79,16 @@ class OwnNoise:
 
     def draw(self, generator: torch.Generator) -> Tensor:
         return torch.randn(self.shape, generator=self.generator)
+
+
+class OneNoise:
+    """One picture's white noise, shown to every view of a bank of `view_count`."""
+
+    def __init__(self, view_count: int, image_shape: tuple[int, int, int]) -> None:
+        self.shape = (view_count, *image_shape)
+
+    def draw(self, generator: torch.Generator) -> Tensor:
+        return torch.randn(1, *self.shape[1:], generator=generator).expand(self.shape).clone()
 
 
 def parser(description: str) -> argparse.ArgumentParser:
