@@ -12,6 +12,7 @@ truth can be compared with, from held-out views too.
 
 from __future__ import annotations
 
+import itertools
 import math
 import resource
 import shutil
@@ -20,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 import trimesh
-from fields_common import Stopwatch, change_by_prior, parser, psnr, report, sheet
+from fields_common import OneNoise, Stopwatch, change_by_prior, parser, psnr, report, sheet
 from PIL import Image
 from torch import Tensor
 
@@ -89,6 +90,10 @@ def main() -> None:
     arguments.add_argument("--steps", type=int, help="of RePaint, or as `ddrep generate` takes it")
     arguments.add_argument("--seed", type=int, default=0, help="of --objects")
     arguments.add_argument("--grid", type=int, default=32)
+    arguments.add_argument(
+        "--noise", nargs="+", choices=("own", "shared"), default=["own"],
+        help="of --repaint: each view's own, as the paper draws it and the default, or one picture's for all",
+    )  # fmt: skip
     options = arguments.parse_args()
     if options.grids:
         report("nerf_grids", {"rows": grids(options.grid, 20 if options.quick else 60)}, options.out)
@@ -157,19 +162,22 @@ def repainted(options: Any) -> list[dict[str, Any]]:
     views, held_out = sphere_bank(16), sphere_bank(16, torch.Generator().manual_seed(7))
     rows, tiles = [], []
     for seed, prompt in enumerate(options.prompts):
-        for name, schedule in {"plain": ddim_schedule(prior.sigmas, repaint.nfe), "RePaint": repaint}.items():
+        schedules = {"plain": ddim_schedule(prior.sigmas, repaint.nfe), "RePaint": repaint}
+        for noise, (name, schedule) in itertools.product(options.noise, schedules.items()):
             guidance = prior.default_guidance_scale
             rep = VoxelNerfDiffrep(views, prior.image_shape, options.grid, device=prior.device)
             watch = Stopwatch()
             result = dd.sample(
                 rep, prior, views, prompt=prompt, guidance_scale=guidance, schedule=schedule, seed=seed,
                 solver=WarmStartSolver(PASSES, rep.learning_rate), views_per_step=8,
+                noise=OneNoise(len(views), prior.image_shape) if noise == "shared" else None,
             )  # fmt: skip
             clock = watch.read()
             judged = judge_field(result.diffrep, held_out, prior, prompt)
             rows.append(
                 {
                     "prompt": prompt,
+                    "noise": noise,
                     "schedule": name,
                     "nfe": result.nfe,
                     "disagreement": round(float(result.disagreement or 0), 4),

@@ -1,6 +1,7 @@
-"""RePaint earns its keep: panoramas with and without it, at equal evaluations; agreement of windows, seams, cost.
+"""Does RePaint earn its keep? Panoramas with and without it, at equal evaluations; agreement of windows, seams, cost.
 
 python scripts/experiments/panorama.py --quick
+python scripts/experiments/panorama.py --kind cylinder --noise own shared     with each window's own noise, too
 python scripts/experiments/panorama.py --kind siren        the paper's own representation, on a cylinder
 python scripts/experiments/panorama.py --repaint 25,5,5,3 --prompts "desert" "the sea at night"
 
@@ -11,6 +12,7 @@ them the prior's x̂0 then changes, of their variance. A picture that the prior 
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import replace
 from functools import partial
@@ -43,6 +45,10 @@ def main() -> None:
     arguments.add_argument("--prompts", nargs="+", default=["mountain landscape"])
     arguments.add_argument("--seeds", type=int, default=1)
     arguments.add_argument("--guidance-scale", type=float, default=3.0)
+    arguments.add_argument(
+        "--noise", nargs="+", choices=("own", "shared"), default=["shared"],
+        help="each window's own, as the paper draws it, or the canvas's, shared where windows overlap (the default)",
+    )  # fmt: skip
     arguments.add_argument("--repaint", metavar="STEPS,INTERVAL,LENGTH,VISITS", help="the paper's is 100,10,10,5")
     options = arguments.parse_args()
     prior = dd.load_prior(options.prior, device=options.device)
@@ -50,11 +56,11 @@ def main() -> None:
     repaint = repaint_schedule(prior.sigmas, *(int(number) for number in numbers.split(",")))
     schedules = {f"RePaint ({numbers})": repaint, "plain": ddim_schedule(prior.sigmas, repaint.nfe)}
     rows, table = [], {}
-    for name, schedule in schedules.items():
+    for noise, (name, schedule) in itertools.product(options.noise, schedules.items()):
         runs = []
         for prompt in options.prompts:
             for seed in range(options.seeds):
-                rep, arguments_of_kind = representation(options.kind, prior)
+                rep, arguments_of_kind = representation(options.kind, prior, noise)
                 watch = Stopwatch()
                 result = dd.sample(
                     rep, prior, prompt=prompt, guidance_scale=options.guidance_scale, schedule=schedule, seed=seed,
@@ -74,13 +80,13 @@ def main() -> None:
                     }
                 )
                 rows.append([picture])
-                print(name, runs[-1], flush=True)
+                print(noise, name, runs[-1], flush=True)
         means = {
             key: round(float(np.mean([run[key] for run in runs if run[key] is not None] or [np.nan])), 4)
             for key in ("nfe", "disagreement", "held_out_changed", "seam", "cost")
         }
-        table[name] = means | {"runs": runs}
-        print(name, means, flush=True)
+        table[f"{noise} noise, {name}"] = means | {"runs": runs}
+        print(noise, name, means, flush=True)
     sheet(rows, options.out / f"panorama_{options.kind}.png", 256 if options.kind == "sphere" else 64)
     report(f"panorama_{options.kind}", {"guidance_scale": options.guidance_scale, "schedules": table}, options.out)
 
@@ -103,16 +109,16 @@ def changed(rep: Any, prior: Any, prompt: str, guidance_scale: float) -> float |
     return change_by_prior(pictures.to(prior.device, prior.dtype), prior, prompt, views, guidance_scale)
 
 
-def representation(kind: str, prior: Any) -> tuple[Any, dict[str, Any]]:
-    """A panorama of a kind, and what `sample` needs for it."""
+def representation(kind: str, prior: Any, noise: str) -> tuple[Any, dict[str, Any]]:
+    """A panorama of a kind, and what `sample` needs for it: a SIREN's windows share the cylinder's noise."""
     if kind == "siren":
         channels, height, width = prior.image_shape
-        # Windows share the cylinder's noise here too.
-        noise = CylinderDiffrep(prior.image_shape).noise
-        return SirenDiffrep(cylinder_coordinates(height, width), channels, pixel_pitch=1 / height), {"noise": noise}
+        siren = SirenDiffrep(cylinder_coordinates(height, width), channels, pixel_pitch=1 / height)
+        return siren, {"noise": CylinderDiffrep(prior.image_shape).noise if noise == "shared" else None}
     rep = (SphereDiffrep if kind == "sphere" else CylinderDiffrep)(prior.image_shape, device=prior.device)
     views = {"views": rep.cameras} if isinstance(rep, SphereDiffrep) else {}
-    return rep, views | {"noise": rep.noise, "solver": LinearSolver(tolerance=1e-3, iterations=60)}
+    settings = {"noise": rep.noise if noise == "shared" else None}
+    return rep, views | settings | {"solver": LinearSolver(tolerance=1e-3, iterations=60)}
 
 
 def draw(rep: Any, prior: Any) -> Tensor:
