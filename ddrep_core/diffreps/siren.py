@@ -27,6 +27,7 @@ from ddrep_core.errors import RequestError
 FEATURES = 128
 WIDTH = 256
 RADIANS_PER_PIXEL = 0.63 * math.pi / 2
+OUTPUT_SPREAD = 3.0  # with twice as much Adam, at its usual rate, follows worse
 FILE_FORMAT = "ddrep siren 1"
 LAYERS = ("hidden_1", "hidden_2", "output")
 
@@ -92,6 +93,9 @@ class SirenDiffrep:
 
         The last hidden layer's units come in pairs with the same input and opposite output weights: f = 0 everywhere,
         while J has full rank for the first step (pairs part at once, their gradients being opposite).
+
+        Output weights are large, `OUTPUT_SPREAD` over √width: hidden layers then need to move little, J stays what it
+        was ("lazy training", Chizat et al. 2019), and one factor of J Jᵀ serves most of a run.
         """
         features, width = self.frequencies.shape[1], self.theta["hidden_1"].shape[1]
 
@@ -101,7 +105,7 @@ class SirenDiffrep:
         first = torch.cat([uniform(features, width, math.sqrt(1 / features)), uniform(1, width, math.pi)])
         half = width // 2
         second = torch.cat([uniform(width, half, math.sqrt(1 / width)), uniform(1, half, math.pi)])
-        output = torch.randn(half, self.channels, generator=generator) * (0.3 / math.sqrt(width))
+        output = torch.randn(half, self.channels, generator=generator) * (OUTPUT_SPREAD / math.sqrt(width))
         with torch.no_grad():
             self.theta["hidden_1"].copy_(first)
             self.theta["hidden_2"].copy_(torch.cat([second, second], dim=1))

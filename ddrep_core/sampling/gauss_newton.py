@@ -20,7 +20,7 @@ from ddrep_core.errors import RequestError, RunError
 from ddrep_core.sampling.solver import Solver
 
 SECANTS = 40
-FAR = 0.3
+FAR = 0.1
 """A fit that starts farther than this from its target, and cannot come nearer by whole steps, is given FAR_FACTORS:
 strong guidance asks a network at rest for pictures of extreme colours, which it reaches by damped steps or never."""
 FAR_FACTORS = 16
@@ -45,7 +45,7 @@ class GaussNewtonSolver(Solver):
 
     def __init__(
         self,
-        tolerance: float = 3e-3,
+        tolerance: float = 4e-3,
         damping: float = 1e-5,
         dual_rows: int = 1536,
         linearizations: int = 3,
