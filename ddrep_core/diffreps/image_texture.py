@@ -7,6 +7,7 @@ from typing import Protocol, Self
 import torch
 from torch import Tensor
 
+from ddrep_core.diffreps.surface_noise import surface_noise
 from ddrep_core.diffreps.texture import TextureDiffrep
 from ddrep_core.geometry.mesh import Mesh
 from ddrep_core.views import Views
@@ -82,6 +83,8 @@ class ImageTextureDiffrep:
 
         channels, height, width = prior.image_shape
         self.latent = texture(channels, (height, width))
+        self.noise = surface_noise(mesh, views, prior.image_shape, dtype, device)
+        """White noise that lives on the surface: views that see the same place see the same noise there."""
         self.picture = texture(3, (prior.image_size, prior.image_size))
         self.offset: Tensor = torch.zeros_like(self.latent.render())  # ρ [V, C, h, w]
         self.fits: Tensor = torch.zeros(1, dtype=dtype, device=device)

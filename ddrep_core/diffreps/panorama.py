@@ -12,7 +12,7 @@ choice; both kinds are drawn by `panorama_picture`.
 from __future__ import annotations
 
 import math
-from typing import Any, Self, TypeAlias
+from typing import Self
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from scipy import sparse
 from scipy.spatial import ConvexHull, KDTree
 from torch import Tensor
 
+from ddrep_core.diffreps.canvas_noise import CanvasNoise, SparseMatrix
 from ddrep_core.errors import RequestError
 from ddrep_core.views import Camera, Views, look_at, perspective_projection
 
@@ -27,9 +28,6 @@ CROPS_AROUND = 8  # views of 45° around the cylinder
 SPHERE_FOV = 65.0
 POINTS_PER_PIXEL = 1.0  # canvas points to a pixel in the middle of a view
 NOISE_PER_PIXEL = 24  # noise cells to a pixel
-
-SparseMatrix: TypeAlias = Any
-"""A scipy CSR matrix (scipy's own annotations allow it to be None)."""
 
 
 class CanvasDiffrep:
@@ -191,32 +189,6 @@ class SphereDiffrep(CanvasDiffrep):
         """[N, C] the canvas in directions [N, 3] of unit length."""
         matrix = self.interpolation(directions.double().cpu().numpy())
         return torch.from_numpy(matrix @ self.theta.detach().double().cpu().numpy()).to(self.theta)
-
-
-class CanvasNoise:
-    """ε(π) = N ξ with ξ white on the canvas; each row of N has unit length, and rows of one view share no cell.
-
-    So every view by itself sees white noise, and where two views overlap, they see the same. (Noise that is merely
-    interpolated is smooth, and a prior takes its smoothness for a picture's.)
-    """
-
-    def __init__(
-        self,
-        matrix: SparseMatrix,
-        view_count: int,
-        image_shape: tuple[int, int, int],
-        dtype: torch.dtype = torch.float32,
-        device: torch.device | str = "cpu",
-    ) -> None:
-        self.matrix, self.view_count, self.image_shape = matrix, view_count, image_shape
-        self.dtype, self.device = dtype, device
-
-    def draw(self, generator: torch.Generator) -> Tensor:
-        """[V, C, h, w], each element N(0, 1)."""
-        channels, height, width = self.image_shape
-        cells = torch.randn(self.matrix.shape[1], channels, generator=generator, dtype=self.dtype)
-        rows = torch.from_numpy(np.asarray(self.matrix @ cells.numpy()))
-        return rows.reshape(self.view_count, height, width, channels).permute(0, 3, 1, 2).to(self.device, self.dtype)
 
 
 def sphere_views(fov_degrees: float = SPHERE_FOV) -> Views:

@@ -182,7 +182,7 @@ def grid_resolutions(
         density[face] = np.maximum(density[face], here)
     side = mesh.uv[:, 1:] - mesh.uv[:, :1]
     uv_area = np.abs(side[:, 0, 0] * side[:, 1, 1] - side[:, 0, 1] * side[:, 1, 0]) / 2
-    groups = _groups(mesh)
+    groups = island_groups(mesh)
     resolutions = np.ones(len(mesh.faces), np.int64)
     for group in np.unique(groups[(density > 0) & (groups >= 0)]):
         member = np.flatnonzero((groups == group) & (density > 0))
@@ -194,7 +194,7 @@ def grid_resolutions(
     return resolutions
 
 
-def _groups(mesh: Mesh) -> Int:
+def island_groups(mesh: Mesh) -> Int:
     """[F] a number for each set of islands that share texels, through all parts; -1 where nothing is textured."""
     groups = np.full(len(mesh.faces), -1, np.int64)
     count = 0
@@ -235,7 +235,7 @@ def rendering_matrix(mesh: Mesh, samples: list[ViewSamples], resolutions: Int) -
         A [V * h * w, P], and [N, 3] the (group, row, column) of its first N columns; the others are background pixels.
     """
     size = samples[0].width * samples[0].height
-    groups = _groups(mesh)
+    groups = island_groups(mesh)
     rows, keys, values = [], [], []
     for number, view in enumerate(samples):
         grid = resolutions[view.face]

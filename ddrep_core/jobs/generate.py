@@ -24,7 +24,7 @@ from ddrep_core.jobs.image import decode, to_picture
 from ddrep_core.jobs.request import TextureRequest
 from ddrep_core.jobs.session import Preview, Session, agreement
 from ddrep_core.jobs.texture import AUTO_SCHEDULE as PAINT_SCHEDULE
-from ddrep_core.jobs.texture import texture_diffrep, texture_solver, write_textured_mesh
+from ddrep_core.jobs.texture import sampling_texture, texture_diffrep, write_textured_mesh
 from ddrep_core.jobs.views import sampled_views, square_frame
 from ddrep_core.report import contact_sheet
 from ddrep_core.sampling.first_order import WarmStartSolver
@@ -135,7 +135,7 @@ class GenerateTask:
             views,
             stage="paint",
             previews=previews,
-            solver=texture_solver(rep),
+            **sampling_texture(rep),
             depth=depth_maps(mesh, views, size, size, subsamples=2),
             **session.sampling_arguments(PAINT_SCHEDULE),
         )

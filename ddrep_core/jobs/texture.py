@@ -72,9 +72,7 @@ class TextureTask:
         def previews(step: StepReport) -> Sequence[Preview]:
             return self._previews(decode(prior, step.diffrep.render()))
 
-        result = session.sample(
-            self.rep, self.views, previews=previews, solver=texture_solver(self.rep), **self.arguments
-        )
+        result = session.sample(self.rep, self.views, previews=previews, **sampling_texture(self.rep), **self.arguments)
         not_agreed = [self.views[view].name for view in result.not_agreed]
         if not_agreed:
             session.warn(
@@ -131,9 +129,11 @@ def texture_diffrep(
     return ImageTextureDiffrep(mesh, views, prior, settings.resolution, **common)
 
 
-def texture_solver(rep: TextureDiffrep | ImageTextureDiffrep) -> PictureSolver | LinearSolver:
-    """Who fits it."""
-    return PictureSolver() if isinstance(rep, ImageTextureDiffrep) else LinearSolver(damping=DAMPING)
+def sampling_texture(rep: TextureDiffrep | ImageTextureDiffrep) -> dict[str, Any]:
+    """Who fits it, and in which noise: views that meet in RGB share the surface's, or meeting costs variety."""
+    if isinstance(rep, ImageTextureDiffrep):
+        return {"solver": PictureSolver(), "noise": rep.noise}
+    return {"solver": LinearSolver(damping=DAMPING)}
 
 
 def decode(prior: Any, latents: Tensor) -> Tensor:

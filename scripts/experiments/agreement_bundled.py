@@ -2,7 +2,8 @@
 
     python scripts/experiments/agreement_bundled.py --meshes duck FILE... --prompts "…" … --out FOLDER
 
-"rgb+" before a schedule: the views meet in RGB (`ImageTextureDiffrep`), as `ddrep texture` does by default.
+"rgb+" before a schedule: the views meet in RGB (`ImageTextureDiffrep`) and share the noise of the surface, as in
+`ddrep texture` by default; else each has its own, as in the paper.
 
 Every run is a line of FOLDER/runs.jsonl (a run that is there is not made again) and a row of pictures in FOLDER. What
 is measured, on the decoded views at the prior's own size:
@@ -12,7 +13,11 @@ is measured, on the decoded views at the prior's own size:
   `floor` where one smooth RGB texture went through the autoencoder view by view.
 - fidelity: the mean cosine, in EfficientNet-Lite features, between each view and the same view sampled by itself with
   the same prompt, less the same with the other prompts' (0: the prompt cannot be told).
-- variety: the mean distance between the features of two seeds' views.
+- variety: the mean distance between the features of two seeds' views. `apart` tells how far the prior's own are.
+
+Fidelity and variety are told twice: of the views as they were decoded, and of the one texture that is fitted to them,
+seen from the same cameras on white. The second is what a person gets: views that contradict each other differ from seed
+to seed in what no texture can hold, and their backgrounds are no part of the object.
 """
 
 from __future__ import annotations
@@ -37,6 +42,7 @@ from ddrep_core.jobs.texture import TEXELS_PER_PIXEL
 from ddrep_core.jobs.views import sampled_views
 from ddrep_core.sampling import ddim_schedule, parse_schedule, sample
 from ddrep_core.sampling.linear import LinearSolver
+from ddrep_core.sampling.picture_fit import DAMPING
 
 MEETING = "rgb+"
 LEAST_COSINE = 0.4
@@ -59,11 +65,13 @@ class Scene:
         self.meeting = dd.ImageTextureDiffrep(mesh, self.views, prior, texels_per_pixel=TEXELS_PER_PIXEL)
         self.mesh = mesh
         self.depth = depth_maps(mesh, self.views, self.size, self.size, subsamples=2)
+        self.covered = torch.as_tensor(self.depth).reshape(count, 1, self.size, self.size) > 0
         rows = count * shape[0] * shape[1] * shape[2]  # nothing in common: what the prior does by itself
         index = torch.arange(rows)
         eye = torch.sparse_coo_tensor(torch.stack([index, index]), torch.ones(rows), (rows, rows))
         self.apart = LinearDiffrep(eye, image_shape=shape)
         self.solver = LinearSolver(remembered=3 * count)
+        self.texture_solver = LinearSolver(damping=DAMPING)
         self.pairs = list(self._pairs(mesh))
 
     def _pairs(self, mesh: Any) -> Iterator[tuple[int, int, Tensor, Tensor]]:
@@ -89,6 +97,15 @@ class Scene:
             count += 3 * len(pixel)
         return (squares / count) ** 0.5
 
+    def as_one_texture(self, pictures: Tensor) -> Tensor:
+        """Decoded views [V, 3, H, W] in [0, 1], as the one texture that fits them best shows them, on white."""
+        texture = self.meeting.picture.copy()
+        texture.theta.fill_(0.5)
+        weights = texture.pixel_weights()
+        assert weights is not None
+        self.texture_solver.fit(texture, pictures, torch.arange(len(pictures)), weights)
+        return torch.where(self.covered, texture.render().clamp(0, 1), 1.0)
+
     def floor(self, prior: Any) -> tuple[float, float]:
         """The rms of views that are coloured smoothly by place, and of the same through the autoencoder."""
         low, high = self.mesh.bounds
@@ -111,55 +128,74 @@ def run(scene: Scene, prior: Any, prompt: str, schedule: str, seed: int, steps: 
     result = sample(
         rep, prior, scene.views, prompt=prompt, guidance_scale=prior.default_guidance_scale, schedule=plan,
         seed=seed, depth=scene.depth if prior.uses_depth else None, solver="auto" if meets else scene.solver,
+        noise=scene.meeting.noise if meets else None,
     )  # fmt: skip
     with torch.no_grad():
         pictures = prior.decode(result.diffrep.render()).clamp(0, 1)
+        textured = scene.as_one_texture(pictures)
+
+    def described(images: Tensor) -> list[list[float]]:
+        return [[round(float(number), 4) for number in view] for view in features(images)]
+
     record = {
         "mesh": scene.name, "prompt": prompt, "schedule": schedule, "seed": seed, "steps": steps,
         "nfe": round(result.nfe, 2), "rms": scene.rms(pictures), "not_agreed": result.not_agreed,
         "latent_disagreement": result.disagreement, "seconds": round(result.seconds["total"], 1),
-        "features": [[round(float(number), 4) for number in view] for view in features(pictures)],
+        "features": described(pictures), "texture_features": described(textured),
     }  # fmt: skip
-    return record, pictures
+    return record, torch.stack([pictures, textured])
 
 
 def compare(records: list[dict[str, Any]]) -> str:
-    """The table: a line a schedule."""
+    """The table: a line a schedule, and another of its views as one texture."""
     lines = [
         "| schedule | runs | evaluations | rms in RGB | fidelity | variety | runs with views left out |",
         "|---|---|---|---|---|---|---|",
     ]
-    alone = {(r["mesh"], r["prompt"]): np.array(r["features"]) for r in records if r["schedule"] == "apart"}
     for schedule, group in itertools.groupby(sorted(records, key=lambda r: r["schedule"]), lambda r: r["schedule"]):
         mine = list(group)
-        fidelity = []
-        for record in mine:
-            others = [views for (mesh, prompt), views in alone.items() if mesh == record["mesh"]]
-            own = alone.get((record["mesh"], record["prompt"]))
-            if own is None or len(others) < 2 or schedule == "apart":
-                continue
-            here = np.array(record["features"])
-            cosine = [float((here * views).sum(1).mean()) for views in others]
-            right = float((here * own).sum(1).mean())
-            fidelity.append(right - (sum(cosine) - right) / (len(cosine) - 1))
-        variety = [
-            float(np.linalg.norm(np.array(one["features"]) - np.array(two["features"]), axis=1).mean())
-            for one, two in itertools.combinations(mine, 2)
-            if one["mesh"] == two["mesh"] and one["prompt"] == two["prompt"]
-        ]
-
-        def mean(values: list[float], digits: int = 3) -> str:
-            if not values:
-                return "–"
-            error = np.std(values, ddof=1) / len(values) ** 0.5 if len(values) > 1 else float("nan")
-            return f"{np.mean(values):.{digits}f} ± {error:.{digits}f}"
-
-        lines.append(
-            f"| {schedule} | {len(mine)} | {np.mean([r['nfe'] for r in mine]):.1f} | "
-            f"{mean([r['rms'] for r in mine], 4)} | {mean(fidelity)} | "
-            f"{mean(variety)} | {sum(bool(r['not_agreed']) for r in mine)} |"
-        )
+        cost = f"{len(mine)} | {np.mean([r['nfe'] for r in mine]):.1f} | {mean([r['rms'] for r in mine], 4)}"
+        left_out = sum(bool(r["not_agreed"]) for r in mine)
+        for key, name in (("features", schedule), ("texture_features", f"{schedule}, as one texture")):
+            told = "–" if schedule == "apart" else mean(fidelity(mine, records, key))
+            lines.append(f"| {name} | {cost} | {told} | {mean(variety(mine, key))} | {left_out} |")
     return "\n".join(lines)
+
+
+def fidelity(mine: list[dict[str, Any]], records: list[dict[str, Any]], key: str) -> list[float]:
+    """Of each run: how much nearer its views are to their own prompt's, sampled by themselves, than to others'."""
+    alone: dict[str, dict[str, list[Any]]] = {}
+    for record in records:
+        if record["schedule"] == "apart":
+            alone.setdefault(record["mesh"], {}).setdefault(record["prompt"], []).append(np.array(record[key]))
+    found = []
+    for record in mine:
+        here = np.array(record[key])
+        cosine = {
+            prompt: float(np.mean([(here * views).sum(1).mean() for views in seeds]))
+            for prompt, seeds in alone.get(record["mesh"], {}).items()
+        }
+        own = cosine.pop(record["prompt"], None)
+        if own is not None and cosine:
+            found.append(own - float(np.mean(list(cosine.values()))))
+    return found
+
+
+def variety(mine: list[dict[str, Any]], key: str) -> list[float]:
+    """Of each two seeds of one mesh and prompt: the mean distance of their views' features."""
+    return [
+        float(np.linalg.norm(np.array(one[key]) - np.array(two[key]), axis=1).mean())
+        for one, two in itertools.combinations(mine, 2)
+        if one["mesh"] == two["mesh"] and one["prompt"] == two["prompt"]
+    ]
+
+
+def mean(values: list[float], digits: int = 3) -> str:
+    """With its standard error."""
+    if not values:
+        return "–"
+    error = np.std(values, ddof=1) / len(values) ** 0.5 if len(values) > 1 else float("nan")
+    return f"{np.mean(values):.{digits}f} ± {error:.{digits}f}"
 
 
 def main() -> None:
@@ -183,8 +219,6 @@ def main() -> None:
         with torch.no_grad():
             print(f"{scene.name}: rms %.4f of one texture, %.4f through the autoencoder" % scene.floor(prior))
         for prompt, seed, schedule in itertools.product(settings.prompts, range(settings.seeds), settings.schedules):
-            if schedule == "apart" and seed > 0:
-                continue
             same = {"mesh": scene.name, "prompt": prompt, "schedule": schedule, "seed": seed, "steps": settings.steps}
             if any(all(r[key] == value for key, value in same.items()) for r in records):
                 continue
@@ -192,10 +226,10 @@ def main() -> None:
             records.append(record)
             with path.open("a") as out:
                 out.write(json.dumps(record) + "\n")
-            shown = {key: value for key, value in record.items() if key != "features"}
+            shown = {key: value for key, value in record.items() if not key.endswith("features")}
             print(json.dumps(shown), flush=True)
             words = "_".join([scene.name, *prompt.split(), schedule.split(":")[0], str(seed)])
-            sheet([list(pictures)], settings.out / f"{words}.png", scene.size)
+            sheet([list(row) for row in pictures], settings.out / f"{words}.png", scene.size)
     print(compare(records))
 
 
