@@ -32,15 +32,15 @@ class GaussNewtonSolver(Solver):
     """θ ← θ + argmin over δ of ‖√W (J δ − r)‖² + damping ‖δ‖², repeated until the render meets the target.
 
     Args:
-        tolerance: of the residual, relative to the target or to the noise that hides it, whichever is larger (root mean
-            squares), at which a fit ends. What it leaves, the next step asks for again: errors do not add up over a
-            run.
+        tolerance: of the residual, relative to the target (root mean squares), at which a fit ends. What it leaves,
+            the next step asks for again: errors do not add up over a run.
         damping: relative to the mean diagonal of J Jᵀ (few pixels), and to the number of pixels (many).
         dual_rows: up to so many numbers in the views of a step, J Jᵀ is factorised; above, conjugate gradient is used.
         linearizations: at most so many a fit.
         products: at most so many conjugate gradient iterations for each linearisation.
         contraction: a factor of J Jᵀ is kept from step to step while an iteration with it shrinks the residual to this
             share; iterations are cheap, factors are not.
+        slack: of the residual, relative to the noise that hides it, at which a fit ends, too.
     """
 
     def __init__(
@@ -51,10 +51,11 @@ class GaussNewtonSolver(Solver):
         linearizations: int = 3,
         products: int = 8,
         contraction: float = 0.8,
+        slack: float = 1e-3,
     ) -> None:
         self.tolerance, self.damping = tolerance, damping
         self.dual_rows, self.linearizations, self.products = dual_rows, linearizations, products
-        self.contraction = contraction
+        self.contraction, self.slack = contraction, slack
         self._anchor: _Anchor | None = None
         self._anchor_state: dict[str, Tensor] = {}
 
@@ -62,7 +63,7 @@ class GaussNewtonSolver(Solver):
         if not isinstance(rep, LinearizedRendering):
             raise RequestError(f"{type(rep).__name__} cannot be linearised.", "Use the solver warm or adam.")
         root = (weights / weights.mean().clamp_min(1e-30)).sqrt().to(targets).expand_as(targets)
-        goal = self.tolerance * max(_rms(root * targets), sigma)
+        goal = max(self.tolerance * _rms(root * targets), self.slack * sigma)
         if targets.numel() <= self.dual_rows:
             passes = self._fit_by_factor(rep, targets, indices, root, goal)
         else:
