@@ -17,6 +17,8 @@ from PIL import Image
 from skimage.metrics import structural_similarity
 from torch import Tensor
 
+from ddrep_core.sampling.disagreement import conflicts, unrelated_share
+
 PROMPTS = (
     "a red apple", "a yellow duck", "a blue car", "a green tree", "a slice of pizza", "an orange cat", "a pink flower",
     "a wooden chair", "a brown dog", "a hamburger", "a purple umbrella", "a white sheep", "a red heart", "a gold star",
@@ -141,6 +143,27 @@ def change_by_prior(pictures: Tensor, prior: Any, prompt: str, views: Any, guida
     noise = torch.randn(pictures.shape, generator=torch.Generator().manual_seed(0)).to(pictures)
     predicted = prior.predict_noise(pictures + sigma * noise, sigma, conditioning).to(pictures)
     return round(float((sigma * (noise - predicted)).square().mean() / pictures.var()), 4)
+
+
+def contradiction(
+    rep: Any, solver: Any, prior: Any, prompt: str, views: Any, guidance_scale: float, chosen: Sequence[int]
+) -> float:
+    """What the prior's x̂0 of these views at σ = 0.5, each under noise of its own, contradict each other: the
+    disagreement of `sampling.disagreement` at a noise level that does not depend on the schedule."""
+    sigma, indices = 0.5, torch.tensor(chosen)
+    conditioning = prior.condition(prompt, "", views, guidance_scale)[list(chosen)]
+    with torch.no_grad():
+        render = rep.render(indices)
+        noise = torch.randn(render.shape, generator=torch.Generator().manual_seed(0)).to(render)
+        clean = render + sigma * (noise - prior.predict_noise(render + sigma * noise, sigma, conditioning).to(render))
+    own = rep.pixel_weights()
+    weights = torch.ones_like(render[:, :1]) if own is None else own[indices].to(render)
+    twin = rep.copy()
+    solver.fit(twin, clean, indices, weights)
+    share = unrelated_share(rep, solver, indices, weights, len(indices))
+    with torch.no_grad():
+        _, found = conflicts(clean - twin.render(indices), clean, weights, share)
+    return round(found, 4)
 
 
 def mean_pairwise_distance(points: Tensor) -> float:

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 import trimesh
-from fields_common import OneNoise, Stopwatch, change_by_prior, parser, psnr, report, sheet
+from fields_common import OneNoise, Stopwatch, change_by_prior, contradiction, parser, psnr, report, sheet
 from PIL import Image
 from torch import Tensor
 
@@ -181,6 +181,15 @@ def repainted(options: Any) -> list[dict[str, Any]]:
                     "schedule": name,
                     "nfe": result.nfe,
                     "disagreement": round(float(result.disagreement or 0), 4),
+                    "contradiction": contradiction(
+                        result.diffrep,
+                        WarmStartSolver(12, rep.learning_rate),
+                        prior,
+                        prompt,
+                        views,
+                        guidance,
+                        range(len(views)),
+                    ),
                     **judged,
                     "cost": round(result.seconds["total"] / result.seconds["prior"], 2),
                     "seconds": {part: round(value, 1) for part, value in result.seconds.items()},

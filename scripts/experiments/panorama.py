@@ -6,6 +6,7 @@ python scripts/experiments/panorama.py --kind siren        the paper's own repre
 python scripts/experiments/panorama.py --repaint 25,5,5,3 --prompts "desert" "the sea at night"
 
 `disagreement`: what of the windows' last x̂0 the canvas cannot hold, of what unrelated pictures would leave.
+`contradiction`: the same at σ = 0.5 and for new noise of their own: schedules end at different noise.
 `held_out_changed`: windows that never painted, each half-way between two that did, get noise of σ = 0.5; how much of
 them the prior's x̂0 then changes, of their variance. A picture that the prior finds likely is changed little.
 """
@@ -21,7 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 import trimesh
-from fields_common import Stopwatch, change_by_prior, parser, report, sheet
+from fields_common import Stopwatch, change_by_prior, contradiction, parser, report, sheet
 from torch import Tensor
 
 import ddrep_core as dd
@@ -36,6 +37,7 @@ from ddrep_core.diffreps.panorama_picture import decode_cylinder, decode_sphere
 from ddrep_core.diffreps.siren import SirenDiffrep
 from ddrep_core.sampling import ddim_schedule, repaint_schedule
 from ddrep_core.sampling.linear import LinearSolver
+from ddrep_core.sampling.solver import choose_solver
 from ddrep_core.views import Views
 
 
@@ -73,6 +75,15 @@ def main() -> None:
                         "seed": seed,
                         "nfe": result.nfe,
                         "disagreement": round(float(result.disagreement or 0), 4),
+                        "contradiction": contradiction(
+                            result.diffrep,
+                            arguments_of_kind.get("solver") or choose_solver(result.diffrep),
+                            prior,
+                            prompt,
+                            arguments_of_kind.get("views"),
+                            options.guidance_scale,
+                            range(result.diffrep.view_count),
+                        ),
                         "held_out_changed": changed(result.diffrep, prior, prompt, options.guidance_scale),
                         "seam": round(seam(picture), 3),
                         "cost": round(result.seconds["total"] / result.seconds["prior"], 3),
@@ -83,7 +94,7 @@ def main() -> None:
                 print(noise, name, runs[-1], flush=True)
         means = {
             key: round(float(np.mean([run[key] for run in runs if run[key] is not None] or [np.nan])), 4)
-            for key in ("nfe", "disagreement", "held_out_changed", "seam", "cost")
+            for key in ("nfe", "disagreement", "contradiction", "held_out_changed", "seam", "cost")
         }
         table[f"{noise} noise, {name}"] = means | {"runs": runs}
         print(noise, name, means, flush=True)
