@@ -27,7 +27,7 @@ from ddrep_core.errors import RequestError
 FEATURES = 128
 WIDTH = 256
 RADIANS_PER_PIXEL = 0.63 * math.pi / 2
-OUTPUT_SPREAD = 3.0  # with twice as much Adam, at its usual rate, follows worse
+OUTPUT_SPREAD = 9.0
 FILE_FORMAT = "ddrep siren 1"
 LAYERS = ("hidden_1", "hidden_2", "output")
 
@@ -41,6 +41,9 @@ class SirenDiffrep:
         pixel_pitch: the distance between neighbouring pixels in the coordinates' units; the spread of the features'
             frequencies is `RADIANS_PER_PIXEL` over it. Taken from the coordinates when not given.
         seed: of the fixed features. θ itself is drawn by `reset`.
+        output_spread: of the output weights at rest, times √width. Large ones let hidden layers move little, so that J
+            stays what it was ("lazy training", Chizat et al. 2019) and one factor of J Jᵀ serves most of a run. Descent
+            follows small ones better (0.3).
 
     Raises:
         RequestError: coordinates of another shape.
@@ -56,11 +59,12 @@ class SirenDiffrep:
         width: int = WIDTH,
         seed: int = 0,
         radians_per_pixel: float = RADIANS_PER_PIXEL,
+        output_spread: float = OUTPUT_SPREAD,
     ) -> None:
         if coordinates.ndim != 4 or 0 in coordinates.shape:
             raise RequestError(f"A SIREN's coordinates must be [V, h, w, D], not {tuple(coordinates.shape)}.")
         self.coordinates = coordinates.float()
-        self.channels = channels
+        self.channels, self.output_spread = channels, output_spread
         pitch = pixel_pitch or _pitch(self.coordinates)
         generator = torch.Generator().manual_seed(seed)
         frequencies = torch.randn(coordinates.shape[-1], features, generator=generator) * (radians_per_pixel / pitch)
@@ -93,9 +97,6 @@ class SirenDiffrep:
 
         The last hidden layer's units come in pairs with the same input and opposite output weights: f = 0 everywhere,
         while J has full rank for the first step (pairs part at once, their gradients being opposite).
-
-        Output weights are large, `OUTPUT_SPREAD` over √width: hidden layers then need to move little, J stays what it
-        was ("lazy training", Chizat et al. 2019), and one factor of J Jᵀ serves most of a run.
         """
         features, width = self.frequencies.shape[1], self.theta["hidden_1"].shape[1]
 
@@ -105,7 +106,7 @@ class SirenDiffrep:
         first = torch.cat([uniform(features, width, math.sqrt(1 / features)), uniform(1, width, math.pi)])
         half = width // 2
         second = torch.cat([uniform(width, half, math.sqrt(1 / width)), uniform(1, half, math.pi)])
-        output = torch.randn(half, self.channels, generator=generator) * (OUTPUT_SPREAD / math.sqrt(width))
+        output = torch.randn(half, self.channels, generator=generator) * (self.output_spread / math.sqrt(width))
         with torch.no_grad():
             self.theta["hidden_1"].copy_(first)
             self.theta["hidden_2"].copy_(torch.cat([second, second], dim=1))
@@ -287,10 +288,16 @@ def grid_coordinates(height: int, width: int, aspect: float | None = None) -> Te
     return torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)
 
 
-def image_siren(image_shape: tuple[int, int, int], seed: int = 0, device: torch.device | str = "cpu") -> SirenDiffrep:
+def image_siren(
+    image_shape: tuple[int, int, int],
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+    output_spread: float = OUTPUT_SPREAD,
+) -> SirenDiffrep:
     """One picture of (C, h, w) as a SIREN over the unit square (or a longer one, the shorter side 1)."""
     channels, height, width = image_shape
-    return SirenDiffrep(grid_coordinates(height, width)[None].to(device), channels, seed=seed)
+    coordinates = grid_coordinates(height, width)[None].to(device)
+    return SirenDiffrep(coordinates, channels, seed=seed, output_spread=output_spread)
 
 
 def _pitch(coordinates: Tensor) -> float:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from fields_common import OwnNoise, PixelDiffrep, PixelSolver, parser, psnr, report, sheet
+from fields_common import DESCENT_SPREAD, OwnNoise, PixelDiffrep, PixelSolver, parser, psnr, report, sheet
 from torch import Tensor
 
 import ddrep_core as dd
@@ -55,7 +55,7 @@ def main() -> None:
             return prior.decode(result.diffrep.render()).float().cpu().clamp(0, 1)[0]
 
     def siren(solver: Any) -> Tensor:
-        return picture(image_siren(prior.image_shape, device=prior.device), solver)
+        return picture(image_siren(prior.image_shape, device=prior.device, output_spread=DESCENT_SPREAD), solver)
 
     reference = picture(PixelDiffrep(1, prior.image_shape), PixelSolver())
     full, unscaled = siren(GaussNewtonSolver()), siren(CovectorSolver(1.0))

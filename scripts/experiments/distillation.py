@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from fields_common import (
+    DESCENT_SPREAD,
     OwnNoise,
     PixelDiffrep,
     PixelSolver,
@@ -63,7 +64,8 @@ def main() -> None:
         brief = method.with_settings(steps=budget, learning_rate=3e-4)
         return lambda seed: decoded(
             distill(
-                image_siren(prior.image_shape, device=prior.device), prior, method=brief, seed=seed,
+                image_siren(prior.image_shape, device=prior.device, output_spread=DESCENT_SPREAD), prior, method=brief,
+                seed=seed,
                 prompt=options.prompt, guidance_scale=options.distillation_guidance,
             ).diffrep
         )  # fmt: skip

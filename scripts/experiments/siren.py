@@ -11,11 +11,23 @@ from typing import Any
 
 import numpy as np
 import torch
-from fields_common import PROMPTS, OwnNoise, PixelDiffrep, PixelSolver, Stopwatch, parser, psnr, report, sheet, ssim
+from fields_common import (
+    DESCENT_SPREAD,
+    PROMPTS,
+    OwnNoise,
+    PixelDiffrep,
+    PixelSolver,
+    Stopwatch,
+    parser,
+    psnr,
+    report,
+    sheet,
+    ssim,
+)
 from torch import Tensor
 
 import ddrep_core as dd
-from ddrep_core.diffreps.siren import SirenDiffrep, grid_coordinates, image_siren
+from ddrep_core.diffreps.siren import OUTPUT_SPREAD, SirenDiffrep, grid_coordinates, image_siren
 from ddrep_core.sampling import ddim_schedule
 from ddrep_core.sampling.first_order import AdamSolver, WarmStartSolver
 from ddrep_core.sampling.gauss_newton import GaussNewtonSolver
@@ -24,7 +36,7 @@ PAPER = {"0": 29.7, "3": 29.9, "10": 27.6, "30": 23.5, "100": 13.6}
 SOLVERS = {
     "Gauss-Newton, 2e-2": partial(GaussNewtonSolver, tolerance=2e-2),
     "Gauss-Newton, the default": GaussNewtonSolver,
-    "Gauss-Newton, 1e-3": partial(GaussNewtonSolver, tolerance=1e-3),
+    "Gauss-Newton, 1e-3": partial(GaussNewtonSolver, tolerance=1e-3, slack=0.0),
     "Gauss-Newton by K-FAC": partial(GaussNewtonSolver, dual_rows=0),
     "Adam kept, 10": partial(WarmStartSolver, steps=10),
     "Adam kept, 20": partial(WarmStartSolver, steps=20),
@@ -78,8 +90,9 @@ def compare(prior: Any, prompt: str, guidance: float, seed: int, steps: int, sol
         return dd.sample(rep, prior, noise=OwnNoise(shape, seed), seed=seed, solver=solver, **settings)
 
     reference = run(PixelDiffrep(1, prior.image_shape), PixelSolver())
+    spread = DESCENT_SPREAD if isinstance(solver, AdamSolver) else OUTPUT_SPREAD
     watch = Stopwatch()
-    result = run(image_siren(prior.image_shape, device=prior.device), solver)
+    result = run(image_siren(prior.image_shape, device=prior.device, output_spread=spread), solver)
     clock = watch.read()
     with torch.no_grad():
         expected, found = (
