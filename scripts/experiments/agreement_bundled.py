@@ -15,9 +15,9 @@ is measured, on the decoded views at the prior's own size:
   the same prompt, less the same with the other prompts' (0: the prompt cannot be told).
 - variety: the mean distance between the features of two seeds' views. `apart` tells how far the prior's own are.
 
-Fidelity and variety are told twice: of the views as they were decoded, and of the one texture that is fitted to them,
-seen from the same cameras on white. The second is what a person gets: views that contradict each other differ from seed
-to seed in what no texture can hold, and their backgrounds are no part of the object.
+Fidelity and variety are of the object alone, on white, and told twice: of the views as they were decoded, and of one
+texture that is fitted to them, seen from the same cameras. The second is what a person gets: views that contradict
+each other differ from seed to seed in what no texture can hold.
 """
 
 from __future__ import annotations
@@ -120,13 +120,18 @@ class Scene:
         return self.rms(pictures), self.rms(prior.decode(prior.encode(pictures)).clamp(0, 1))
 
 
-def run(scene: Scene, prior: Any, prompt: str, schedule: str, seed: int, steps: int) -> tuple[dict[str, Any], Tensor]:
-    """One sample; "apart" samples every view by itself, and after "rgb+" the views meet in RGB."""
+def run(
+    scene: Scene, prior: Any, prompt: str, schedule: str, seed: int, steps: int, guidance_scale: float
+) -> tuple[dict[str, Any], Tensor]:
+    """What was measured of one sample, and [2, V, 3, H, W] its views and their one texture.
+
+    "apart" samples every view by itself, and after "rgb+" the views meet in RGB.
+    """
     meets, words = schedule.startswith(MEETING), schedule.removeprefix(MEETING)
     rep: Any = scene.apart if schedule == "apart" else scene.meeting if meets else scene.rep
     plan = ddim_schedule(prior.sigmas, steps) if schedule == "apart" else parse_schedule(words, prior.sigmas, steps)
     result = sample(
-        rep, prior, scene.views, prompt=prompt, guidance_scale=prior.default_guidance_scale, schedule=plan,
+        rep, prior, scene.views, prompt=prompt, guidance_scale=guidance_scale, schedule=plan,
         seed=seed, depth=scene.depth if prior.uses_depth else None, solver="auto" if meets else scene.solver,
         noise=scene.meeting.noise if meets else None,
     )  # fmt: skip
@@ -138,10 +143,9 @@ def run(scene: Scene, prior: Any, prompt: str, schedule: str, seed: int, steps: 
         return [[round(float(number), 4) for number in view] for view in features(images)]
 
     record = {
-        "mesh": scene.name, "prompt": prompt, "schedule": schedule, "seed": seed, "steps": steps,
         "nfe": round(result.nfe, 2), "rms": scene.rms(pictures), "not_agreed": result.not_agreed,
         "latent_disagreement": result.disagreement, "seconds": round(result.seconds["total"], 1),
-        "features": described(pictures), "texture_features": described(textured),
+        "features": described(torch.where(scene.covered, pictures, 1.0)), "texture_features": described(textured),
     }  # fmt: skip
     return record, torch.stack([pictures, textured])
 
@@ -167,7 +171,7 @@ def fidelity(mine: list[dict[str, Any]], records: list[dict[str, Any]], key: str
     alone: dict[str, dict[str, list[Any]]] = {}
     for record in records:
         if record["schedule"] == "apart":
-            alone.setdefault(record["mesh"], {}).setdefault(record["prompt"], []).append(np.array(record[key]))
+            alone.setdefault(record["mesh"], {}).setdefault(record["prompt"], []).append(np.array(record["features"]))
     found = []
     for record in mine:
         here = np.array(record[key])
@@ -207,6 +211,7 @@ def main() -> None:
     parser.add_argument("--views", type=int, default=8)
     parser.add_argument("--steps", type=int, default=25)
     parser.add_argument("--prior", default="bundled")
+    parser.add_argument("--guidance-scale", type=float, help="the prior's own by default")
     parser.add_argument("--out", type=Path, default=Path("agreement_bundled"))
     settings = parser.parse_args()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
@@ -214,15 +219,20 @@ def main() -> None:
     path = settings.out / "runs.jsonl"
     records = [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.exists() else []
     prior = dd.load_prior(settings.prior)
+    guidance = prior.default_guidance_scale if settings.guidance_scale is None else settings.guidance_scale
     for name in settings.meshes:
         scene = Scene(name, prior, settings.views)
         with torch.no_grad():
             print(f"{scene.name}: rms %.4f of one texture, %.4f through the autoencoder" % scene.floor(prior))
         for prompt, seed, schedule in itertools.product(settings.prompts, range(settings.seeds), settings.schedules):
-            same = {"mesh": scene.name, "prompt": prompt, "schedule": schedule, "seed": seed, "steps": settings.steps}
+            same = {
+                "mesh": scene.name, "prompt": prompt, "schedule": schedule, "seed": seed, "steps": settings.steps,
+                "guidance_scale": guidance,
+            }  # fmt: skip
             if any(all(r[key] == value for key, value in same.items()) for r in records):
                 continue
-            record, pictures = run(scene, prior, prompt, schedule, seed, settings.steps)
+            found, pictures = run(scene, prior, prompt, schedule, seed, settings.steps, guidance)
+            record = same | found
             records.append(record)
             with path.open("a") as out:
                 out.write(json.dumps(record) + "\n")

@@ -144,6 +144,7 @@ def main() -> None:
         "FIGURES": figure_rows(figures),
         "GUIDANCE": guidance_rows(figures),
         "MISSED": names_missed(figures),
+        "STRENGTH": f"{configuration.guidance_scale:g}",
         "IOU_MEDIAN": f"{figures['depth']['iou_median']:.2f}",
     }
     card = (HERE / "card.md").read_text()

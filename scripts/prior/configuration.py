@@ -46,6 +46,9 @@ class Configuration:
     batch: int
     learning_rate: float
     denoiser_seconds: float
+    guidance_scale: float
+    """The strength that suits the trained model: ddrep's default for it, and where fidelity, variety and directions are
+    measured."""
     seed: int = 0
 
     @property

@@ -81,6 +81,7 @@ def export(configuration: Configuration, folder: Path) -> dict:
     # when no precision is asked for.
     settings = json.loads((folder / "text_encoder" / "config.json").read_text()) | {"dtype": "float32"}
     (folder / "text_encoder" / "config.json").write_text(json.dumps(settings, indent=2) + "\n")
+    (folder / "ddrep.json").write_text(json.dumps({"guidance_scale": configuration.guidance_scale}) + "\n")
     for name, content in kept.items():
         (folder / name).write_bytes(content)
     write_checksums(folder)

@@ -24,8 +24,8 @@ from shapes import KINDS, build_geometry
 
 Array = np.ndarray
 ASKED = tomllib.loads((HERE / "evaluation.toml").read_text())
-OBJECT_GUIDANCE, OTHER_GUIDANCES = 5.0, (2.0, 3.0)
-"""Where fidelity and variety are measured; both are told at the other strengths, too."""
+STRENGTHS = (2.0, 3.0, 5.0, 7.5)
+"""Of guidance, at which fidelity and variety are told beside the configuration's own."""
 
 
 def unseen(configuration: Configuration) -> int:
@@ -81,7 +81,7 @@ def _spread(vectors: Array) -> float:
 def fidelity_and_variety(configuration: Configuration, pipeline: StableDiffusionPipeline, count: int) -> dict:
     """Named objects among the five nearest training pictures; spread within a prompt over that within its category.
 
-    Both at `OBJECT_GUIDANCE`, for the one is bought with the other; and both again at the other strengths.
+    Both at the configuration's guidance, for the one is bought with the other; and both again at other strengths.
     """
     features = PictureFeatures()
     gallery = Gallery(configuration, features)
@@ -89,9 +89,9 @@ def fidelity_and_variety(configuration: Configuration, pipeline: StableDiffusion
     wanted = [name for name in names for _ in range(count)]
     drawn = {
         guidance: features(draw(pipeline, None, [article(name) for name in wanted], guidance=guidance, seed=1))
-        for guidance in (OBJECT_GUIDANCE, *OTHER_GUIDANCES)
+        for guidance in {configuration.guidance_scale, *STRENGTHS}
     }
-    vectors = drawn[OBJECT_GUIDANCE]
+    vectors = drawn[configuration.guidance_scale]
     found, ratios = gallery.hits(vectors, wanted), gallery.spreads(vectors, names, count)
     emoji = {item.names[0]: item for item in load_emoji(packages_folder(configuration), 2 * configuration.image_size)}
     fresh, fresh_names = [], []
@@ -104,7 +104,7 @@ def fidelity_and_variety(configuration: Configuration, pipeline: StableDiffusion
     per_name = {name: float(found[index * count : (index + 1) * count].mean()) for index, name in enumerate(names)}
     return {
         "fidelity": {
-            "guidance": OBJECT_GUIDANCE,
+            "guidance": configuration.guidance_scale,
             "top5_share": float(found.mean()),
             "ceiling_augmented_training_pictures": float(gallery.hits(features(np.stack(fresh)), fresh_names).mean()),
             "floor_wrong_prompt": float(gallery.hits(vectors, list(np.roll(wanted, 7 * count))).mean()),
@@ -116,7 +116,7 @@ def fidelity_and_variety(configuration: Configuration, pipeline: StableDiffusion
             },
         },
         "variety": {
-            "guidance": OBJECT_GUIDANCE,
+            "guidance": configuration.guidance_scale,
             "spread_within_prompt_over_category": float(np.mean(ratios)),
             "lowest": float(np.min(ratios)),
             "by_guidance": {
@@ -139,7 +139,8 @@ def directions(configuration: Configuration, pipeline: StableDiffusionPipeline, 
     asked = [
         (kind, direction) for kind in KINDS_WITH_PLAIN_DIRECTIONS for direction in DIRECTIONS for _ in range(count)
     ]
-    drawn = draw(pipeline, None, [f"{article(kind)}, {direction}" for kind, direction in asked], guidance=5.0, seed=2)
+    prompts = [f"{article(kind)}, {direction}" for kind, direction in asked]
+    drawn = draw(pipeline, None, prompts, guidance=configuration.guidance_scale, seed=2)
     right = np.array(
         [DIRECTIONS[answer] == direction for answer, (_, direction) in zip(reader(drawn), asked, strict=True)]
     )
@@ -199,7 +200,7 @@ def depth(
         )
         renders.append(picture)
     hints = np.stack(depths)
-    drawn = draw(pipeline, controlnet, prompts, hints, guidance=5.0, seed=3)
+    drawn = draw(pipeline, controlnet, prompts, hints, guidance=configuration.guidance_scale, seed=3)
     mask = hints > 0.03
 
     def overlap(pictures: Array) -> Array:
@@ -282,9 +283,9 @@ def grids(
 ) -> None:
     """64 prompts without depth; 8 unseen objects with depth in 7 materials each; 6 prompts at 7 strengths."""
     guidance_grid(pipeline).save(folder / "samples_guidance.png", optimize=True)
-    labelled_grid(draw(pipeline, None, ASKED["grid_prompts"], guidance=5.0, seed=11), ASKED["grid_prompts"], 8).save(
-        folder / "samples.png", optimize=True
-    )
+    prompts, strength = ASKED["grid_prompts"], configuration.guidance_scale
+    chosen = draw(pipeline, None, prompts, guidance=strength, seed=11)
+    labelled_grid(chosen, prompts, 8).save(folder / "samples.png", optimize=True)
     rows = []
     labels = []
     for index, kind in enumerate(("chair", "cow", "house", "car", "teapot", "rabbit", "blob", "castle")):
@@ -303,7 +304,7 @@ def grids(
         prompts = [
             f"a {material} {facts.names[0]}" + (f", {facts.view}" if facts.view else "") for material in materials
         ]
-        drawn = draw(pipeline, controlnet, prompts, np.repeat(hint[None], len(prompts), 0), guidance=5.0, seed=12)
+        drawn = draw(pipeline, controlnet, prompts, np.repeat(hint[None], len(prompts), 0), guidance=strength, seed=12)
         rows.append(np.concatenate([np.repeat(hint[None, ..., None], 3, -1), drawn]))
         labels += ["(depth)", *prompts]
     labelled_grid(np.concatenate(rows), labels, 8).save(folder / "samples_depth.png", optimize=True)
