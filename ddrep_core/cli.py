@@ -88,7 +88,14 @@ Resolution = Annotated[int, _option(JOB, "--resolution", "Side of the texture in
 PriorName = Annotated[str, _option(SAMPLING, "--prior", "bundled, a diffusers folder, or a hub id.")]
 ControlNet = Annotated[str | None, _option(SAMPLING, "--controlnet", "A depth ControlNet: folder or hub id.")]
 Steps = Annotated[int | None, _option(SAMPLING, "--steps", "Noise levels; the schedule's own when not given.")]
-Guidance = Annotated[float | None, _option(SAMPLING, "--guidance-scale", "How strictly to follow the prompt.")]
+Guidance = Annotated[
+    float | None,
+    _option(
+        SAMPLING,
+        "--guidance-scale",
+        "How strictly to follow the prompt. By default the prior's own; at least 5 for textures, 7.5 for new objects.",
+    ),
+]
 Eta = Annotated[float | None, _option(SAMPLING, "--eta", "Fresh noise in each step, 0 (none) to 1.")]
 ScheduleText = Annotated[
     str, _option(SAMPLING, "--schedule", "auto, plain, repaint:1,1,2, restart, annealed, grown (docs/agreement.md).")

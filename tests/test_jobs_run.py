@@ -287,3 +287,20 @@ def test_threads_of_the_checkpoint_are_used_again(make_job):
     seen = []
     run_job(folder.path, resume=True, listeners=(lambda event: seen.append(torch.get_num_threads()),))
     assert seen[-1] == before + 1 and torch.get_num_threads() == before
+
+
+def test_a_task_may_want_stronger_guidance_than_the_prior_but_never_overrules_the_request(
+    make_job, prior, monkeypatch
+) -> None:
+    seen = []
+
+    class Asking(ToyTask):
+        def __init__(self, session):
+            super().__init__(session)
+            seen.append([session.sampling_arguments(least_guidance=least)["guidance_scale"] for least in (0.0, 5.0)])
+
+    monkeypatch.setattr(run_module, "prepare_task", Asking)
+    monkeypatch.setattr(prior, "default_guidance_scale", 2.5)
+    run_job(make_job("own").path)
+    run_job(make_job("asked", guidance_scale=1.5).path)
+    assert seen == [[2.5, 5.0], [1.5, 1.5]]

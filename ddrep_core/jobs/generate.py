@@ -24,7 +24,7 @@ from ddrep_core.jobs.image import decode, to_picture
 from ddrep_core.jobs.request import TextureRequest
 from ddrep_core.jobs.session import Preview, Session, agreement
 from ddrep_core.jobs.texture import AUTO_SCHEDULE as PAINT_SCHEDULE
-from ddrep_core.jobs.texture import sampling_texture, texture_diffrep, write_textured_mesh
+from ddrep_core.jobs.texture import TEXTURE_GUIDANCE, sampling_texture, texture_diffrep, write_textured_mesh
 from ddrep_core.jobs.views import sampled_views, square_frame
 from ddrep_core.report import contact_sheet
 from ddrep_core.sampling.first_order import WarmStartSolver
@@ -42,8 +42,8 @@ SURFACE_GRID = 64  # points along an edge where solid is told from empty, at lea
 SILHOUETTE_SIZE = 48
 OBJECT_OPACITY = 0.6  # of a pixel that shows the object and nothing else
 DRAFT_FACES = 4000
-LEAST_GUIDANCE = 7.5
-"""Of the field, where nobody says otherwise: views that hesitate between shapes leave a lump."""
+FIELD_GUIDANCE = 7.5
+"""At least, where nobody says otherwise: views that hesitate between shapes leave a lump."""
 PREVIEW_VIEWS = 4
 
 
@@ -54,9 +54,7 @@ class GenerateTask:
         settings, prior = session.request.generate, session.prior
         assert settings is not None
         self.settings = settings
-        self.arguments = session.sampling_arguments(AUTO_SCHEDULE)
-        if session.request.guidance_scale is None:
-            self.arguments["guidance_scale"] = max(self.arguments["guidance_scale"], LEAST_GUIDANCE)
+        self.arguments = session.sampling_arguments(AUTO_SCHEDULE, FIELD_GUIDANCE)
         self.views, extent = self._views(session)
         self.views_per_step = session.request.orbit_count or min(VIEWS_PER_STEP, len(self.views))
         grid = min(settings.grid, finest_grid(prior.image_shape))
@@ -141,7 +139,7 @@ class GenerateTask:
             previews=previews,
             **sampling_texture(rep),
             depth=depth_maps(mesh, views, size, size, subsamples=2),
-            **session.sampling_arguments(PAINT_SCHEDULE),
+            **session.sampling_arguments(PAINT_SCHEDULE, TEXTURE_GUIDANCE),
         )
         with torch.no_grad():
             pictures = decode(prior, result.diffrep.render())

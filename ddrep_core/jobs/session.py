@@ -212,11 +212,12 @@ class Session:
         self._time_left.restart()
         return result
 
-    def sampling_arguments(self, auto_schedule: str = "plain") -> dict[str, Any]:
+    def sampling_arguments(self, auto_schedule: str = "plain", least_guidance: float = 0.0) -> dict[str, Any]:
         """What the request says of prompt, guidance, schedule and noise, as `dd.sample` takes it.
 
         Args:
             auto_schedule: what the task takes for the schedule "auto".
+            least_guidance: where the request leaves it to the prior, the task asks for no weaker guidance than this.
 
         Raises:
             RequestError: a schedule that cannot be read.
@@ -225,7 +226,7 @@ class Session:
         schedule = auto_schedule if request.schedule == "auto" else request.schedule
         guidance = request.guidance_scale
         if guidance is None:
-            guidance = getattr(self.prior, "default_guidance_scale", 7.5)
+            guidance = max(getattr(self.prior, "default_guidance_scale", 7.5), least_guidance)
         return {
             "prompt": request.prompt,
             "negative_prompt": request.negative_prompt,

@@ -29,6 +29,8 @@ from ddrep_core.sampling.sample import StepReport
 from ddrep_core.views import Views
 
 AUTO_SCHEDULE = "repaint:1,1,2"  # growing wins on the beds, not yet on the bundled prior: docs/agreement.md
+TEXTURE_GUIDANCE = 5.0
+"""At least, where nobody says otherwise: depth tells the prior the shape, and words alone the material."""
 PREVIEW_TEXTURE = 256
 PREVIEW_VIEWS = 4
 UV_LAYER = "DDRep"
@@ -52,7 +54,7 @@ class TextureTask:
         self.mesh = load_mesh(session.folder.resolve(settings.mesh), settings.mesh_up, objects=settings.objects)
         cameras = request_cameras(request, session.folder)
         prior = session.prior
-        self.arguments = session.sampling_arguments(AUTO_SCHEDULE)
+        self.arguments = session.sampling_arguments(AUTO_SCHEDULE, TEXTURE_GUIDANCE)
         size = prior.image_size
         self.views = sampled_views(cameras, self.mesh, size)
         self.mesh = facing_views(self.mesh, self.views)
