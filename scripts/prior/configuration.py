@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,7 +59,15 @@ class Configuration:
 
 
 def load_configuration(name: str) -> Configuration:
-    """Read `configurations/NAME.toml` beside this file."""
+    """Read `configurations/NAME.toml` beside this file.
+
+    Raises:
+        SystemExit: there is none of that name; the message lists those that there are.
+    """
+    known = sorted(path.stem for path in (HERE / "configurations").glob("*.toml"))
+    if name not in known:
+        print(f"There is no configuration '{name}'. Use one of: {', '.join(known)}.", file=sys.stderr)
+        raise SystemExit(2)
     with (HERE / "configurations" / f"{name}.toml").open("rb") as file:
         return Configuration(name=name, **tomllib.load(file))
 
