@@ -13,7 +13,9 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "scripts" / "prior"))
 
-from captions import Facts, caption
+from captions import Facts, caption, view_phrase
+from ddrep_core.views import Camera, DirectionWords, direction_words, look_at, perspective_projection
+from directions import for_ddrep, other_way_round
 from landscapes import LANDS, SKIES, camera_rays, landscape, landscape_picture
 from mixture import STREAMS, Mixture, view_weight
 from muon import Muon, orthogonal
@@ -165,6 +167,37 @@ def test_a_mirrored_emoji_is_the_mirror_image_and_its_caption_says_so() -> None:
     assert sum("mirrored" in text for text in words) > 20
     plain = [caption(Facts("emoji", ("duck",)), np.random.default_rng(seed)) for seed in range(30)]
     assert not any("mirrored" in text for text in plain)
+
+
+def test_captions_tell_the_side_that_is_shown() -> None:
+    """Sides by the eighth of a turn, a plain side also coarsely; what a mirrored emoji shows is the other side."""
+
+    def said(azimuth: float, elevation: float, view: str | None) -> set[str]:
+        details = {"azimuth": azimuth, "elevation": elevation}
+        known = Facts("render", ("cow",), view=view, group="cow", details=details)
+        texts = [caption(known, np.random.default_rng(seed)) for seed in range(200)]
+        return {part for text in texts for part in text.split(", ") if "view" in part}
+
+    assert said(92.0, 10.0, "side view") == {"side view", "left side view"}
+    assert said(268.0, 40.0, "side view") == {"side view", "right side view", "right side view from above"}
+    assert said(50.0, 0.0, "side view") == {"front left view"}
+    assert said(200.0, 70.0, "overhead view") == {"overhead view"}
+    assert said(359.0, 0.0, None) == {"front view"}  # a mug has no front, but a handle on one side
+    assert other_way_round("back left view") == "back right view" and other_way_round(None) is None
+
+
+def test_the_words_that_are_taught_are_those_that_the_prior_is_asked_with() -> None:
+    told = for_ddrep()["directions"]
+    words = DirectionWords(tuple(told["around"]), told["from_above"])
+    for azimuth in range(0, 360, 7):
+        for elevation in (0.0, 45.0):
+            place = np.radians([azimuth, elevation])
+            outwards = [np.sin(place[0]) * np.cos(place[1]), -np.cos(place[0]) * np.cos(place[1]), np.sin(place[1])]
+            camera = Camera("", look_at(3 * np.array(outwards), (0, 0, 0)), perspective_projection(40), 8, 8)
+            details = {"azimuth": float(azimuth), "elevation": elevation}
+            known = Facts("render", ("mug",), group="mug", details=details)
+            texts = [view_phrase(known, np.random.default_rng(seed)) for seed in range(30)]
+            assert direction_words(camera, words=words) in texts
 
 
 def test_a_landscape_is_one_world_however_the_camera_turns() -> None:

@@ -18,8 +18,10 @@ import torch
 from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors.torch import load_file, save_file
 
+import ddrep_core as dd
 from ddrep_core.errors import RequestError, RunError
 from ddrep_core.priors import load, load_prior
+from ddrep_core.priors.diffusers_prior import view_prompts
 from ddrep_core.priors.hub import is_hub_id, needed_files
 from ddrep_core.priors.model_folder import choose_weights
 
@@ -57,6 +59,34 @@ def test_loading_says_nothing(original: Path, capfd: pytest.CaptureFixture[str])
 def test_the_models_own_guidance(model: Path) -> None:
     (model / "ddrep.json").write_text('{"guidance_scale": 2.5}')
     assert load_prior(model, device="cpu").default_guidance_scale == 2.5
+
+
+def test_the_models_own_words_for_directions(model: Path) -> None:
+    assert load_prior(model, device="cpu").directions is None
+    told = {"directions": {"around": ["face", "left flank", "tail", "right flank"], "from_above": "from the sky"}}
+    (model / "ddrep.json").write_text(json.dumps(told))
+    prior = load_prior(model, device="cpu")
+    seen = view_prompts("a cow", dd.orbit_views(count=4, elevations=(0.0, 40.0)), prior.directions)
+    assert seen == ["a cow, face", "a cow, left flank from the sky", "a cow, tail", "a cow, right flank from the sky"]
+    conditioning = prior.condition("a cow", views=dd.orbit_views(count=4, elevations=(0.0, 40.0)))
+    assert len(conditioning.prompts.unique()) == 4
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        ({"guidance_scale": "strong"}, "guidance_scale of 'strong'.*Write a number"),
+        ({"guidance_scale": -1}, "guidance_scale of -1"),
+        ({"directions": ["front view"]}, "directions of .*Write"),
+        ({"directions": {"sides": ["front view"]}}, "directions of .*Write"),
+        ({"directions": {"around": []}}, "directions that are no words.*List words"),
+        ({"directions": {"around": ["front view"], "from_above": 3}}, "directions that are no words"),
+    ],
+)
+def test_settings_that_a_model_cannot_have(model: Path, told: dict, message: str) -> None:
+    (model / "ddrep.json").write_text(json.dumps(told))
+    with pytest.raises(RequestError, match=message):
+        load_prior(model, device="cpu")
 
 
 def remove(name: str) -> Callable[[Path], None]:

@@ -16,7 +16,7 @@ from ddrep_core.priors.levels import NoiseLevels
 from ddrep_core.priors.networks import Network
 from ddrep_core.priors.prompts import PromptEncoder, TextEmbedding
 from ddrep_core.priors.protocol import Indices, index_tensor
-from ddrep_core.views.directions import direction_words
+from ddrep_core.views.directions import DirectionWords, direction_words
 
 
 @dataclass(frozen=True)
@@ -52,15 +52,13 @@ class PromptConditioning:
         )
 
 
-def view_prompts(prompt: str, views: Any | None) -> list[str]:
+def view_prompts(prompt: str, views: Any | None, words: DirectionWords | None = None) -> list[str]:
     """The prompt of each view: the run's, the camera's own words, the direction it looks from. One without views."""
     if views is None:
         return [prompt]
     target = getattr(views, "target", (0.0, 0.0, 0.0))
-    return [
-        ", ".join(part for part in (prompt.strip(), camera.prompt.strip(), direction_words(camera, target)) if part)
-        for camera in views
-    ]
+    parts = ((prompt.strip(), camera.prompt.strip(), direction_words(camera, target, words)) for camera in views)
+    return [", ".join(part for part in view if part) for view in parts]
 
 
 class DiffusersPrior:
@@ -76,6 +74,7 @@ class DiffusersPrior:
         device, dtype: where and in what the network runs. x may be anything; answers come back like x.
         max_batch: the most rows that the network sees at once, both branches of guidance counted. None: as many as fit.
         default_guidance_scale: the guidance that suits this model.
+        directions: its words for the sides of things.
     """
 
     def __init__(
@@ -90,6 +89,7 @@ class DiffusersPrior:
         dtype: torch.dtype,
         max_batch: int | None = None,
         default_guidance_scale: float = 7.5,
+        directions: DirectionWords | None = None,
     ) -> None:
         self.name = name
         self.network = network
@@ -101,6 +101,7 @@ class DiffusersPrior:
         self.dtype = dtype
         self.max_batch = max_batch
         self.default_guidance_scale = default_guidance_scale
+        self.directions = directions
         self._limits: dict[tuple[int, int], BatchLimit] = {}
 
     @property
@@ -150,7 +151,7 @@ class DiffusersPrior:
         """
         if not guidance_scale >= 0:
             raise RequestError(f"The guidance scale must be zero or more, not {guidance_scale}.")
-        prompts = view_prompts(prompt, views) if guidance_scale != 0 else [""]
+        prompts = view_prompts(prompt, views, self.directions) if guidance_scale != 0 else [""]
         texts: dict[str, int] = {}
         for text in prompts:
             texts.setdefault(text, len(texts))

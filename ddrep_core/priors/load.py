@@ -221,7 +221,7 @@ def _assemble(
         joint_width=core.config.get("joint_attention_dim"),
         zero_empty_negative=bool(folder.index.get("force_zeros_for_empty_prompt", folder.family.style == "sdxl")),
     )
-    guidance = folder.settings().get("guidance_scale", folder.family.guidance_scale)
+    settings = folder.settings()
     return DiffusersPrior(
         name=folder.name,
         network=network,
@@ -232,7 +232,8 @@ def _assemble(
         device=device,
         dtype=dtype,
         max_batch=max_batch,
-        default_guidance_scale=float(guidance),
+        default_guidance_scale=settings.guidance_scale,
+        directions=settings.directions,
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ import torch
 
 from ddrep_core.errors import RequestError
 from ddrep_core.priors.prompts import TextStyle
+from ddrep_core.views.directions import DirectionWords
 
 SUPPORTED = "Stable Diffusion 1.x and 2.x, SDXL, and Stable Diffusion 3"
 INDEX = "model_index.json"
@@ -37,6 +39,19 @@ CLASSES = {
     "T5Tokenizer": "transformers",
     "T5TokenizerFast": "transformers",
 }
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What suits one model.
+
+    Args:
+        guidance_scale: how strongly it follows prompts when nobody says.
+        directions: its words for the sides of things; those of text-to-3D when None.
+    """
+
+    guidance_scale: float
+    directions: DirectionWords | None = None
 
 
 @dataclass(frozen=True)
@@ -126,10 +141,14 @@ class ModelFolder:
         """The configuration of a network."""
         return read_json(self.path / part / "config.json", self.name)
 
-    def settings(self) -> dict[str, Any]:
-        """What the folder says for ddrep itself (ddrep.json): "guidance_scale"."""
+    def settings(self) -> Settings:
+        """What the folder says for ddrep itself: `ddrep.json`, which need not be there.
+
+        Raises:
+            RequestError: it cannot be read, or holds something else.
+        """
         path = self.path / "ddrep.json"
-        return read_json(path, self.name) if path.is_file() else {}
+        return read_settings(read_json(path, self.name) if path.is_file() else {}, self.family, self.name)
 
     def tokenizer(self, part: str) -> Any:
         """A tokenizer."""
@@ -154,6 +173,30 @@ def read_json(path: Path, name: str) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise RequestError(f"{path.name} of the model '{name}' does not hold an object.")
     return data
+
+
+def read_settings(data: dict[str, Any], family: Family, name: str) -> Settings:
+    """`{"guidance_scale": 2.5, "directions": {"around": ["front view", …], "from_above": "from above"}}`, all optional.
+
+    Raises:
+        RequestError: anything else.
+    """
+    guidance, told = data.get("guidance_scale", family.guidance_scale), data.get("directions", {})
+    if isinstance(guidance, bool) or not isinstance(guidance, int | float) or not 0 <= guidance < math.inf:
+        raise RequestError(
+            f"ddrep.json of the model '{name}' has a guidance_scale of {guidance!r}.", "Write a number from 0 up."
+        )
+    if not isinstance(told, dict) or not told.keys() <= {"around", "from_above"}:
+        raise RequestError(
+            f"ddrep.json of the model '{name}' has directions of {told!r}.", 'Write {"around": […], "from_above": "…"}.'
+        )
+    around, from_above = told.get("around", list(DirectionWords.around)), told.get("from_above", "")
+    if not isinstance(around, list) or not around or not all(isinstance(words, str) for words in (*around, from_above)):
+        raise RequestError(
+            f"ddrep.json of the model '{name}' has directions that are no words.",
+            'List words evenly around from the front, as in ["front view", "side view", "back view", "side view"].',
+        )
+    return Settings(float(guidance), DirectionWords(tuple(around), from_above) if told else None)
 
 
 def read_index(path: Path, name: str) -> dict[str, Any]:

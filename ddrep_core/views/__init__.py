@@ -1,7 +1,7 @@
 """π: cameras, distributions over cameras, and words for directions."""
 
 from ddrep_core.views.camera import Camera, Views
-from ddrep_core.views.directions import direction_words
+from ddrep_core.views.directions import DirectionWords, direction_words
 from ddrep_core.views.orbit import look_at, orbit_views, perspective_projection
 
-__all__ = ["Camera", "Views", "direction_words", "look_at", "orbit_views", "perspective_projection"]
+__all__ = ["Camera", "DirectionWords", "Views", "direction_words", "look_at", "orbit_views", "perspective_projection"]

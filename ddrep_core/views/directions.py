@@ -3,11 +3,34 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from ddrep_core.views.camera import Camera
+
+OVERHEAD, RAISED, OUTWARD = 60.0, 30.0, 30.0
+"""Degrees above the horizon: a view from overhead (below it: from the bottom), from above; a view that looks up."""
+
+
+@dataclass(frozen=True)
+class DirectionWords:
+    """What a prior calls the sides that it sees.
+
+    Args:
+        around: evenly around, the first in the middle of the front (-Y), then towards the object's own left (+X). As
+            given: those common in text-to-3D (threestudio's). Which side "side view" means it leaves open, so that an
+            object's two sides may face the same way: a prior that was taught more can be told more.
+        from_above: added from 30 degrees above the horizon on.
+    """
+
+    around: tuple[str, ...] = ("front view", "side view", "back view", "side view")
+    from_above: str = ""
+
+    def level(self, azimuth: float) -> str:
+        """The words for degrees around. Halves are rounded to even: of four, what lies between is front or back."""
+        return self.around[round(azimuth * len(self.around) / 360.0) % len(self.around)]
 
 
 def azimuth_elevation(camera: Camera, target: ArrayLike = (0.0, 0.0, 0.0)) -> tuple[float, float]:
@@ -24,24 +47,19 @@ def azimuth_elevation(camera: Camera, target: ArrayLike = (0.0, 0.0, 0.0)) -> tu
     )
 
 
-def direction_words(camera: Camera, target: ArrayLike = (0.0, 0.0, 0.0)) -> str:
-    """ "front view", "side view", "back view", "overhead view" or "bottom view"; of one that looks out, "looking up",
-    "looking down" or nothing.
+def direction_words(camera: Camera, target: ArrayLike = (0.0, 0.0, 0.0), words: DirectionWords | None = None) -> str:
+    """ "front view" or what else `words` has for the side that is seen, "overhead view" above 60 degrees, "bottom view"
+    below -60; of a camera that looks out, "looking up", "looking down" or nothing.
 
-    The bands are those common in text-to-3D (threestudio's): overhead above 60 degrees, front and back within 45
-    degrees of their axes; "bottom view" mirrors overhead. A camera that stands at the target looks out from it, as a
-    panorama's do: it is told where it looks when that is more than 30 degrees from the horizon.
+    A camera that stands at the target looks out from it, as a panorama's do: it is told where it looks when that is
+    more than 30 degrees from the horizon.
     """
     if not camera.is_orthographic and np.linalg.norm(camera.position - np.asarray(target, dtype=np.float64)) < 1e-9:
         forward = -camera.matrix_world[:3, 2]
         outward = math.degrees(math.atan2(forward[2], math.hypot(forward[0], forward[1])))
-        return "" if abs(outward) <= 30 else "looking up" if outward > 0 else "looking down"
+        return "" if abs(outward) <= OUTWARD else "looking up" if outward > 0 else "looking down"
     azimuth, elevation = azimuth_elevation(camera, target)
-    if elevation > 60:
-        return "overhead view"
-    if elevation < -60:
-        return "bottom view"
-    from_front = min(azimuth, 360 - azimuth)
-    if from_front <= 45:
-        return "front view"
-    return "back view" if from_front >= 135 else "side view"
+    if abs(elevation) > OVERHEAD:
+        return "overhead view" if elevation > 0 else "bottom view"
+    words = words or DirectionWords()
+    return " ".join(part for part in (words.level(azimuth), words.from_above if elevation > RAISED else "") if part)

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from directions import FROM_ABOVE, RAISED, aslant, eighth
+
 PREFIXES = ("a photo of ", "a picture of ", "a 3d render of ", "an image of ", "a rendering of ")
 SUFFIXES = (", high quality", ", detailed", ", best quality", ", 3d render", ", highly detailed", ", studio light")
 
@@ -44,6 +46,25 @@ def article(words: str) -> str:
     return ("an " if first[0] in "aeiou" and first not in ("unicorn", "ufo") else "a ") + words
 
 
+def view_phrase(facts: Facts, random: np.random.Generator) -> str | None:
+    """Words for the side that is shown: the eighth of a turn, or for a plain front, side or back just that.
+
+    What has no front of its own has sides all the same, and is told them less often.
+    """
+    if facts.kind == "emoji":
+        return facts.view if random.random() < 0.6 else None
+    if facts.view in ("overhead view", "bottom view"):
+        return facts.view
+    azimuth = facts.details["azimuth"]
+    if facts.view is None:
+        if random.random() < 0.4:
+            return None
+    elif aslant(azimuth) <= 20.0 and random.random() < 0.4:
+        return facts.view
+    raised = facts.details["elevation"] > RAISED and random.random() < 0.7
+    return eighth(azimuth) + (f" {FROM_ABOVE}" if raised else "")
+
+
 def caption(facts: Facts, random: np.random.Generator) -> str:
     """One wording of the facts."""
     chance = random.random
@@ -76,8 +97,9 @@ def caption(facts: Facts, random: np.random.Generator) -> str:
     if chance() < 0.15:
         words = PREFIXES[int(random.integers(len(PREFIXES)))] + words
     parts = []
-    if facts.view and chance() < 0.85:
-        parts.append(f", {facts.view}")
+    view = view_phrase(facts, random)
+    if view and chance() < 0.85:
+        parts.append(f", {view}")
     if facts.mirrored and chance() < 0.9:
         parts.append(", mirrored")
     if chance() < (0.3 if facts.background == "white" else 0.92):

@@ -1,4 +1,4 @@
-"""The judge of directions: reads "front", "side", "back" or "overhead view" from a picture of a known kind of object.
+"""The judge of directions: reads front, left or right side, back, or overhead from a picture of a known kind of object.
 
 EfficientNet-Lite0 features on coarse grids and a small head. It is asked only about kinds whose renders it can tell
 apart; a ball has no front, and the back of a house without its door is a side.
@@ -13,19 +13,23 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from captions import Facts
 from configuration import Configuration, work_folder
+from directions import other_way_round
 from features import GridFeatures
 from prepare import load_part, parts
 from training import load_state, save_atomically
 
 Array = np.ndarray
-DIRECTIONS = ("front view", "side view", "back view", "overhead view")
+READ = ("front view", "left side view", "back view", "right side view", "overhead view")
+TURNED = np.array([READ.index(str(other_way_round(view))) for view in READ])
+"""What the same picture shows when it is mirrored."""
 KINDS_WITH_PLAIN_DIRECTIONS = ("car", "chair", "cow", "dog", "bus", "elephant", "cat", "duck")
 
 
 @dataclass(frozen=True)
 class Renders:
-    """Pictures uint8 [N, S, S, 3] of the kinds above, and which of the four directions each shows, [N]."""
+    """Pictures uint8 [N, S, S, 3] of the kinds above, and which of `READ` each shows, [N]."""
 
     pictures: Array
     directions: Array
@@ -39,17 +43,22 @@ def load_renders(configuration: Configuration) -> tuple[Renders, Renders]:
     for name in names:
         data, _, facts = load_part(configuration, name)
         chosen = [
-            row
-            for row, fact in enumerate(facts)
-            if fact.view in DIRECTIONS and fact.group in KINDS_WITH_PLAIN_DIRECTIONS
+            row for row, fact in enumerate(facts) if shown(fact) in READ and fact.group in KINDS_WITH_PLAIN_DIRECTIONS
         ]
         held = name == names[-1]
         pictures[held].append(data[chosen])
-        directions[held].extend(DIRECTIONS.index(str(facts[row].view)) for row in chosen)
+        directions[held].extend(READ.index(str(shown(facts[row]))) for row in chosen)
     learn, held_out = (
         Renders(np.concatenate(part), np.array(answers)) for part, answers in zip(pictures, directions, strict=True)
     )
     return learn, held_out
+
+
+def shown(fact: Facts) -> str | None:
+    """The direction of a render in the reader's words; a side is left or right."""
+    if fact.view != "side view":
+        return fact.view
+    return "left side view" if fact.details["azimuth"] % 360.0 < 180.0 else "right side view"
 
 
 class DirectionReader:
@@ -64,7 +73,7 @@ class DirectionReader:
 
     @torch.inference_mode()
     def __call__(self, pictures: Array) -> Array:
-        """sRGB [N, S, S, 3] in [0, 1] to numbers of `DIRECTIONS`, [N]."""
+        """sRGB [N, S, S, 3] in [0, 1] to numbers of `READ`, [N]."""
         return self.head((self.features(pictures) - self.mean) / self.deviation).argmax(1).numpy()
 
     @staticmethod
@@ -78,18 +87,17 @@ class DirectionReader:
 
 
 def build_head(width: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Dropout(0.4), nn.Linear(width, 192), nn.GELU(), nn.Dropout(0.5), nn.Linear(192, len(DIRECTIONS))
-    )
+    return nn.Sequential(nn.Dropout(0.4), nn.Linear(width, 192), nn.GELU(), nn.Dropout(0.5), nn.Linear(192, len(READ)))
 
 
 def train_head(renders: Renders, steps: int = 500, batch: int = 128) -> dict[str, Tensor]:
-    """Head and the features' mean and deviation. Every other picture is mirrored: no direction depends on that."""
-    pictures = renders.pictures.copy()
+    """Head and the features' mean and deviation. Every other picture is mirrored, and its direction with it."""
+    pictures, directions = renders.pictures.copy(), renders.directions.copy()
     pictures[::2] = pictures[::2, :, ::-1]
+    directions[::2] = TURNED[directions[::2]]
     inputs = GridFeatures()(pictures / np.float32(255))
     mean, deviation = inputs.mean(0), inputs.std(0) + 1e-3
-    inputs, targets = (inputs - mean) / deviation, torch.from_numpy(renders.directions)
+    inputs, targets = (inputs - mean) / deviation, torch.from_numpy(directions)
     torch.manual_seed(0)
     head = build_head(inputs.shape[1])
     optimizer = torch.optim.AdamW(head.parameters(), lr=1e-3, weight_decay=0.1)

@@ -13,6 +13,7 @@ from diffusers import ControlNetModel, StableDiffusionPipeline
 
 from captions import Facts
 from configuration import BUNDLED, Configuration, load_configuration, work_folder
+from directions import for_ddrep
 from tokenizer import load_or_build_tokenizer
 from train_autoencoder import build_autoencoder
 from train_denoiser import Denoiser, build_scheduler
@@ -81,7 +82,9 @@ def export(configuration: Configuration, folder: Path) -> dict:
     # when no precision is asked for.
     settings = json.loads((folder / "text_encoder" / "config.json").read_text()) | {"dtype": "float32"}
     (folder / "text_encoder" / "config.json").write_text(json.dumps(settings, indent=2) + "\n")
-    (folder / "ddrep.json").write_text(json.dumps({"guidance_scale": configuration.guidance_scale}) + "\n")
+    (folder / "ddrep.json").write_text(
+        json.dumps({"guidance_scale": configuration.guidance_scale} | for_ddrep()) + "\n"
+    )
     for name, content in kept.items():
         (folder / name).write_bytes(content)
     write_checksums(folder)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from captions import Facts
+from directions import aslant
 from shapes import KINDS
 
 Array = np.ndarray
@@ -40,11 +41,11 @@ def view_weight(fact: Facts) -> float:
 
 
 def plainness(fact: Facts) -> float:
-    """How well a picture shows what its direction's word means: between two directions, hardly."""
+    """How much a picture's direction is asked for: straight sides most, for their words are also the coarse ones."""
     if fact.view not in ("front view", "side view", "back view"):
         return 1.0
-    off = abs((fact.details["azimuth"] + 45.0) % 90.0 - 45.0)
-    return 1.0 if off <= 20.0 else 0.5 if off <= 30.0 else 0.2
+    off = aslant(fact.details["azimuth"])
+    return 1.0 if off <= 20.0 else 0.75 if off <= 30.0 else 0.5
 
 
 def even_weight(fact: Facts) -> float:

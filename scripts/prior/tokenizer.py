@@ -43,7 +43,7 @@ def _words(facts: list[Facts]) -> list[str]:
         "front",
         "side",
     }
-    words |= {"back", "overhead", "bottom", "view", "none"}
+    words |= {"back", "overhead", "bottom", "left", "right", "above", "view", "none"}
     for text in (*captions.PREFIXES, *captions.SUFFIXES):
         words |= set(text.replace(",", " ").split())
     for fact in facts:
