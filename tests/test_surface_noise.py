@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import ddrep_core as dd
-from ddrep_core.diffreps.canvas_noise import CanvasNoise, noise_rows
+from ddrep_core.diffreps.matrix_noise import MatrixNoise, noise_rows
 from ddrep_core.diffreps.surface_noise import surface_noise
 from ddrep_core.geometry.raycast import RayCaster
 from ddrep_core.views import Views, orbit_views
@@ -23,24 +23,24 @@ def views() -> Views:
 
 
 @pytest.fixture(scope="module")
-def field(views: Views) -> CanvasNoise:
-    return surface_noise(dd.load_mesh(dd.demo_mesh_path()), views, (4, SIDE, SIDE))
+def field(views: Views) -> MatrixNoise:
+    return surface_noise(dd.load_mesh(dd.demo_mesh_path()), views, (4, SIDE, SIDE), torch.float64)
 
 
-def covariance(field: CanvasNoise) -> np.ndarray:
+def covariance(field: MatrixNoise) -> np.ndarray:
     """[V, h * w, V, h * w], exactly."""
-    rows = field.matrix.toarray()
-    pixels = field.image_shape[1] * field.image_shape[2]
-    return (rows @ rows.T).reshape(field.view_count, pixels, field.view_count, pixels)
+    rows = (field.scale * field.matrix.to_dense()).numpy()
+    views, _, height, width = field.shape
+    return (rows @ rows.T).reshape(views, height * width, views, height * width)
 
 
-def test_each_view_sees_white_noise(field: CanvasNoise) -> None:
+def test_each_view_sees_white_noise(field: MatrixNoise) -> None:
     found = covariance(field)
     for view in range(3):
         np.testing.assert_allclose(found[view, :, view], np.eye(SIDE * SIDE), atol=1e-12)
 
 
-def test_views_share_noise_where_they_see_the_same_and_only_there(field: CanvasNoise) -> None:
+def test_views_share_noise_where_they_see_the_same_and_only_there(field: MatrixNoise) -> None:
     found = covariance(field)
     draws = field.draw(torch.Generator().manual_seed(3))
     assert draws.shape == (3, 4, SIDE, SIDE) and draws.std() == pytest.approx(1.0, abs=0.1)
@@ -51,7 +51,7 @@ def test_views_share_noise_where_they_see_the_same_and_only_there(field: CanvasN
     assert found[0, 0, 2].max() < 1e-12  # a corner shows nothing of it: each view's own
 
 
-def test_pixels_of_two_views_that_share_noise_see_one_place(views: Views, field: CanvasNoise) -> None:
+def test_pixels_of_two_views_that_share_noise_see_one_place(views: Views, field: MatrixNoise) -> None:
     mesh = dd.load_mesh(dd.demo_mesh_path())
     caster = RayCaster(mesh)
     places = []
@@ -80,6 +80,6 @@ def test_a_cell_belongs_to_the_pixel_that_shows_most_of_it() -> None:
     np.testing.assert_allclose([rows[1] @ rows[2], rows[1] @ rows[3]], [(0.75 / 2) ** 0.5] * 2)
 
 
-def test_the_same_generator_draws_the_same(field: CanvasNoise) -> None:
+def test_the_same_generator_draws_the_same(field: MatrixNoise) -> None:
     one, two = (field.draw(torch.Generator().manual_seed(5)) for _ in range(2))
     assert torch.equal(one, two)

@@ -20,7 +20,8 @@ from scipy import sparse
 from scipy.spatial import ConvexHull, KDTree
 from torch import Tensor
 
-from ddrep_core.diffreps.canvas_noise import CanvasNoise, SparseMatrix
+from ddrep_core.diffreps.matrix_noise import MatrixNoise
+from ddrep_core.diffreps.sparse_product import SparseMatrix, sparse_product, torch_csr
 from ddrep_core.errors import RequestError
 from ddrep_core.views import Camera, Views, look_at, perspective_projection
 
@@ -53,8 +54,8 @@ class CanvasDiffrep:
         channels, height, width = image_shape
         self._image_shape = image_shape
         self._view_count = matrix.shape[0] // (height * width)
-        self._matrix = _to_torch(matrix, dtype, device)
-        self._transposed = _to_torch(matrix.T.tocsr(), dtype, device)
+        self._matrix = torch_csr(matrix, dtype, device)
+        self._transposed = torch_csr(matrix.T, dtype, device)
         self._noise_matrix = noise_matrix
         self._pixel_weights = pixel_weights.to(device, dtype)
         self.theta: Tensor = torch.zeros(matrix.shape[1], channels, dtype=dtype, device=device)  # [P, C]
@@ -68,9 +69,12 @@ class CanvasDiffrep:
         return self._view_count
 
     @property
-    def noise(self) -> CanvasNoise:
+    def noise(self) -> MatrixNoise:
         """White noise that lives on the canvas: views that overlap see the same noise there."""
-        return CanvasNoise(self._noise_matrix, self.view_count, self._image_shape, self.theta.dtype, self.theta.device)
+        dtype, device = self.theta.dtype, self.theta.device
+        return MatrixNoise(
+            torch_csr(self._noise_matrix, dtype, "cpu"), (self._view_count, *self._image_shape), dtype, device
+        )
 
     def parameters(self) -> dict[str, Tensor]:
         return {"theta": self.theta}
@@ -80,7 +84,7 @@ class CanvasDiffrep:
 
     def render(self, indices: Tensor | None = None) -> Tensor:
         channels, height, width = self._image_shape
-        rows: Tensor = _Product.apply(self._matrix, self._transposed, self.theta)  # type: ignore[assignment]
+        rows = sparse_product(self._matrix, self._transposed, self.theta)
         images = rows.reshape(self._view_count, height, width, channels).permute(0, 3, 1, 2)
         return images if indices is None else images[indices]
 
@@ -289,29 +293,3 @@ def _noise_cells(cameras: Views, height: int, width: int, count: int) -> SparseM
         value = 1 / np.sqrt(filled[pixel])
         pieces.append(sparse.csr_matrix((value, (pixel, cell)), (height * width, count)))
     return sparse.vstack(pieces).tocsr()
-
-
-class _Product(torch.autograd.Function):
-    """A θ with Aᵀ at hand for the way back: torch would transpose the sparse matrix anew at every call."""
-
-    @staticmethod
-    def forward(ctx, matrix: Tensor, transposed: Tensor, theta: Tensor) -> Tensor:  # type: ignore[override]
-        ctx.transposed = transposed
-        return matrix @ theta
-
-    @staticmethod
-    def backward(ctx, gradient: Tensor):  # type: ignore[override]
-        return None, None, ctx.transposed @ gradient
-
-
-def _to_torch(matrix: SparseMatrix, dtype: torch.dtype, device: torch.device | str) -> Tensor:
-    matrix = matrix.tocsr()
-    matrix.sort_indices()
-    return torch.sparse_csr_tensor(
-        torch.from_numpy(matrix.indptr.astype(np.int64)),
-        torch.from_numpy(matrix.indices.astype(np.int64)),
-        torch.from_numpy(matrix.data),
-        matrix.shape,
-        dtype=dtype,
-        device=device,
-    )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from ddrep_core.diffreps.canvas_noise import CanvasNoise, noise_rows
+from ddrep_core.diffreps.matrix_noise import MatrixNoise, noise_rows
+from ddrep_core.diffreps.sparse_product import torch_csr
 from ddrep_core.diffreps.texture import grid_resolutions, island_groups
 from ddrep_core.geometry.footprints import view_samples
 from ddrep_core.geometry.mesh import Mesh
@@ -26,7 +27,7 @@ def surface_noise(
     image_shape: tuple[int, int, int],
     dtype: torch.dtype = torch.float32,
     device: torch.device | str = "cpu",
-) -> CanvasNoise:
+) -> MatrixNoise:
     """White noise in each view, the same in all where they see the same place.
 
     Views that each have noise of their own are drawn towards different pictures, and what they then agree on is an
@@ -58,4 +59,4 @@ def surface_noise(
         cells.append((groups[view.face] << 40) + (row << 20) + column)
     own = 1.0 - np.concatenate([view.share for view in samples])
     matrix = noise_rows(np.concatenate(sighted), np.concatenate(pixels), np.concatenate(cells), own)
-    return CanvasNoise(matrix, len(views), image_shape, dtype, device)
+    return MatrixNoise(torch_csr(matrix, dtype, "cpu"), (len(views), *image_shape), dtype, device)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import torch
 from scipy import sparse
 from torch import Tensor
 
+from ddrep_core.diffreps.sparse_product import sparse_product, torch_csr
 from ddrep_core.errors import RequestError
 from ddrep_core.geometry.footprints import ViewSamples, texel_densities, view_samples
 from ddrep_core.geometry.mesh import Float, Int, Mesh
@@ -89,7 +89,7 @@ class TextureDiffrep:
         weights = np.stack([view.pixel_weights().reshape(1, height, width) for view in samples])
         self._weights = torch.from_numpy(weights).to(device=device, dtype=dtype)
         self._matrix = torch_csr(matrix, dtype, device)
-        self._transposed = torch_csr(matrix.T.tocsr(), dtype, device)
+        self._transposed = torch_csr(matrix.T, dtype, device)
         self.theta: Tensor = torch.zeros(self._matrix.shape[1], channels, dtype=dtype, device=device)  # [P, C]
 
     @property
@@ -114,7 +114,7 @@ class TextureDiffrep:
     def render(self, indices: Tensor | None = None) -> Tensor:
         channels, height, width = self._image_shape
         # All views are drawn even when a few are asked for: a product with A costs less than slicing it.
-        rows: Any = _SparseProduct.apply(self._matrix, self._transposed, self.theta)
+        rows = sparse_product(self._matrix, self._transposed, self.theta)
         images = rows.reshape(self.view_count, height, width, channels).permute(0, 3, 1, 2)
         return images if indices is None else images[indices]
 
@@ -134,33 +134,6 @@ class TextureDiffrep:
     def to_rows(self, images: Tensor) -> Tensor:
         """[B, C, h, w] -> [B * h * w, C]."""
         return images.permute(0, 2, 3, 1).reshape(-1, self._image_shape[0])
-
-
-class _SparseProduct(torch.autograd.Function):
-    """A @ θ with Aᵀ at hand for the way back: torch transposes CSR into CSC, which its CPU products are slow on."""
-
-    @staticmethod
-    def forward(ctx: Any, matrix: Tensor, transposed: Tensor, theta: Tensor) -> Tensor:
-        ctx.transposed = transposed
-        return matrix @ theta
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, None, Tensor]:
-        return None, None, ctx.transposed @ gradients[0].contiguous()
-
-
-def torch_csr(matrix: sparse.csr_array, dtype: torch.dtype, device: torch.device | str) -> Tensor:
-    """SciPy's matrix as torch's."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
-        return torch.sparse_csr_tensor(
-            torch.from_numpy(matrix.indptr.astype(np.int64)),
-            torch.from_numpy(matrix.indices.astype(np.int64)),
-            torch.from_numpy(matrix.data).to(dtype),
-            size=matrix.shape,
-            device=device,
-            check_invariants=True,
-        )
 
 
 def grid_resolutions(

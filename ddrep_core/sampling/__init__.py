@@ -1,8 +1,9 @@
 """The method: one readable loop, noise levels and jumps, noise fields, pull-back solvers."""
 
+from ddrep_core.diffreps.matrix_noise import MatrixNoise
 from ddrep_core.sampling.disagreement import disagreement_map
 from ddrep_core.sampling.grown import Auto, Grown
-from ddrep_core.sampling.noise import MatrixNoise, MixedNoise, NoiseField, ViewNoise
+from ddrep_core.sampling.noise import MixedNoise, NoiseField, ViewNoise
 from ddrep_core.sampling.parse import parse_schedule
 from ddrep_core.sampling.sample import Result, SamplerState, StepReport, sample
 from ddrep_core.sampling.schedule import (
