@@ -23,8 +23,8 @@ RUN = (
 """What makes records belong to one line of a table."""
 
 HEADER = (
-    "| sampler | bed | seeds | evaluations (most) | one object (95 %) | error | fair? p | colour std | spread |\n"
-    "|---|---|---|---|---|---|---|---|---|"
+    "| sampler | bed | seeds | evaluations (most) | one object (95 %) | neighbours alike | error | fair? p | "
+    "colour std | spread |\n|---|---|---|---|---|---|---|---|---|---|"
 )
 
 
@@ -38,6 +38,7 @@ def summary(records: list[dict[str, Any]]) -> dict[str, Any]:
         "seeds": len(records),
         "one_object": len(one) / len(records),
         "interval": wilson(len(one), len(records)),
+        "neighbours": float(np.mean([record.get("neighbours", math.nan) for record in records])),
         "error": math.sqrt(float(np.mean([record["error"] for record in records]))),
         "nfe": float(np.mean(nfe)),
         "nfe_max": max(nfe),
@@ -69,13 +70,15 @@ def table_line(line: dict[str, Any]) -> str:
         bed += "" if line[name] == unless else f", {name.replace('_', ' ')} {line[name]}"
     bed += "" if line["texels_per_pixel"] == 1.0 else ", as fine as the objects"
     steps = f", {line['steps']} steps" if line["steps"] else ""
+    steps += f", η {line['eta']}" if line["eta"] and not line["sampler"].startswith("repaint") else ""
     low, high = line["interval"]
     fair = "–" if line["fair_p"] is None else f"{line['fair_p']:.2g}"
     colour = f"{line['colour_std']:.4f}" if "colour_std" in line else ""
     spread = f"{line['colour_spread']:.3f} ± {line['spread_error']:.3f}" if "colour_std" in line else ""
     return (
         f"| {line['sampler']}{steps} | {bed} | {line['seeds']} | {line['nfe']:.1f} ({line['nfe_max']:.0f}) | "
-        f"{line['one_object']:.3f} ({low:.3f} to {high:.3f}) | {line['error']:.1e} | {fair} | {colour} | {spread} |"
+        f"{line['one_object']:.3f} ({low:.3f} to {high:.3f}) | {line['neighbours']:.3f} | {line['error']:.1e} | {fair} "
+        f"| {colour} | {spread} |"
     )
 
 

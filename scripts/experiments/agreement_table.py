@@ -31,7 +31,7 @@ def run_seeds(bed: Bed, text: str, settings: argparse.Namespace, seeds: range) -
     """One record a seed."""
     prior, solver = bed.prior(), LinearSolver(remembered=3 * bed.view_count)
     plan = parse_schedule(text, prior.sigmas, settings.steps)
-    eta = settings.eta if text.startswith("repaint") else 0.0
+    eta = stochastic_share(text, settings)
     start, trace, batches = time.process_time(), [], [0]
 
     def hear(step: StepReport) -> None:
@@ -75,6 +75,7 @@ def run_seeds(bed: Bed, text: str, settings: argparse.Namespace, seeds: range) -
                 "nfe": round(spent[number], 3),
                 "batches": batches[number],
                 "one": bool((labels == labels[0]).all()),
+                "neighbours": float((labels == labels.roll(1)).float().mean()),
                 "object": int(labels[0]),
                 "error": float(judged["error"][:, number].mean()),
                 "colour": colours.mean(0).tolist(),
@@ -85,6 +86,13 @@ def run_seeds(bed: Bed, text: str, settings: argparse.Namespace, seeds: range) -
             }
         )
     return records
+
+
+def stochastic_share(text: str, settings: argparse.Namespace) -> float:
+    """DDIM's eta of a sampler: what the settings say, or the paper's for RePaint and none for the others."""
+    if settings.eta is not None:
+        return settings.eta
+    return 0.75 if text.startswith("repaint") else 0.0
 
 
 def key(text: str, settings: argparse.Namespace) -> dict[str, Any]:
@@ -103,7 +111,8 @@ def key(text: str, settings: argparse.Namespace) -> dict[str, Any]:
         "texels_per_pixel": settings.texels_per_pixel,
         "textures": [path.name for path in settings.pictures] if settings.pictures else settings.texture_seed,
     }
-    return found | ({"eta": settings.eta} if text.startswith("repaint") else {})
+    eta = stochastic_share(text, settings)
+    return found | ({"eta": eta} if eta > 0 else {})
 
 
 def read(path: Path) -> list[Record]:
@@ -153,7 +162,7 @@ def main() -> None:
     parser.add_argument("--texture-seed", type=int, default=0)
     parser.add_argument("--pictures", type=Path, nargs="+", help="textures from picture files instead of a seed")
     parser.add_argument("--surface-noise", type=float, default=0.0, help="share of the noise that is the surface's")
-    parser.add_argument("--eta", type=float, default=0.75, help="of RePaint; the others are deterministic")
+    parser.add_argument("--eta", type=float, help="of all samplers; by default 0.75 of RePaint and 0 of the others")
     parser.add_argument("--steps", type=int, help="of the main descent")
     parser.add_argument("--seeds", type=int, default=100)
     parser.add_argument("--processes", type=int, default=min(2, os.cpu_count() or 1))

@@ -6,6 +6,7 @@ truth can be compared with, from held-out views too.
     python scripts/experiments/nerf.py --quick              two shapes: geometry of field and mesh
     python scripts/experiments/nerf.py --grids              plain grid against levels, equal passes
     python scripts/experiments/nerf.py --banks              stratified, random and fresh views, equal evaluations
+    python scripts/experiments/nerf.py --several            the prior knows five shapes: do all views choose the same?
     python scripts/experiments/nerf.py --repaint            RePaint against plain steps on a real prior, and the cost
     python scripts/experiments/nerf.py --objects            whole objects, as `ddrep generate` makes them, and judged
 """
@@ -84,11 +85,13 @@ def main() -> None:
     arguments = parser(__doc__ or "")
     arguments.add_argument("--grids", action="store_true")
     arguments.add_argument("--banks", action="store_true")
+    arguments.add_argument("--several", action="store_true")
     arguments.add_argument("--repaint", action="store_true")
     arguments.add_argument("--objects", action="store_true")
     arguments.add_argument("--prompts", nargs="+", default=PROMPTS)
     arguments.add_argument("--steps", type=int, help="of RePaint, or as `ddrep generate` takes it")
     arguments.add_argument("--seed", type=int, default=0, help="of --objects")
+    arguments.add_argument("--seeds", type=int, default=5, help="of --several")
     arguments.add_argument("--grid", type=int, default=32)
     arguments.add_argument(
         "--noise", nargs="+", choices=("own", "shared"), default=["own"],
@@ -101,6 +104,8 @@ def main() -> None:
         report("nerf_banks", {"rows": banks(options.grid, 16 if options.quick else 50)}, options.out)
     elif options.objects:
         report("nerf_objects", {"rows": objects(options)}, options.out)
+    elif options.several:
+        report("nerf_several", {"rows": several(options)}, options.out)
     elif options.repaint:
         report("nerf_repaint", {"rows": repainted(options)}, options.out)
     else:
@@ -147,6 +152,46 @@ def schedules(prior: Any, quick: bool) -> dict[str, Any]:
     """RePaint as in the paper, and plain steps of the same number of evaluations."""
     repaint = repaint_schedule(prior.sigmas, 13 if quick else 40, 1, 1, 2)
     return {"plain": ddim_schedule(prior.sigmas, repaint.nfe)} | ({} if quick else {"RePaint": repaint})
+
+
+def several(options: Any) -> list[dict[str, Any]]:
+    """Each view's prior is the exact denoiser of five shapes' pictures from there, and every view has noise of its own:
+    do they choose one shape? Plain steps, deterministic and not, and RePaint, at equal evaluations."""
+    views = sphere_bank(16, size=SIZE)
+    bank = torch.stack([pictures(shape, colour, views, SIZE)[0] for shape, colour in shapes()], 1)  # [V, K, 3, S, S]
+    prior = dd.priors.EmpiricalPrior(bank)
+    repaint = repaint_schedule(prior.sigmas, options.steps or (25 if options.quick else 100), 1, 1, 2)
+    plain = ddim_schedule(prior.sigmas, repaint.nfe)
+    samplers = {"plain, eta 0": (plain, 0.0), "plain, eta 0.75": (plain, 0.75), "RePaint, eta 0.75": (repaint, 0.75)}
+    rows, tiles = [], []
+    for name, (schedule, eta) in samplers.items():
+        found = []
+        for seed in range(options.seeds):
+            result = dd.sample(
+                VoxelNerfDiffrep(views, (3, SIZE, SIZE), options.grid), prior, views, schedule=schedule, eta=eta,
+                solver=WarmStartSolver(PASSES, VoxelNerfDiffrep.learning_rate), views_per_step=8, seed=seed,
+            )  # fmt: skip
+            with torch.no_grad():
+                seen = result.diffrep.render()
+            distance = (seen[:, None] - bank).square().mean((2, 3, 4))  # [V, K]
+            error, chosen = distance.min(1)
+            found.append(
+                {
+                    "neighbours_alike": float((chosen == chosen.roll(1)).float().mean()),
+                    "largest_group": float(chosen.bincount().max()) / len(views),
+                    "distance_from_nearest_shape": float(error.mean().sqrt()),
+                    "disagreement": float(result.disagreement or 0),
+                    "shape": int(chosen.mode().values),
+                }
+            )
+            if seed == 0:
+                tiles.append(list((seen + 1) / 2))
+        means = {key: round(float(np.mean([run[key] for run in found])), 3) for key in list(found[0])[:-1]}
+        means["shapes"] = [run["shape"] for run in found]
+        rows.append({"sampler": name, "nfe": schedule.nfe, "seeds": options.seeds, **means, "runs": found})
+        print(name, means, flush=True)
+    sheet(tiles, options.out / "nerf_several.png", 64)
+    return rows
 
 
 def repainted(options: Any) -> list[dict[str, Any]]:
