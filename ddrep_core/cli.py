@@ -126,6 +126,14 @@ def texture(
     mesh_up: Annotated[
         Axis, typer.Option("--mesh-up", help="The file's upward axis.", rich_help_panel=JOB)
     ] = Axis.auto,
+    front: Annotated[
+        float,
+        typer.Option(
+            "--front",
+            help="Which way the object faces: degrees around Z from -Y (0) towards +X (90).",
+            rich_help_panel=JOB,
+        ),
+    ] = 0.0,
     space: Annotated[
         Space, typer.Option("--space", help="Where views agree: latents, or colours too.", rich_help_panel=SAMPLING)
     ] = Space.auto,
@@ -149,7 +157,7 @@ def texture(
     """Texture an existing mesh: the same mesh comes back, painted from all sides at once."""
     common = _common(locals())
     block = {"resolution": resolution, "mesh_up": mesh_up.value, "space": space.value, "objects": objects or None}
-    request = {"task": "texture", **common, "texture": {**block, "depth": depth}}
+    request = {"task": "texture", **common, "texture": {**block, "depth": depth, "front_degrees": front}}
     _write_and_run(request, out, mesh.stem, overwrite, events, debug, mesh=mesh, cameras=cameras)
 
 

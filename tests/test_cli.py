@@ -9,7 +9,8 @@ from tiny_models import build_sd
 
 from ddrep_core.cli import main
 from ddrep_core.jobs import run as run_module
-from ddrep_core.views import Camera, Views, look_at, orbit_views, perspective_projection
+from ddrep_core.priors import diffusers_prior
+from ddrep_core.views import Camera, Views, direction_words, look_at, orbit_views, perspective_projection
 
 LOADED: dict[tuple, object] = {}
 CUBE = """\
@@ -142,6 +143,23 @@ def test_cameras_from_a_file(texture, tmp_path):
     assert json.loads((tmp_path / "job/job.json").read_text())["cameras"] == "inputs/cameras.json"
 
 
+@pytest.mark.parametrize("cameras", ["orbit:4", "file"])
+def test_the_front_is_told_to_the_prior(texture, tmp_path, monkeypatch, cameras):
+    """An orbit begins there; cameras of a file stay, and are told from there."""
+    told = []
+    monkeypatch.setattr(
+        diffusers_prior, "direction_words", lambda *arguments: told.append(direction_words(*arguments)) or told[-1]
+    )
+    if cameras == "file":
+        cameras = tmp_path / "shots.json"
+        orbit_views(count=4, distance=6.0).save(cameras)
+    status, _, err = texture("--cameras", cameras, "--front", "-90", "--schedule", "plain")
+    assert status == 0, err
+    assert json.loads((tmp_path / "job/job.json").read_text())["texture"]["front_degrees"] == -90
+    around = ["front view", "side view", "back view", "side view"]
+    assert told == (around if cameras == "orbit:4" else around[1:] + around[:1])
+
+
 def test_a_long_prompt_is_cut_with_a_note(texture):
     status, _, err = texture("--prompt", "a very long story " * 20)
     assert status == 0 and "Note:" in err and "prompt" in err
@@ -244,6 +262,8 @@ def test_a_camera_file_that_is_missing(texture, tmp_path):
         (["--samples", "0"], "'samples' must be at least 1"),
         (["--eta", "3"], "'eta' must be at most 1"),
         (["--guidance-scale", "nan"], "'guidance_scale' must be a finite number"),
+        (["--front", "nan"], "'texture.front_degrees' must be a finite number"),
+        (["--front", "left"], "--front"),
         (["--resolution", "3"], "'texture.resolution' must be at least 16"),
         (["--schedule", "magic"], "no schedule called 'magic'"),
         (["--schedule", "magic", "--prior", "./absent"], "no schedule called 'magic'"),  # before the prior is loaded

@@ -24,6 +24,7 @@ def test_defaults_are_written_out_and_read_back():
         "space": "auto",
         "objects": None,
         "depth": True,
+        "front_degrees": 0.0,
     }
     assert parse_request(request.to_json()) == request
     assert parse_request_text(json.dumps(request.to_json())) == request
@@ -52,6 +53,18 @@ def test_a_task_with_defaults_for_everything_may_leave_its_block_out():
         (changed(guidance_scale=math.inf), "'guidance_scale' must be a finite number"),
         (changed(eta=2), "'eta' must be at most 1, not 2"),
         (changed(device="tpu"), "'device' must be auto, cpu, cuda, cuda:N or mps, not the text \"tpu\""),
+        (
+            changed(texture={"mesh": "a.obj", "front_degrees": math.nan}),
+            "'texture.front_degrees' must be a finite number, not NaN or infinity",
+        ),
+        (
+            changed(texture={"mesh": "a.obj", "front_degrees": "left"}),
+            "'texture.front_degrees' must be a number, not the text \"left\"",
+        ),
+        (
+            changed(texture={"mesh": "a.obj", "front_degrees": True}),
+            "'texture.front_degrees' must be a number, not true",
+        ),
         (changed(texture=3), "'texture' must be an object with keys, not 3"),
         (changed(task="paint"), "'task' must be 'texture', 'generate', 'image' or 'panorama', not the text \"paint\""),
         (changed(image={"width": 64}), "the task is 'texture', so the block 'image' must go"),

@@ -1,10 +1,12 @@
-"""Framing: the same rays, another window."""
+"""Framing: the same rays, another window; and the front that they are told from."""
 
+import geometry_shapes as shapes
 import numpy as np
 import pytest
 
-from ddrep_core.jobs.views import square_frame
-from ddrep_core.views import Camera, look_at, perspective_projection
+from ddrep_core.geometry.load import load_mesh
+from ddrep_core.jobs.views import sampled_views, square_frame
+from ddrep_core.views import Camera, look_at, orbit_views, perspective_projection
 
 POINTS = np.array([[x, y, z] for x in (-0.2, 0.5) for y in (0, 0.3) for z in (0.1, 0.4)], dtype=np.float64)
 
@@ -55,3 +57,18 @@ def test_an_object_around_the_camera_keeps_the_whole_frame():
     camera = Camera("inside", look_at((0, 0, 0), (0, 1, 0)), perspective_projection(90), 100, 100)
     framed = square_frame(camera, np.array([[0, 2.0, 0], [0, -2.0, 0]]), 64)
     assert framed.project(np.array([[1.0, 1.0, 0.0]]))[0][0, 0] == pytest.approx(32 + 32 / 1.12)
+
+
+@pytest.mark.parametrize("front", [0.0, 90.0, -123.4, 725.0])
+def test_an_orbit_begins_in_front_and_cameras_of_a_file_stay(front, tmp_path):
+    mesh = load_mesh(shapes.cube_obj(tmp_path / "cube.obj"))
+    views = sampled_views(8, mesh, 32, front)
+    assert views.front_degrees == front and len(views) == 8
+    towards = views[0].position - views.target
+    along = np.array([np.sin(np.radians(front)), -np.cos(np.radians(front))])
+    np.testing.assert_allclose(towards[:2] / np.linalg.norm(towards[:2]), along, atol=1e-9)
+    given = orbit_views(5, target=mesh)
+    kept = sampled_views(given, mesh, 32, front)
+    assert kept.front_degrees == front
+    for camera, before in zip(kept, given, strict=True):
+        np.testing.assert_array_equal(camera.matrix_world, before.matrix_world)

@@ -52,7 +52,7 @@ class _Block(BaseModel):
 
 
 class TextureRequest(_Block):
-    """Texture an existing mesh."""
+    """Texture an existing mesh, which faces `front_degrees` around Z from -Y (0) towards +X (90)."""
 
     mesh: RelativePath
     mesh_up: Literal["auto", "y", "z"] = "auto"
@@ -60,6 +60,7 @@ class TextureRequest(_Block):
     space: Literal["latent", "image", "auto"] = "auto"
     objects: list[str] | None = Field(None, min_length=1)
     depth: bool = True
+    front_degrees: float = 0.0
 
 
 class GenerateRequest(_Block):

@@ -56,7 +56,7 @@ class TextureTask:
         prior = session.prior
         self.arguments = session.sampling_arguments(AUTO_SCHEDULE, TEXTURE_GUIDANCE)
         size = prior.image_size
-        self.views = sampled_views(cameras, self.mesh, size)
+        self.views = sampled_views(cameras, self.mesh, size, settings.front_degrees)
         self.mesh = facing_views(self.mesh, self.views)
         session.stage("Looking at the mesh from every camera")
         self.rep = texture_diffrep(self.mesh, self.views, prior, settings)
@@ -88,7 +88,7 @@ class TextureTask:
             self.baker = Baker(self.mesh, self.views, self.settings.resolution, (pictures.shape[2], pictures.shape[3]))
         baked = self.baker.bake(pictures)
         session.stage("Writing the results")
-        record = write_textured_mesh(session, self.mesh, baked)
+        record = write_textured_mesh(session, self.mesh, baked, self.settings.front_degrees)
         files, folder = record["files"], session.folder
         with replacing(session.outputs / "contact_sheet.png") as path:
             contact_sheet(self.mesh, baked, self.views, pictures, path)
@@ -144,7 +144,9 @@ def decode(prior: Any, latents: Tensor) -> Tensor:
         return prior.decode(latents).float().cpu().clamp(0, 1)
 
 
-def write_textured_mesh(session: Session, mesh: Mesh, baked: dict[str, BakedTexture]) -> dict[str, Any]:
+def write_textured_mesh(
+    session: Session, mesh: Mesh, baked: dict[str, BakedTexture], front_degrees: float = 0.0
+) -> dict[str, Any]:
     """Write textures, coverage maps, new UVs, GLB and turntable; returns the files and objects of the record."""
     outputs, folder = session.outputs, session.folder
     files: dict[str, str] = {}
@@ -177,7 +179,7 @@ def write_textured_mesh(session: Session, mesh: Mesh, baked: dict[str, BakedText
         write_glb(mesh, textures, path)
     files["mesh"] = folder.relative(outputs / "mesh.glb")
     with replacing(outputs / "turntable.mp4") as film, replacing(outputs / "turntable.png") as still:
-        turntable(mesh, baked, film, still)
+        turntable(mesh, baked, film, still, front_degrees=front_degrees)
     files["turntable"] = folder.relative(outputs / "turntable.mp4")
     files["turntable_still"] = folder.relative(outputs / "turntable.png")
     return {"files": files, "objects": objects, "coverage_share": round(coverage_share(baked), 4)}

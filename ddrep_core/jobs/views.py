@@ -24,18 +24,18 @@ def request_cameras(request: Request, folder: JobFolder) -> Views | int:
     return request.orbit_count or Views.load(folder.resolve(request.cameras))
 
 
-def sampled_views(cameras: Views | int, mesh: Mesh, size: int) -> Views:
+def sampled_views(cameras: Views | int, mesh: Mesh, size: int, front_degrees: float = 0.0) -> Views:
     """The views that a job samples, each `size` x `size` pixels.
 
-    An orbit is made around the mesh. All cameras keep their place and perspective; their frames are cut (or widened)
-    to a square around what they see of the textured parts, because a prior spends its few pixels best on the object,
-    and was trained on square pictures.
+    An orbit is made around the mesh, and begins in front of it: `front_degrees` around Z from -Y towards +X. All
+    cameras keep their place and perspective; their frames are cut (or widened) to a square around what they see of the
+    textured parts, because a prior spends its few pixels best on the object, and was trained on square pictures.
     """
     if isinstance(cameras, int):
-        cameras = orbit_views(count=cameras, target=mesh, width=size, height=size)
+        cameras = orbit_views(count=cameras, target=mesh, width=size, height=size, start_degrees=front_degrees)
     points = np.concatenate([part.vertices[np.unique(part.faces)] for part in mesh.textured_parts])
     framed = tuple(square_frame(camera, points, size) for camera in cameras)
-    return Views(framed, mesh.bounds.mean(axis=0))
+    return Views(framed, mesh.bounds.mean(axis=0), front_degrees)
 
 
 def square_frame(camera: Camera, points: NDArray[np.float64], size: int) -> Camera:

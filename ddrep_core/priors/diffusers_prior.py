@@ -57,7 +57,8 @@ def view_prompts(prompt: str, views: Any | None, words: DirectionWords | None = 
     if views is None:
         return [prompt]
     target = getattr(views, "target", (0.0, 0.0, 0.0))
-    parts = ((prompt.strip(), camera.prompt.strip(), direction_words(camera, target, words)) for camera in views)
+    front = getattr(views, "front_degrees", 0.0)
+    parts = ((prompt.strip(), camera.prompt.strip(), direction_words(camera, target, words, front)) for camera in views)
     return [", ".join(part for part in view if part) for view in parts]
 
 

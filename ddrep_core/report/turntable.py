@@ -31,6 +31,7 @@ def turntable(
     frames_per_second: int = 16,
     elevation_degrees: float = 18.0,
     still_degrees: float = 35.0,
+    front_degrees: float = 0.0,
 ) -> None:
     """Write an MP4 (H.264) of the mesh turning, and a PNG of it from the front's right at twice the size.
 
@@ -38,12 +39,14 @@ def turntable(
         textures: by part name.
         film, still: where to; no still when None.
         size: the film's width and height in pixels.
+        still_degrees: where the still is taken from, from the front towards the mesh's own left.
+        front_degrees: which way the mesh faces, where the film begins: around Z from -Y (0) towards +X (90).
 
     Raises:
         RunError: the film cannot be written.
     """
     renderer = Renderer(mesh, textures)
-    views = framed_orbit(mesh, frames, elevation_degrees, size)
+    views = framed_orbit(mesh, frames, elevation_degrees, size, front_degrees)
     side = size - size % 2  # H.264 wants even sides
     writer = imageio_ffmpeg.write_frames(
         os.fspath(film),
@@ -62,7 +65,7 @@ def turntable(
     except OSError as error:
         raise RunError(f"The turntable {film} cannot be written: {error}.") from error
     if still is not None:
-        camera = framed_orbit(mesh, 1, elevation_degrees, 2 * size, still_degrees)[0]
+        camera = framed_orbit(mesh, 1, elevation_degrees, 2 * size, front_degrees + still_degrees)[0]
         Image.fromarray(to_bytes(renderer.lit(camera, 2 * size, 2 * size))).save(still, format="PNG")
 
 

@@ -190,16 +190,26 @@ class Views(Sequence[Camera]):
     Args:
         cameras: at least one.
         target: [3] the point that direction words ("front view") are told from; the world's origin when not given.
+        front_degrees: which way the object faces, which "front view" is told by: degrees around Z, counted from -Y
+            (0) towards +X (90).
+
+    Raises:
+        RequestError: no camera, or a front that is not finite.
     """
 
     cameras: tuple[Camera, ...]
     target: Float = field(default_factory=lambda: np.zeros(3))
+    front_degrees: float = 0.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "cameras", tuple(self.cameras))
         object.__setattr__(self, "target", np.asarray(self.target, dtype=np.float64).reshape(3))
         if not self.cameras:
             raise RequestError("There are no cameras to look through.", "Add a camera, or ask for an orbit (orbit:8).")
+        if not np.isfinite(self.front_degrees):
+            raise RequestError(
+                f"An object cannot face {self.front_degrees} degrees.", "Give degrees from -Y (0) to +X (90)."
+            )
 
     def __len__(self) -> int:
         return len(self.cameras)
@@ -227,8 +237,12 @@ class Views(Sequence[Camera]):
         """The same cameras, with directions told from another point."""
         return replace(self, target=np.asarray(target, dtype=np.float64))
 
+    def with_front(self, front_degrees: float) -> Views:
+        """The same cameras around an object that faces another way: degrees around Z from -Y (0) towards +X (90)."""
+        return replace(self, front_degrees=front_degrees)
+
     def save(self, path: str | Path) -> None:
-        """Write a camera file."""
+        """Write a camera file. It holds the cameras alone: target and front belong to the object they look at."""
         text = json.dumps({"cameras": [camera.to_json() for camera in self.cameras]}, indent=1)
         Path(path).write_text(text + "\n", encoding="utf-8")
 

@@ -19,9 +19,9 @@ class DirectionWords:
     """What a prior calls the sides that it sees.
 
     Args:
-        around: evenly around, the first in the middle of the front (-Y), then towards the object's own left (+X). As
-            given: those common in text-to-3D (threestudio's). Which side "side view" means it leaves open, so that an
-            object's two sides may face the same way: a prior that was taught more can be told more.
+        around: evenly around, the first in the middle of the front, then towards the object's own left (+X where the
+            front is -Y). As given: those common in text-to-3D (threestudio's). Which side "side view" means it leaves
+            open, so that an object's two sides may face the same way: a prior that was taught more can be told more.
         from_above: added from 30 degrees above the horizon on.
     """
 
@@ -29,27 +29,37 @@ class DirectionWords:
     from_above: str = ""
 
     def level(self, azimuth: float) -> str:
-        """The words for degrees around. Halves are rounded to even: of four, what lies between is front or back."""
-        return self.around[round(azimuth * len(self.around) / 360.0) % len(self.around)]
+        """The words for degrees around from the front. Halves are rounded to even: of four, what lies between is front
+        or back; a millionth of a degree beside it is the arithmetic's, and counts as a half."""
+        return self.around[round(round(azimuth, 6) * len(self.around) / 360.0) % len(self.around)]
 
 
-def azimuth_elevation(camera: Camera, target: ArrayLike = (0.0, 0.0, 0.0)) -> tuple[float, float]:
-    """Degrees around the world's Z axis from the front (-Y) towards +X, and degrees above the horizon.
+def azimuth_elevation(
+    camera: Camera, target: ArrayLike = (0.0, 0.0, 0.0), front_degrees: float = 0.0
+) -> tuple[float, float]:
+    """Degrees around the world's Z axis from the object's front towards its own left, and degrees above the horizon.
 
+    The front is at -Y, and `front_degrees` from there towards +X: a front of 90 is at +X, the object's left at +Y.
     An orthographic camera is judged by where it looks, for its position is arbitrary along that line.
     """
     offset = camera.position - np.asarray(target, dtype=np.float64)
     if camera.is_orthographic or np.linalg.norm(offset) < 1e-9:
         offset = camera.matrix_world[:3, 2]
     return (
-        math.degrees(math.atan2(offset[0], -offset[1])) % 360.0,
+        (math.degrees(math.atan2(offset[0], -offset[1])) - front_degrees) % 360.0,
         math.degrees(math.atan2(offset[2], math.hypot(offset[0], offset[1]))),
     )
 
 
-def direction_words(camera: Camera, target: ArrayLike = (0.0, 0.0, 0.0), words: DirectionWords | None = None) -> str:
+def direction_words(
+    camera: Camera,
+    target: ArrayLike = (0.0, 0.0, 0.0),
+    words: DirectionWords | None = None,
+    front_degrees: float = 0.0,
+) -> str:
     """ "front view" or what else `words` has for the side that is seen, "overhead view" above 60 degrees, "bottom view"
-    below -60; of a camera that looks out, "looking up", "looking down" or nothing.
+    below -60; of a camera that looks out, "looking up", "looking down" or nothing. The object faces -Y, or
+    `front_degrees` from there towards +X.
 
     A camera that stands at the target looks out from it, as a panorama's do: it is told where it looks when that is
     more than 30 degrees from the horizon.
@@ -58,7 +68,7 @@ def direction_words(camera: Camera, target: ArrayLike = (0.0, 0.0, 0.0), words: 
         forward = -camera.matrix_world[:3, 2]
         outward = math.degrees(math.atan2(forward[2], math.hypot(forward[0], forward[1])))
         return "" if abs(outward) <= OUTWARD else "looking up" if outward > 0 else "looking down"
-    azimuth, elevation = azimuth_elevation(camera, target)
+    azimuth, elevation = azimuth_elevation(camera, target, front_degrees)
     if abs(elevation) > OVERHEAD:
         return "overhead view" if elevation > 0 else "bottom view"
     words = words or DirectionWords()

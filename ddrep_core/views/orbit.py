@@ -67,7 +67,8 @@ def orbit_views(
     height: int = 512,
     start_degrees: float = 0.0,
 ) -> Views:
-    """Cameras evenly around an object, the elevations taken in turn, the first one in front of it (at -Y).
+    """Cameras evenly around an object, the elevations taken in turn, the first one at -Y, the front as long as
+    nobody says otherwise (`Views.with_front`).
 
     Args:
         count: how many views.
@@ -75,7 +76,7 @@ def orbit_views(
         distance: from the target's centre, in the world's units; chosen so that the object fits when not given.
         fov_degrees: the angle that the picture's larger side spans.
         target: a mesh (anything with `bounds` [2, 3]), a point [3], or None for the origin.
-        start_degrees: azimuth of the first camera, counted from the front (-Y) towards +X.
+        start_degrees: azimuth of the first camera, counted from -Y towards +X.
 
     Raises:
         RequestError: count below one, an impossible field of view, an elevation beyond the poles.
