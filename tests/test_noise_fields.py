@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ddrep_core.errors import RequestError
-from ddrep_core.sampling import MatrixNoise, MixedNoise, ViewNoise
+from ddrep_core.sampling import CommonNoise, MatrixNoise, MixedNoise, ViewNoise
 
 SHAPE = (3, 2, 4, 5)
 
@@ -52,3 +52,12 @@ def test_a_matrix_that_does_not_fit_is_refused() -> None:
         MatrixNoise(torch.eye(7), SHAPE)
     with pytest.raises(RequestError):
         MixedNoise(ViewNoise(SHAPE), ViewNoise(SHAPE), 1.5)
+
+
+def test_common_noise_is_white_and_the_same_in_all_views() -> None:
+    field = CommonNoise(SHAPE)
+    generator = torch.Generator().manual_seed(0)
+    draws = torch.stack([field.draw(generator) for _ in range(4000)])
+    assert torch.equal(draws[:, 0], draws[:, 1]) and torch.equal(draws[:, 0], draws[:, 2])
+    covariance = draws[:, 0].flatten(1).T.cov()
+    assert float((covariance - torch.eye(40)).abs().max()) < 5 * (2 / 4000) ** 0.5

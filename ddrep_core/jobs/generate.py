@@ -28,6 +28,7 @@ from ddrep_core.jobs.texture import TEXTURE_GUIDANCE, sampling_texture, texture_
 from ddrep_core.jobs.views import sampled_views, square_frame
 from ddrep_core.report import contact_sheet
 from ddrep_core.sampling.first_order import WarmStartSolver
+from ddrep_core.sampling.noise import CommonNoise
 from ddrep_core.sampling.sample import Result, StepReport
 from ddrep_core.views import Views
 
@@ -62,6 +63,9 @@ class GenerateTask:
         self.rep = VoxelNerfDiffrep(
             self.views, prior.image_shape, grid, levels=levels, extent=extent, device=prior.device
         )
+        # Of noise that every view has by itself, what would decide between objects averages out: each seed would draw
+        # the same one (docs/results.md).
+        self.noise = CommonNoise((len(self.views), *prior.image_shape), device=prior.device)
 
     def _views(self, session: Session) -> tuple[Views, float]:
         """The bank, and the radius of the ball that the object may fill: every frame just holds it."""
@@ -89,6 +93,7 @@ class GenerateTask:
             self.views,
             previews=previews,
             solver=WarmStartSolver(PASSES, self.rep.learning_rate),
+            noise=self.noise,
             views_per_step=self.views_per_step,
             **self.arguments,
         )

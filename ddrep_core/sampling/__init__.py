@@ -3,7 +3,7 @@
 from ddrep_core.diffreps.matrix_noise import MatrixNoise
 from ddrep_core.sampling.disagreement import disagreement_map
 from ddrep_core.sampling.grown import Auto, Grown
-from ddrep_core.sampling.noise import MixedNoise, NoiseField, ViewNoise
+from ddrep_core.sampling.noise import CommonNoise, MixedNoise, NoiseField, ViewNoise
 from ddrep_core.sampling.parse import parse_schedule
 from ddrep_core.sampling.sample import Result, SamplerState, StepReport, sample
 from ddrep_core.sampling.schedule import (
@@ -21,6 +21,7 @@ from ddrep_core.sampling.walk import Plan
 
 __all__ = [
     "Auto",
+    "CommonNoise",
     "Grown",
     "MatrixNoise",
     "MixedNoise",

@@ -43,6 +43,27 @@ class ViewNoise:
         return noise.to(self.device)
 
 
+class CommonNoise:
+    """One picture's white noise, shown to every view.
+
+    Noise is what decides which object is drawn. Where each view of a field has noise of its own, the decisions average
+    out over the views, and every seed draws the same object (docs/results.md).
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int, int],
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.shape, self.dtype, self.device = shape, dtype, torch.device(device)
+
+    def draw(self, generator: torch.Generator) -> Tensor:
+        """[V, C, h, w], each element N(0, 1), the same in all V."""
+        noise = torch.randn(1, *self.shape[1:], generator=generator, dtype=self.dtype, device=generator.device)
+        return noise.to(self.device).expand(self.shape).clone()
+
+
 class MixedNoise:
     """√s of a shared field and √(1 − s) of another: unit variance again, a share s of it common to the views."""
 

@@ -88,16 +88,6 @@ class OwnNoise:
         return torch.randn(self.shape, generator=self.generator)
 
 
-class OneNoise:
-    """One picture's white noise, shown to every view of a bank of `view_count`."""
-
-    def __init__(self, view_count: int, image_shape: tuple[int, int, int]) -> None:
-        self.shape = (view_count, *image_shape)
-
-    def draw(self, generator: torch.Generator) -> Tensor:
-        return torch.randn(1, *self.shape[1:], generator=generator).expand(self.shape).clone()
-
-
 def parser(description: str) -> argparse.ArgumentParser:
     """Arguments that all experiments share."""
     found = argparse.ArgumentParser(description=description)

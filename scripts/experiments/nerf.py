@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 import trimesh
-from fields_common import OneNoise, Stopwatch, change_by_prior, contradiction, parser, psnr, report, sheet
+from fields_common import Stopwatch, change_by_prior, contradiction, parser, psnr, report, sheet
 from PIL import Image
 from torch import Tensor
 
@@ -32,9 +32,9 @@ from ddrep_core.geometry.raycast import RayCaster
 from ddrep_core.geometry.surface import intersection_over_union, mesh_of
 from ddrep_core.jobs.checkpoint import read_checkpoint
 from ddrep_core.jobs.folder import JobFolder, read_json, write_json
-from ddrep_core.jobs.generate import PASSES, nerf_mesh, silhouettes
+from ddrep_core.jobs.generate import FIELD_GUIDANCE, PASSES, nerf_mesh, silhouettes
 from ddrep_core.jobs.run import run_job
-from ddrep_core.sampling import ddim_schedule, repaint_schedule
+from ddrep_core.sampling import CommonNoise, MixedNoise, NoiseField, ViewNoise, ddim_schedule, repaint_schedule
 from ddrep_core.sampling.first_order import WarmStartSolver
 from ddrep_core.views import Views
 
@@ -94,8 +94,8 @@ def main() -> None:
     arguments.add_argument("--seeds", type=int, default=5, help="of --several")
     arguments.add_argument("--grid", type=int, default=32)
     arguments.add_argument(
-        "--noise", nargs="+", choices=("own", "shared"), default=["own"],
-        help="of --repaint: each view's own, as the paper draws it and the default, or one picture's for all",
+        "--common-noise", nargs="+", type=float, default=[0.0], metavar="SHARE",
+        help="of --several and --repaint: how much of the noise is the same in all views; 0 is the paper's",
     )  # fmt: skip
     options = arguments.parse_args()
     if options.grids:
@@ -155,8 +155,8 @@ def schedules(prior: Any, quick: bool) -> dict[str, Any]:
 
 
 def several(options: Any) -> list[dict[str, Any]]:
-    """Each view's prior is the exact denoiser of five shapes' pictures from there, and every view has noise of its own:
-    do they choose one shape? Plain steps, deterministic and not, and RePaint, at equal evaluations."""
+    """Each view's prior is the exact denoiser of five shapes' pictures from there: do all views choose one shape, and
+    another for another seed? Plain steps, deterministic and not, and RePaint, at equal evaluations."""
     views = sphere_bank(16, size=SIZE)
     bank = torch.stack([pictures(shape, colour, views, SIZE)[0] for shape, colour in shapes()], 1)  # [V, K, 3, S, S]
     prior = dd.priors.EmpiricalPrior(bank)
@@ -164,12 +164,13 @@ def several(options: Any) -> list[dict[str, Any]]:
     plain = ddim_schedule(prior.sigmas, repaint.nfe)
     samplers = {"plain, eta 0": (plain, 0.0), "plain, eta 0.75": (plain, 0.75), "RePaint, eta 0.75": (repaint, 0.75)}
     rows, tiles = [], []
-    for name, (schedule, eta) in samplers.items():
+    for share, (name, (schedule, eta)) in itertools.product(options.common_noise, samplers.items()):
         found = []
         for seed in range(options.seeds):
             result = dd.sample(
                 VoxelNerfDiffrep(views, (3, SIZE, SIZE), options.grid), prior, views, schedule=schedule, eta=eta,
                 solver=WarmStartSolver(PASSES, VoxelNerfDiffrep.learning_rate), views_per_step=8, seed=seed,
+                noise=noise_field(share, (len(views), 3, SIZE, SIZE)),
             )  # fmt: skip
             with torch.no_grad():
                 seen = result.diffrep.render()
@@ -188,10 +189,16 @@ def several(options: Any) -> list[dict[str, Any]]:
                 tiles.append(list((seen + 1) / 2))
         means = {key: round(float(np.mean([run[key] for run in found])), 3) for key in list(found[0])[:-1]}
         means["shapes"] = [run["shape"] for run in found]
-        rows.append({"sampler": name, "nfe": schedule.nfe, "seeds": options.seeds, **means, "runs": found})
-        print(name, means, flush=True)
+        row = {"common_noise": share, "sampler": name, "nfe": schedule.nfe, **means}
+        rows.append(row | {"runs": found})
+        print(row, flush=True)
     sheet(tiles, options.out / "nerf_several.png", 64)
     return rows
+
+
+def noise_field(share: float, shape: tuple[int, int, int, int]) -> NoiseField:
+    """Noise of which a share is the same in all views."""
+    return MixedNoise(CommonNoise(shape), ViewNoise(shape), share)
 
 
 def repainted(options: Any) -> list[dict[str, Any]]:
@@ -208,21 +215,21 @@ def repainted(options: Any) -> list[dict[str, Any]]:
     rows, tiles = [], []
     for seed, prompt in enumerate(options.prompts):
         schedules = {"plain": ddim_schedule(prior.sigmas, repaint.nfe), "RePaint": repaint}
-        for noise, (name, schedule) in itertools.product(options.noise, schedules.items()):
-            guidance = prior.default_guidance_scale
+        for share, (name, schedule) in itertools.product(options.common_noise, schedules.items()):
+            guidance = max(prior.default_guidance_scale, FIELD_GUIDANCE)
             rep = VoxelNerfDiffrep(views, prior.image_shape, options.grid, device=prior.device)
             watch = Stopwatch()
             result = dd.sample(
                 rep, prior, views, prompt=prompt, guidance_scale=guidance, schedule=schedule, seed=seed,
                 solver=WarmStartSolver(PASSES, rep.learning_rate), views_per_step=8,
-                noise=OneNoise(len(views), prior.image_shape) if noise == "shared" else None,
+                noise=noise_field(share, (len(views), *prior.image_shape)),
             )  # fmt: skip
             clock = watch.read()
             judged = judge_field(result.diffrep, held_out, prior, prompt)
             rows.append(
                 {
                     "prompt": prompt,
-                    "noise": noise,
+                    "common_noise": share,
                     "schedule": name,
                     "nfe": result.nfe,
                     "disagreement": round(float(result.disagreement or 0), 4),
