@@ -14,6 +14,7 @@ Exit status: 0 done, 1 a run failed, 2 the request was wrong, 130 cancelled.
 import argparse
 import contextlib
 import itertools
+import math
 import signal
 import sys
 import time
@@ -78,6 +79,13 @@ def parser() -> argparse.ArgumentParser:
     texture.add_argument(
         "--cameras", metavar="WHICH", help="scene, active, frames or orbit:N (default: as the scene's settings say)"
     )
+    texture.add_argument(
+        "--front",
+        type=degrees,
+        metavar="DEGREES",
+        help="which way the object faces: degrees around Z from -Y (0) towards +X (90) "
+        "(default: as the scene's settings say)",
+    )
     texture.add_argument("--resolution", type=int, choices=TEXTURE_SIZES, help="of the texture")
     texture.add_argument("--uv", metavar="NAME", help="the UV map to texture (default: the active one)")
     texture.add_argument("--new-uv", action="store_true", help="have the engine make a new UV map")
@@ -127,6 +135,14 @@ def _common(command: argparse.ArgumentParser) -> None:
     command.add_argument("--render-samples", type=int, default=64, metavar="N", help="samples a pixel (default 64)")
 
 
+def degrees(text: str) -> float:
+    """An angle as it is typed. Raises ValueError where it is none."""
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(text)
+    return value
+
+
 @contextlib.contextmanager
 def settings_of(settings: Any, **values: Any) -> Iterator[None]:
     """Set some properties for a while."""
@@ -161,7 +177,8 @@ def run_texture(options: argparse.Namespace) -> int:
                 settings_of(scene.ddrep.texture, **_sampling(options, prompt, seed), **own),
                 settings_of(scene.ddrep.cameras, source=source, orbit_count=count),
             ):
-                yield ", ".join(thing.name for thing in group), texture_draft(bpy.context, group, _prior())
+                draft = texture_draft(bpy.context, group, _prior(), options.front)
+                yield ", ".join(thing.name for thing in group), draft
 
     return _run_all(options, drafts())
 

@@ -300,6 +300,19 @@ class DDREP_PG_cameras(bpy.types.PropertyGroup):
         subtype="ANGLE",
         update=_cameras_changed,
     )
+    front: EnumProperty(
+        name="Front",
+        description="Which way the object faces: each view is told which side it sees, and an orbit begins in front",
+        items=(
+            ("AUTOMATIC", "Automatic", "As the active object's own -Y axis points, seen from above"),
+            ("MINUS_Y", "-Y", "Towards the world's -Y, where Blender's front view looks from"),
+            ("PLUS_X", "+X", "Towards the world's +X"),
+            ("PLUS_Y", "+Y", "Towards the world's +Y"),
+            ("MINUS_X", "-X", "Towards the world's -X"),
+        ),
+        default="AUTOMATIC",
+        update=_cameras_changed,
+    )
     index: IntProperty(
         name="Camera", description="The camera whose settings are shown", default=0, options={"SKIP_SAVE"}
     )

@@ -9,6 +9,7 @@ import bpy
 from ..problems import Problem
 from ..scene.cameras import chosen_cameras, chosen_views
 from ..scene.coverage import LARGEST_AUTOMATIC, Estimate, Surface
+from ..scene.front import front_degrees
 from .rows import redraw
 from .state import current, enabled, wake
 
@@ -30,7 +31,7 @@ def forget_coverage() -> None:
 
 def measure_coverage(context: bpy.types.Context, objects: Sequence[bpy.types.Object]) -> None:
     """Begin to measure what the chosen cameras see of `objects`. Raises a Problem when there is nothing to measure."""
-    views = chosen_views(context, objects)
+    views = chosen_views(context, objects, front_degrees(context, objects))
     surface = Surface(objects, context.evaluated_depsgraph_get())
     current().estimate = Estimate(surface, views)
     current().coverage_key = coverage_key(context)
@@ -42,11 +43,8 @@ def coverage_key(context: bpy.types.Context) -> tuple:
     scene = context.scene
     settings = scene.ddrep.cameras
     render = scene.render
-    selection = tuple(
-        (thing.name, tuple(map(tuple, thing.matrix_world)), len(thing.data.vertices))
-        for thing in sorted(context.selected_objects, key=lambda each: each.name)
-        if thing.type == "MESH"
-    )
+    meshes = sorted((thing for thing in context.selected_objects if thing.type == "MESH"), key=lambda each: each.name)
+    selection = tuple((thing.name, tuple(map(tuple, thing.matrix_world)), len(thing.data.vertices)) for thing in meshes)
     cameras = tuple(
         (
             camera.name,
@@ -64,7 +62,7 @@ def coverage_key(context: bpy.types.Context) -> tuple:
     )
     size = (render.resolution_x, render.resolution_y, render.pixel_aspect_x, render.pixel_aspect_y)
     orbit = (settings.source, settings.orbit_count, settings.orbit_low, settings.orbit_high, settings.frame_step)
-    return selection, cameras, size, orbit
+    return selection, cameras, size, orbit, front_degrees(context, meshes)
 
 
 def measuring() -> bool:

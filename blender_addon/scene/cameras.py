@@ -134,11 +134,12 @@ def require_cameras(scene: bpy.types.Scene) -> None:
         )
 
 
-def chosen_views(context: bpy.types.Context, targets: Sequence[bpy.types.Object]) -> list[View]:
+def chosen_views(context: bpy.types.Context, targets: Sequence[bpy.types.Object], front: float) -> list[View]:
     """What the chosen cameras see, as the settings say.
 
     Args:
         targets: what an orbit goes around.
+        front: where it begins: degrees around Z from -Y (0) towards +X (90).
 
     Raises:
         Problem: no camera, or one that can't be used.
@@ -146,7 +147,8 @@ def chosen_views(context: bpy.types.Context, targets: Sequence[bpy.types.Object]
     scene, settings = context.scene, context.scene.ddrep.cameras
     require_cameras(scene)
     if settings.source == "ORBIT":
-        return orbit(*bounding_sphere(targets), settings.orbit_count, settings.orbit_low, settings.orbit_high)
+        sphere = bounding_sphere(targets)
+        return orbit(*sphere, settings.orbit_count, settings.orbit_low, settings.orbit_high, math.radians(front))
     if settings.source == "FRAMES":
         return list(_over_frames(context))
     depsgraph = context.evaluated_depsgraph_get()
@@ -224,13 +226,14 @@ def perspective(field_of_view: float, near: float, far: float) -> np.ndarray:
     )
 
 
-def orbit(centre: Vector, radius: float, count: int, low: float, high: float) -> list[View]:
-    """Cameras in a ring that rises and falls between two elevations (radians), the first in front (-Y)."""
+def orbit(centre: Vector, radius: float, count: int, low: float, high: float, front: float) -> list[View]:
+    """Cameras in a ring that rises and falls between two elevations (radians), the first in front: `front` radians
+    around Z from -Y towards +X."""
     distance = radius / math.sin(ORBIT_FIELD_OF_VIEW / 2) * 1.05
     projection = perspective(ORBIT_FIELD_OF_VIEW, max(distance - 2 * radius, distance * 0.01), distance + 2 * radius)
     views = []
     for number in range(count):
-        azimuth = 2 * math.pi * number / count
+        azimuth = front + 2 * math.pi * number / count
         elevation = low if number % 2 == 0 else high
         direction = Vector(
             (

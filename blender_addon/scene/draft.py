@@ -13,6 +13,7 @@ import numpy as np
 from ..problems import Problem
 from ..properties import LARGEST_SEED, STEPS
 from .cameras import View, chosen_views, require_cameras
+from .front import front_degrees
 from .meshes import CapturedMesh, capture, job_names, obj_pieces, require_textureable
 
 SCHEMA_VERSION = 1
@@ -92,8 +93,10 @@ def _require_own_meshes(objects: Sequence[bpy.types.Object], uv_source: str) -> 
         seen[thing.data] = thing.name
 
 
-def texture_draft(context: bpy.types.Context, objects: Sequence[bpy.types.Object], default_prior: str) -> Draft:
-    """Texture `objects` as the scene's settings say.
+def texture_draft(
+    context: bpy.types.Context, objects: Sequence[bpy.types.Object], default_prior: str, front: float | None = None
+) -> Draft:
+    """Texture `objects` as the scene's settings say; they face `front` degrees where that is given.
 
     Raises:
         Problem: the scene or a setting does not allow it.
@@ -112,7 +115,8 @@ def texture_draft(context: bpy.types.Context, objects: Sequence[bpy.types.Object
             in_the_way.append(capture(thing, depsgraph, keys[thing.name], needs_uv=False))
         except Problem:
             continue  # an empty mesh hides nothing
-    views = chosen_views(context, objects)
+    front = front_degrees(context, objects) if front is None else front
+    views = chosen_views(context, objects, front)
     request = {
         **_common(settings, default_prior, "texture"),
         "cameras": "inputs/cameras.json",
@@ -123,6 +127,7 @@ def texture_draft(context: bpy.types.Context, objects: Sequence[bpy.types.Object
             "space": settings.space,
             "objects": [mesh.key for mesh in meshes] if in_the_way else None,
             "depth": settings.depth,
+            "front_degrees": front,
         },
     }
     about = {

@@ -209,6 +209,7 @@ class DDREP_PT_cameras(_Tab, bpy.types.Panel):
                 column.label(text=f"{count} views, frames {scene.frame_start} to {scene.frame_end}")
             elif scene.camera is not None:
                 draw_camera(layout, scene.camera)
+        split_column(layout).prop(settings, "front")
         self._draw_coverage(layout, context)
 
     def _draw_list(self, layout: bpy.types.UILayout, context: bpy.types.Context) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import bpy
 import numpy as np
@@ -76,6 +77,20 @@ def test_the_command_line_writes_what_the_button_runs(addon, cube, tmp_path, fak
         assert (folder / name).read_bytes() == (job.folder.path / name).read_bytes()
 
 
+def test_the_front_can_be_said_in_degrees(addon, scene_file, tmp_path, fake_python):
+    bpy.data.objects["Other"].rotation_euler.z = math.pi / 2
+    arguments = ["--object", "Cube", "--object", "Other", "--prompt", "oak", "--write-only"]
+    assert run(addon, "texture", *arguments, *common(tmp_path, fake_python)) == 0
+    assert sorted(each["texture"]["front_degrees"] for each in requests(tmp_path)) == [0.0, 90.0]  # each its own
+    arguments += ["--together", "--cameras", "orbit:4", "--front", "-45", "--jobs", tmp_path / "said"]
+    assert run(addon, "texture", *arguments) == 0
+    (job,) = (tmp_path / "said").iterdir()
+    assert json.loads((job / "job.json").read_text())["texture"]["front_degrees"] == -45.0
+    (camera, *_) = json.loads((job / "inputs/cameras.json").read_text())["cameras"]
+    backward = np.array(camera["matrix_world"])[:3, 2]
+    assert backward[0] < 0 and np.isclose(backward[0], backward[1])
+
+
 def test_final_renders_by_cycles_from_every_camera(addon, scene_file, tmp_path, fake_python):
     from snapshot import snapshot
 
@@ -146,6 +161,8 @@ def test_generate_and_panorama(addon, scene_file, tmp_path, fake_python):
         (["--object", "Light", "--prompt", "x"], "not a mesh"),
         (["--object", "Cube", "--prompt", " "], "prompt is empty"),
         (["--object", "Cube", "--prompt", "x", "--cameras", "moon"], "--cameras moon"),
+        (["--object", "Cube", "--prompt", "x", "--front", "nan"], "--front"),
+        (["--object", "Cube", "--prompt", "x", "--front", "left"], "--front"),
         (["--object", "Cube", "--prompt", "x", "--uv", "Bake"], "no UV map called 'Bake'"),
         (["--object", "Cube"], "--prompt"),
     ],

@@ -68,6 +68,7 @@ def test_the_request_is_complete_and_has_only_known_keys(addon, cube, tmp_path):
             "space": "auto",
             "objects": None,
             "depth": True,
+            "front_degrees": 0.0,
         },
     }
 
@@ -218,6 +219,10 @@ def test_an_orbit_looks_at_the_selection_from_all_around(addon, cube, tmp_path):
         assert (np.abs(clip[:, :3]) < clip[:, 3:]).all()
     front = np.array(cameras[0]["matrix_world"])[:3, 3] - np.array(cube.location)
     assert front[1] < 0 and abs(front[0]) < 1e-4
+    settings.front = "PLUS_X"
+    cameras = json.loads((write(addon, tmp_path, "turned") / "inputs/cameras.json").read_text())["cameras"]
+    front = np.array(cameras[0]["matrix_world"])[:3, 3] - np.array(cube.location)
+    assert front[0] > 0 and abs(front[1]) < 1e-4
 
 
 def test_generate_and_panorama_jobs(addon, tmp_path):
