@@ -5,6 +5,8 @@ import struct
 
 import numpy as np
 import pytest
+from geometry_shapes import cube_obj
+from PIL import Image
 from tiny_models import build_sd
 
 from ddrep_core.cli import main
@@ -143,21 +145,35 @@ def test_cameras_from_a_file(texture, tmp_path):
     assert json.loads((tmp_path / "job/job.json").read_text())["cameras"] == "inputs/cameras.json"
 
 
-@pytest.mark.parametrize("cameras", ["orbit:4", "file"])
-def test_the_front_is_told_to_the_prior(texture, tmp_path, monkeypatch, cameras):
-    """An orbit begins there; cameras of a file stay, and are told from there."""
-    told = []
+def test_the_front_is_told_to_the_prior(texture, tmp_path, monkeypatch):
+    """Cameras of a file stay where they are, and what each sees is told from there."""
+    told, cameras = [], tmp_path / "shots.json"
+    orbit_views(count=4, distance=6.0).save(cameras)
     monkeypatch.setattr(
         diffusers_prior, "direction_words", lambda *arguments: told.append(direction_words(*arguments)) or told[-1]
     )
-    if cameras == "file":
-        cameras = tmp_path / "shots.json"
-        orbit_views(count=4, distance=6.0).save(cameras)
     status, _, err = texture("--cameras", cameras, "--front", "-90", "--schedule", "plain")
     assert status == 0, err
     assert json.loads((tmp_path / "job/job.json").read_text())["texture"]["front_degrees"] == -90
-    around = ["front view", "side view", "back view", "side view"]
-    assert told == (around if cameras == "orbit:4" else around[1:] + around[:1])
+    assert told == ["side view", "back view", "side view", "front view"]
+
+
+def test_a_turned_mesh_is_painted_as_it_was(texture, tmp_path):
+    """A quarter around Z, from -Y to +X, and told so: an orbit begins there, and sees the same sides."""
+
+    def turn(line):
+        kind, *numbers = line.split()
+        return f"v {-float(numbers[1])} {numbers[0]} {numbers[2]}" if kind == "v" else line
+
+    mesh, turned = cube_obj(tmp_path / "mesh.obj"), tmp_path / "turned.obj"
+    turned.write_text("\n".join(turn(line) for line in mesh.read_text().splitlines()))
+    painted = []
+    for path, front in ((mesh, 0), (turned, 90)):
+        options = ["--mesh-up", "z", "--front", front, "--cameras", "orbit:4", "--schedule", "plain", "--overwrite"]
+        status, _, err = texture(*options, mesh=path)
+        assert status == 0, err
+        painted.append(np.asarray(Image.open(tmp_path / "job/outputs/texture.png"), dtype=float))
+    assert np.abs(painted[1] - painted[0]).max() <= 1
 
 
 def test_a_long_prompt_is_cut_with_a_note(texture):
