@@ -111,8 +111,7 @@ def key(text: str, settings: argparse.Namespace) -> dict[str, Any]:
         "texels_per_pixel": settings.texels_per_pixel,
         "textures": [path.name for path in settings.pictures] if settings.pictures else settings.texture_seed,
     }
-    eta = stochastic_share(text, settings)
-    return found | ({"eta": eta} if eta > 0 else {})
+    return found | {"eta": stochastic_share(text, settings) or None}
 
 
 def read(path: Path) -> list[Record]:

@@ -9,7 +9,6 @@ from scipy.ndimage import distance_transform_edt, gaussian_filter, map_coordinat
 from skimage.color import hsv2rgb, rgb2hsv
 
 from captions import Facts
-from directions import other_way_round
 from emoji import Emoji
 from materials import COLOURS, MATERIALS, shade
 
@@ -164,7 +163,7 @@ def emoji_picture(emoji: Emoji, size: int, mode: str, random: np.random.Generato
         emoji.names,
         adjectives,
         nouns,
-        other_way_round(emoji.view) if place.mirrored else emoji.view,
+        None,
         background,
         group=emoji.names[0],
         material=material,
