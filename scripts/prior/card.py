@@ -72,9 +72,14 @@ def figure_rows(figures: dict) -> str:
         *((f"… guidance {weight}", "", f"{ratio:.2f}") for weight, ratio in others(variety)),
         (
             f"Direction read as asked for, by a classifier trained on renders ({', '.join(reading['by_kind'])}; "
-            f"{reading['pictures']} pictures; chance 25 %)",
+            f"{reading['pictures']} pictures; chance 20 to 40 %)",
             "≥ 80 %",
             f"{reading['share_read_as_asked']:.0%}",
+        ),
+        (
+            "… the left and the right side by name (chance 20 %)",
+            "",
+            f"{reading['left_and_right_read_as_asked']:.0%}",
         ),
         (
             "… by the same classifier on renders of objects it never saw, passed through the autoencoder",

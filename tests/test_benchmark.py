@@ -1,0 +1,22 @@
+"""The benchmark of a large model, on a small one: every kind of representation is sampled and told with its cost."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+SCRIPT = Path(__file__).parent.parent / "scripts" / "benchmark_large_model"
+
+
+def test_every_kind_is_measured_over_its_views() -> None:
+    sizes = ["--width", "32", "--size", "64", "--steps", "2", "--device", "cpu"]
+    ended = subprocess.run([sys.executable, str(SCRIPT), *sizes], capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    report = json.loads(ended.stdout)
+    for kind, views in {"image": 1, "panorama": 8, "nerf": 8, "texture": 8}.items():
+        found = report[kind]
+        assert found["views"] == views and found["evaluations"] == 2
+        assert 0 < found["prior_seconds_an_evaluation"] < found["seconds_an_evaluation"]
+        assert found["loop_over_prior"] > 1
