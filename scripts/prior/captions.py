@@ -49,11 +49,10 @@ def article(words: str) -> str:
 def view_phrase(facts: Facts, random: np.random.Generator) -> str | None:
     """Words for the side that is shown: the eighth of a turn, or for a plain front, side or back just that.
 
-    What has no front of its own has sides all the same, and is told them less often. Emoji are told none: where those
-    that look to the left said so, a duck's left side became an emoji's and its right side a render's.
+    What has no front of its own has sides all the same, and is told them less often; so is an emoji its front.
     """
-    if facts.kind != "render":
-        return None
+    if facts.kind == "emoji":
+        return facts.view if random.random() < 0.6 else None
     if facts.view in ("overhead view", "bottom view"):
         return facts.view
     azimuth = facts.details["azimuth"]

@@ -22,7 +22,7 @@ NAMED_WITHOUT_FRONT = frozenset(
     {"table", "lamp", "mug", "bottle", "vase", "teapot", "tree", "pine tree", "cactus", "mushroom", "pumpkin", "apple"}
     | {"donut", "cake", "ice cream", "rocket"}
 )
-OFTENER_BY_VIEW = {"back view": 1.8, "overhead view": 1.6, "front view": 2.8, "side view": 0.8, "bottom view": 0.5}
+OFTENER_BY_VIEW = {"back view": 1.8, "overhead view": 1.6, "front view": 4.0, "side view": 0.8, "bottom view": 0.5}
 
 
 def emoji_weight(fact: Facts) -> float:

@@ -163,7 +163,7 @@ def emoji_picture(emoji: Emoji, size: int, mode: str, random: np.random.Generato
         emoji.names,
         adjectives,
         nouns,
-        None,
+        emoji.view,
         background,
         group=emoji.names[0],
         material=material,
