@@ -41,7 +41,7 @@ from ddrep_core.views import Views
 SIZE = 16
 PROMPTS = [
     "a mushroom", "a red apple", "a wooden chair", "a duck", "a house made of red bricks", "a yellow car",
-    "a birthday cake",
+    "a birthday cake", "a cow",
 ]  # fmt: skip
 LIGHT = np.array([0.4, -0.6, 0.7]) / np.linalg.norm([0.4, -0.6, 0.7])
 

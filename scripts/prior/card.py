@@ -72,12 +72,12 @@ def figure_rows(figures: dict) -> str:
         *((f"… guidance {weight}", "", f"{ratio:.2f}") for weight, ratio in others(variety)),
         (
             f"Direction read as asked for, by a classifier trained on renders ({', '.join(reading['by_kind'])}; "
-            f"{reading['pictures']} pictures; chance 20 to 40 %)",
+            f"{reading['pictures']} pictures; chance 25 %)",
             "≥ 80 %",
             f"{reading['share_read_as_asked']:.0%}",
         ),
         (
-            "… the left and the right side by name (chance 20 %)",
+            "… the left and the right side by name: a side, and the right one (chance 12 %)",
             "",
             f"{reading['left_and_right_read_as_asked']:.0%}",
         ),

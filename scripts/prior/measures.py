@@ -15,7 +15,7 @@ from PIL import Image
 import rendering
 from captions import article
 from configuration import HERE, Configuration
-from direction_reader import KINDS_WITH_PLAIN_DIRECTIONS, READ, DirectionReader, load_renders
+from direction_reader import DIRECTIONS, KINDS_WITH_PLAIN_DIRECTIONS, SIDES, DirectionReader, load_renders
 from emoji import load_emoji
 from features import PictureFeatures
 from pictures import emoji_picture
@@ -27,14 +27,6 @@ Array = np.ndarray
 ASKED = tomllib.loads((HERE / "evaluation.toml").read_text())
 STRENGTHS = (2.0, 3.0, 5.0, 7.5)
 """Of guidance, at which fidelity and variety are told beside the configuration's own."""
-SIDES = ("left side view", "right side view")
-COARSE = {
-    "front view": ("front view",),
-    "side view": SIDES,
-    "back view": ("back view",),
-    "overhead view": ("overhead view",),
-}
-"""What may be read from pictures of the coarse words."""
 
 
 def unseen(configuration: Configuration) -> int:
@@ -137,30 +129,40 @@ def fidelity_and_variety(configuration: Configuration, pipeline: StableDiffusion
 
 
 def directions(configuration: Configuration, pipeline: StableDiffusionPipeline, count: int) -> dict:
-    """How often the judge reads the asked-for direction from pictures drawn without depth; the judge's own share first.
+    """How often the judges read the asked-for direction from pictures drawn without depth; their own shares first.
 
-    That share is of renders it never saw, sent through the autoencoder as all drawn pictures are. Asked are the coarse
-    words, where a side may be either, and the two sides by name.
+    Those are of renders that they never saw, sent through the autoencoder as all drawn pictures are. Sides are asked
+    for by the word alone, and by name: then they must be sides, and the right ones.
     """
-    reader = DirectionReader.kept(configuration)
+    reader, side_reader = DirectionReader.kept(configuration), DirectionReader.of_sides(configuration)
     held = load_renders(configuration)[1]
     own = float((reader(through_autoencoder(pipeline, held.pictures)) == held.directions).mean())
-    asked = [(kind, words) for kind in KINDS_WITH_PLAIN_DIRECTIONS for words in (*COARSE, *SIDES) for _ in range(count)]
+    sides = held.of_sides
+    own_sides = float((side_reader(through_autoencoder(pipeline, sides.pictures)) == sides.sides).mean())
+    asked = [
+        (kind, words) for kind in KINDS_WITH_PLAIN_DIRECTIONS for words in (*DIRECTIONS, *SIDES) for _ in range(count)
+    ]
     prompts = [f"{article(kind)}, {words}" for kind, words in asked]
     drawn = draw(pipeline, None, prompts, guidance=configuration.guidance_scale, seed=2)
-    answers = [READ[answer] for answer in reader(drawn)]
+    seen = [
+        SIDES[side] if words in SIDES and DIRECTIONS[answer] == "side view" else DIRECTIONS[answer]
+        for (_, words), answer, side in zip(asked, reader(drawn), side_reader(drawn), strict=True)
+    ]
 
     def share(words: Sequence[str], kinds: Sequence[str] = KINDS_WITH_PLAIN_DIRECTIONS) -> float:
-        chosen = [place for place, (kind, said) in enumerate(asked) if said in words and kind in kinds]
-        return float(np.mean([answers[place] in COARSE.get(asked[place][1], (asked[place][1],)) for place in chosen]))
+        right = [
+            answer == said for answer, (kind, said) in zip(seen, asked, strict=True) if said in words and kind in kinds
+        ]
+        return float(np.mean(right))
 
     return {
-        "share_read_as_asked": share(tuple(COARSE)),
+        "share_read_as_asked": share(DIRECTIONS),
         "left_and_right_read_as_asked": share(SIDES),
         "classifier_on_held_out_renders": own,
-        "by_direction": {words: share((words,)) for words in (*COARSE, *SIDES)},
-        "by_kind": {kind: share(tuple(COARSE), (kind,)) for kind in KINDS_WITH_PLAIN_DIRECTIONS},
-        "pictures": len(asked),
+        "side_classifier_on_held_out_renders": own_sides,
+        "by_direction": {words: share((words,)) for words in (*DIRECTIONS, *SIDES)},
+        "by_kind": {kind: share(DIRECTIONS, (kind,)) for kind in KINDS_WITH_PLAIN_DIRECTIONS},
+        "pictures": sum(words in DIRECTIONS for _, words in asked),
         "held_out_renders": len(held.pictures),
     }
 
