@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 SCRIPT = Path(__file__).parent.parent / "scripts" / "benchmark_large_model"
 
 
@@ -20,3 +22,9 @@ def test_every_kind_is_measured_over_its_views() -> None:
         assert found["views"] == views and found["evaluations"] == 2
         assert 0 < found["prior_seconds_an_evaluation"] < found["seconds_an_evaluation"]
         assert found["loop_over_prior"] > 1
+
+
+@pytest.mark.parametrize("wrong", [["--size", "100"], ["--steps", "0"], ["--device", "gpu7"]])
+def test_what_is_typed_wrong_is_told(wrong: list[str]) -> None:
+    ended = subprocess.run([sys.executable, str(SCRIPT), *wrong], capture_output=True, text=True)
+    assert ended.returncode == 2 and "error:" in ended.stderr and "Traceback" not in ended.stderr

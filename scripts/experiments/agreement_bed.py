@@ -24,7 +24,8 @@ from PIL import Image
 from torch import Tensor
 
 from ddrep_core.diffreps.panorama import CylinderDiffrep
-from ddrep_core.diffreps.texture import grid_resolutions, rendering_matrix, torch_csr
+from ddrep_core.diffreps.sparse_product import torch_csr
+from ddrep_core.diffreps.texture import grid_resolutions, rendering_matrix
 from ddrep_core.geometry.footprints import view_samples
 from ddrep_core.geometry.mesh import Z_UP_TO_WORLD, Mesh, Part
 from ddrep_core.geometry.raycast import RayCaster

@@ -187,7 +187,7 @@ def several(options: Any) -> list[dict[str, Any]]:
             )
             if seed == 0:
                 tiles.append(list((seen + 1) / 2))
-        means = {key: round(float(np.mean([run[key] for run in found])), 3) for key in list(found[0])[:-1]}
+        means = {key: round(float(np.mean([run[key] for run in found])), 3) for key in found[0] if key != "shape"}
         means["shapes"] = [run["shape"] for run in found]
         row = {"common_noise": share, "sampler": name, "nfe": schedule.nfe, **means}
         rows.append(row | {"runs": found})

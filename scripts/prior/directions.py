@@ -33,13 +33,6 @@ def aslant(azimuth: float) -> float:
     return abs((azimuth + 45.0) % 90.0 - 45.0)
 
 
-def other_way_round(view: str | None) -> str | None:
-    """The words for the same picture the other way round."""
-    if view is None:
-        return None
-    return " ".join({"left": "right", "right": "left"}.get(word, word) for word in view.split(" "))
-
-
 def for_ddrep() -> dict[str, Any]:
     """What `ddrep.json` says of them, so that ddrep's prompts use the words that were taught."""
     return {"directions": {"around": list(AROUND), "from_above": FROM_ABOVE}}

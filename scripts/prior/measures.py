@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import tomllib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -136,9 +137,9 @@ def directions(configuration: Configuration, pipeline: StableDiffusionPipeline, 
     """
     reader, side_reader = DirectionReader.kept(configuration), DirectionReader.of_sides(configuration)
     held = load_renders(configuration)[1]
-    own = float((reader(through_autoencoder(pipeline, held.pictures)) == held.directions).mean())
-    sides = held.of_sides
-    own_sides = float((side_reader(through_autoencoder(pipeline, sides.pictures)) == sides.sides).mean())
+    passed = replace(held, pictures=through_autoencoder(pipeline, held.pictures))
+    own = float((reader(passed.pictures) == passed.directions).mean())
+    own_sides = float((side_reader(passed.of_sides.pictures) == passed.of_sides.sides).mean())
     asked = [
         (kind, words) for kind in KINDS_WITH_PLAIN_DIRECTIONS for words in (*DIRECTIONS, *SIDES) for _ in range(count)
     ]
