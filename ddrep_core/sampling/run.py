@@ -17,7 +17,7 @@ from ddrep_core.errors import RequestError, RunError
 from ddrep_core.priors.protocol import Conditioning, Prior
 from ddrep_core.sampling.disagreement import conflicts, unrelated_share
 from ddrep_core.sampling.noise import NoiseField, ViewNoise
-from ddrep_core.sampling.schedule import Jump, Reverse, langevin_share
+from ddrep_core.sampling.schedule import Jump, Reverse, langevin_share, lost_variance
 from ddrep_core.sampling.solver import Solver, choose_solver
 from ddrep_core.sampling.walk import Moved
 from ddrep_core.views.camera import Views
@@ -127,8 +127,15 @@ class Run:
         self.pull_back(target, indices, step.held, step.sigma_next)
         moved = self.compare(target, clean, indices, step.held, reach)
         if share > 0:
-            self.refresh(math.sqrt(1 - share**2), 1.0, step.views)
+            lost = 0.0 if step.heun else lost_variance(step, share, self.noise_left(predicted, indices))
+            self.refresh(math.sqrt(1 - share**2), math.sqrt(1 + lost / share**2), step.views)
         return moved
+
+    def noise_left(self, predicted: Tensor, indices: Tensor) -> float:
+        """E ε̂², at most 1: the share of the noise's variance that the prior recognised in these views' pixels."""
+        weights = self.weights[indices]
+        mean = (weights * predicted**2).sum() / (weights.sum() * predicted.shape[1]).clamp_min(1e-30)
+        return min(1.0, float(mean))
 
     def heun_target(
         self, step: Reverse, indices: Tensor, render: Tensor, noise: Tensor, predicted: Tensor, euler: Tensor

@@ -150,6 +150,26 @@ def langevin_share(sigma: float, sigma_next: float, eta: float) -> float:
     return eta * math.sqrt(max(0.0, 1 - ratio * ratio))
 
 
+def lost_variance(step: Reverse, share: float, recognised: float) -> float:
+    """What a reverse step by x̂0 = E[x0 | x] takes from the variance of ε, for the fresh noise to give back.
+
+    A draw of x0 given x would have E Var(x0 | x) = σ² (1 − E ε̂²), whatever the prior draws (Bao et al. 2022, Analytic-DPM,
+    Theorem 1 and Lemma 1); DDIM's step puts in its mean with the factor 1 − √(1−λ²) σ'/σ. Where the prior is an isotropic
+    Gaussian, the step with this variance is exact at any number of levels. It is zero where pictures are certain.
+
+    Args:
+        share: λ, the step's share of fresh noise.
+        recognised: E ε̂² over pixels, 0 to 1.
+
+    Returns:
+        the variance in units of σ'²; 0 at σ' = 0, where x̂0 itself is wanted, and at σ = ∞, where nothing is known yet.
+    """
+    if step.sigma_next == 0 or math.isinf(step.sigma):
+        return 0.0
+    reach = step.sigma - math.sqrt(1 - share**2) * step.sigma_next
+    return reach**2 * (1 - recognised) / step.sigma_next**2
+
+
 def noise_levels(sigmas: ArrayLike, steps: int, spacing: str = "trailing") -> tuple[float, ...]:
     """`steps` of the levels that a prior was trained on, descending, and a final 0.
 
@@ -228,7 +248,7 @@ def repaint_schedule(
         if steps - 1 - position in jump_states:
             segments.append(Segment(levels[start : position + 1]))
             again = levels[position - jump_length : position + 1]
-            segments.append(Segment(again, repeats=visits - 1, jump_eta=None))
+            segments.append(Segment(again, repeats=visits - 1))
             start = position
     segments.append(Segment(levels[start:]))
     return Schedule(tuple(segments))
@@ -324,6 +344,6 @@ def annealed_schedule(
         raise RequestError(f"At least one jump and two levels are needed, not {repeats} and {levels}.")
     heights = np.geomspace(first, last, repeats)
     jumps = [
-        Segment((*karras_levels(float(height), low, levels)[:-1], low), eta=0.0, jump_eta=1.0) for height in heights
+        Segment((*karras_levels(float(height), low, levels)[:-1], low), jump_eta=1.0) for height in heights
     ]
-    return Schedule((Segment(main[: position + 1], eta=0.0), *jumps, Segment(main[position:], eta=0.0)))
+    return Schedule((Segment(main[: position + 1]), *jumps, Segment(main[position:])))
