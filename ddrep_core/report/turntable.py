@@ -14,6 +14,7 @@ from torch import Tensor
 from ddrep_core.errors import RunError
 from ddrep_core.geometry.bake import BakedTexture
 from ddrep_core.geometry.mesh import Mesh
+from ddrep_core.pictures import to_bytes
 from ddrep_core.report.renderer import Renderer
 from ddrep_core.views import Views, orbit_views
 
@@ -67,11 +68,6 @@ def turntable(
     if still is not None:
         camera = framed_orbit(mesh, 1, elevation_degrees, 2 * size, front_degrees + still_degrees)[0]
         Image.fromarray(to_bytes(renderer.lit(camera, 2 * size, 2 * size))).save(still, format="PNG")
-
-
-def to_bytes(image: np.ndarray) -> np.ndarray:
-    """[H, W, 3] in [0, 1] -> bytes."""
-    return np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
 
 
 def framed_orbit(

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from ddrep_core.diffreps.protocol import Diffrep, LinearRendering
 from ddrep_core.priors.protocol import Prior
-from ddrep_core.sampling.solver import Solver
+from ddrep_core.solvers.protocol import Solver
+from ddrep_core.sparse import absolute, transpose
 
 PROBE_SEED = 20241
 
@@ -107,11 +108,6 @@ def disagreement_map(rep: LinearRendering, left: Tensor, weights: Tensor) -> Ten
     matrix = rep.matrix()
     rows = rep.to_rows(left).square().sum(1, keepdim=True)
     row_weights = rep.to_rows(weights.expand_as(left).contiguous())[:, :1]
-    absolute = matrix.abs() if matrix.layout == torch.strided else _absolute(matrix)
-    transposed = absolute.T if matrix.layout == torch.strided else absolute.t().to_sparse_csr()
+    transposed = transpose(absolute(matrix))
     seen = transposed @ row_weights
     return torch.where(seen > 0, (transposed @ (row_weights * rows)) / seen.clamp_min(1e-30), 0.0)[:, 0]
-
-
-def _absolute(matrix: Tensor) -> Tensor:
-    return torch.sparse_csr_tensor(matrix.crow_indices(), matrix.col_indices(), matrix.values().abs(), matrix.shape)

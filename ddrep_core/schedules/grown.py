@@ -28,9 +28,10 @@ from ddrep_core.diffreps.image_texture import ImageTextureDiffrep
 from ddrep_core.diffreps.protocol import LinearRendering
 from ddrep_core.errors import DdrepWarning, RequestError
 from ddrep_core.sampling.disagreement import unlike_when_turned
-from ddrep_core.sampling.overlap import Overlap
-from ddrep_core.sampling.schedule import Jump, Reverse, Schedule, Segment, Step, repaint_schedule
-from ddrep_core.sampling.walk import FixedWalk, Moved, Walk
+from ddrep_core.schedules.named import repaint_schedule
+from ddrep_core.schedules.overlap import Overlap
+from ddrep_core.schedules.schedule import FixedWalk, Schedule, Segment
+from ddrep_core.schedules.steps import Jump, Moved, Reverse, Step, Walk
 
 if TYPE_CHECKING:
     from ddrep_core.sampling.run import Run
