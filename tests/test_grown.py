@@ -22,7 +22,7 @@ from ddrep_core.sampling import (
     repaint_schedule,
     sample,
 )
-from ddrep_core.sampling.disagreement import unlike_when_turned
+from ddrep_core.schedules.auto import unlike_when_turned
 from ddrep_core.schedules.overlap import Overlap
 from ddrep_core.views import Views, orbit_views
 

@@ -1,18 +1,133 @@
-"""The house's walls: imports run one way, and no module meets itself again."""
+"""How modules may import one another, read from the sources: no circle, no room that reaches up."""
 
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
-ENGINE = "ddrep_core"
+ROOT = Path(__file__).resolve().parent.parent
 
-LAYERS = (
-    {"errors", "pictures", "sparse", "features", "process", "__init__"},
-    {"training"},
+
+def modules_of(folder: Path) -> dict[str, Path]:
+    """Every module below a package's folder, by its full name."""
+    found = {}
+    for path in sorted(folder.rglob("*.py")):
+        parts = path.relative_to(folder.parent).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def imports_of(name: str, path: Path, known: dict[str, Path]) -> Iterator[str]:
+    """Every module that `name` imports, in full, also inside of functions; not what only type checkers read.
+
+    `from package import thing` is the module `package.thing` where there is one, else `package`; its own dunders
+    (`__package__`) are there before it is run, and are no import.
+    """
+    package = name.split(".") if path.stem == "__init__" else name.split(".")[:-1]
+    for node in _running(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            start = package[: len(package) - node.level + 1] if node.level else []
+            base = ".".join([*start, *([node.module] if node.module else [])])
+            for alias in node.names:
+                if f"{base}.{alias.name}" in known:
+                    yield f"{base}.{alias.name}"
+                elif not (alias.name.startswith("__") and base in known):
+                    yield base
+
+
+def _running(tree: ast.AST) -> Iterator[ast.AST]:
+    for node in ast.iter_child_nodes(tree):
+        yield node
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            for other in node.orelse:
+                yield other
+                yield from _running(other)
+        else:
+            yield from _running(node)
+
+
+def circles(graph: dict[str, set[str]]) -> list[list[str]]:
+    """Every group of modules that reach each other by imports (Tarjan's strongly connected components)."""
+    order: dict[str, int] = {}
+    lowest: dict[str, int] = {}
+    open_nodes: list[str] = []
+    found: list[list[str]] = []
+
+    def visit(node: str) -> None:
+        order[node] = lowest[node] = len(order)
+        open_nodes.append(node)
+        for other in sorted(graph[node]):
+            if other not in order:
+                visit(other)
+                lowest[node] = min(lowest[node], lowest[other])
+            elif other in open_nodes:
+                lowest[node] = min(lowest[node], order[other])
+        if lowest[node] == order[node]:
+            group = open_nodes[open_nodes.index(node) :]
+            del open_nodes[open_nodes.index(node) :]
+            if len(group) > 1 or node in graph[node]:
+                found.append(sorted(group))
+
+    for node in sorted(graph):
+        if node not in order:
+            visit(node)
+    return found
+
+
+def graph_of(package: str) -> dict[str, set[str]]:
+    """Who imports whom within a package of this repository."""
+    known = modules_of(ROOT / package)
+    return {name: {other for other in imports_of(name, path, known) if other in known} for name, path in known.items()}
+
+
+def outside(package: str) -> dict[str, set[str]]:
+    """The first name of everything that each module imports."""
+    known = modules_of(ROOT / package)
+    return {name: {other.split(".")[0] for other in imports_of(name, path, known)} for name, path in known.items()}
+
+
+@pytest.mark.parametrize("package", ["blender_addon", "ddrep_core"])
+def test_nobody_imports_in_a_circle(package):
+    assert circles(graph_of(package)) == []
+
+
+def test_the_extension_shares_nothing_with_the_engine_but_the_job_folder():
+    forbidden = {"torch", "ddrep_core", "diffusers", "transformers", "trimesh", "pydantic", "PIL", "scipy"}
+    assert {name: found & forbidden for name, found in outside("blender_addon").items() if found & forbidden} == {}
+
+
+def test_the_rooms_of_the_extension_look_one_way():
+    """Settings, scene and engine know nothing of the timer; the timer nothing of buttons; those nothing of panels."""
+    rooms = [
+        {"problems", "changes"},
+        {"engine"},
+        {"scene", "results"},
+        {"properties", "preferences", "viewport_preview"},
+        {"runtime"},
+        {"operators", "cli"},
+        {"ui"},
+    ]
+    level = {room: number for number, group in enumerate(rooms) for room in group}
+    wrong = [
+        (name, other)
+        for name, others in graph_of("blender_addon").items()
+        for other in others
+        if name.count(".")
+        and other.count(".")
+        and not other.endswith("ui.widgets")  # small pieces of layout, which the preferences draw with
+        and level[name.split(".")[1]] < level[other.split(".")[1]]
+    ]
+    assert wrong == []
+
+
+ENGINE_ROOMS = [
+    {"errors"},
+    {"pictures", "sparse", "features", "process", "training"},
     {"views"},
     {"geometry"},
     {"noise"},
@@ -23,107 +138,40 @@ LAYERS = (
     {"distillation"},
     {"report"},
     {"jobs"},
-    {"cli", "__main__"},
-)
-LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
+    {"cli"},
+    {"__main__"},
+]
 
 
-def modules(package: Path) -> dict[str, Path]:
-    """Every module by its full name."""
-    found = {}
-    for path in sorted(package.rglob("*.py")):
-        parts = path.relative_to(package.parent).with_suffix("").parts
-        found[".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)] = path
-    return found
-
-
-def imported(name: str, path: Path, known: dict[str, Path]) -> set[str]:
-    """The full names of all that a module imports, wherever in it: in functions and for type checkers, too.
-
-    `from a import b` is the module a.b where there is one, and a otherwise.
-    """
-    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            base = node.module or ""
-            if node.level:
-                above = package.split(".")[: len(package.split(".")) - node.level + 1]
-                base = ".".join([*above, base] if base else above)
-            for alias in node.names:
-                full = f"{base}.{alias.name}"
-                found.add(full if full in known else base)
-    return found
-
-
-def circle(graph: dict[str, set[str]]) -> list[str]:
-    """One way from a module back to itself, or nothing."""
-    done: set[str] = set()
-
-    def visit(name: str, way: list[str]) -> list[str]:
-        if name in way:
-            return [*way[way.index(name) :], name]
-        if name in done:
-            return []
-        for other in sorted(graph[name]):
-            if found := visit(other, [*way, name]):
-                return found
-        done.add(name)
-        return []
-
-    return next((found for name in sorted(graph) if (found := visit(name, []))), [])
-
-
-ENGINE_MODULES = modules(ROOT / ENGINE)
-ENGINE_IMPORTS = {name: imported(name, path, ENGINE_MODULES) for name, path in ENGINE_MODULES.items()}
-
-
-def test_there_is_no_circle_in_the_engine() -> None:
-    # The front door names everything, lazily and for type checkers; nothing behind it may come back through it.
-    inside = {
-        name: {other for other in others if other in ENGINE_MODULES and other != ENGINE}
-        for name, others in ENGINE_IMPORTS.items()
-        if name != ENGINE
-    }
-    assert circle(inside) == []
-
-
-def test_imports_run_one_way() -> None:
-    def room(name: str) -> str:
-        return (name.split(".") + ["__init__"])[1]
-
+def test_the_rooms_of_the_engine_look_one_way():
+    """cli → jobs → report → distillation → sampling → schedules → solvers → diffreps → noise → geometry → views."""
+    level = {room: number for number, group in enumerate(ENGINE_ROOMS) for room in group}
+    graph = graph_of("ddrep_core")
+    assert {name.split(".")[1] for name in graph if name.count(".")} == set(level)
     wrong = [
-        f"{name} imports {other}"
-        for name, others in ENGINE_IMPORTS.items()
+        (name, other)
+        for name, others in graph.items()
         for other in others
-        if name != ENGINE
-        and other.split(".")[0] == ENGINE
-        and room(name) != room(other)
-        and (LEVEL[room(other)] > LEVEL[room(name)] or {room(name), room(other)} == {"diffreps", "priors"})
+        if name.count(".")
+        and other.count(".")
+        and (room := name.split(".")[1]) != (beside := other.split(".")[1])
+        and level[room] <= level[beside]
     ]
     assert wrong == []
 
 
-def test_every_room_has_a_level() -> None:
-    assert {(name.split(".") + ["__init__"])[1] for name in ENGINE_MODULES} == set(LEVEL)
+def test_the_engine_knows_nothing_of_blender():
+    assert {name for name, found in outside("ddrep_core").items() if found & {"bpy", "blender_addon"}} == set()
 
 
-@pytest.mark.parametrize("foreign", ["bpy", "blender_addon"])
-def test_the_engine_knows_nothing_of_blender(foreign: str) -> None:
-    assert [name for name, others in ENGINE_IMPORTS.items() if any(o.split(".")[0] == foreign for o in others)] == []
-
-
-@pytest.mark.parametrize(
-    ("sources", "expected"),
-    [
-        ({"a": "import b", "b": "from c import x", "c": "def f():\n    import a"}, ["a", "b", "c", "a"]),
-        ({"a": "import b", "b": "", "c": "import a"}, []),
-    ],
-)
-def test_a_circle_would_be_found(sources: dict[str, str], expected: list[str], tmp_path: Path) -> None:
-    known = {name: tmp_path / f"{name}.py" for name in sources}
-    for name, path in known.items():
-        path.write_text(sources[name])
-    assert circle({name: imported(name, path, known) for name, path in known.items()}) == expected
+def test_a_circle_is_seen_wherever_the_import_stands(tmp_path):
+    package = tmp_path / "house"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "a.py").write_text("from . import b\nfrom . import __name__ as mine\n")
+    (package / "b.py").write_text("def later():\n    from .a import thing\n")
+    (package / "c.py").write_text("from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from .d import thing\n")
+    (package / "d.py").write_text("import house.c\n")
+    known = modules_of(package)
+    graph = {name: {each for each in imports_of(name, path, known) if each in known} for name, path in known.items()}
+    assert circles(graph) == [["house.a", "house.b"]]

@@ -4,7 +4,8 @@ from ddrep_core.noise.fields import CommonNoise, MixedNoise, NoiseField, ViewNoi
 from ddrep_core.noise.matrix import MatrixNoise
 from ddrep_core.sampling.disagreement import disagreement_map
 from ddrep_core.sampling.sample import Result, SamplerState, StepReport, sample
-from ddrep_core.schedules.grown import Auto, Grown
+from ddrep_core.schedules.auto import Auto
+from ddrep_core.schedules.grown import Grown
 from ddrep_core.schedules.named import (
     RestartInterval,
     annealed_schedule,

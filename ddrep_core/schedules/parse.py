@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ddrep_core.errors import RequestError
-from ddrep_core.schedules.grown import Auto, Grown
+from ddrep_core.schedules.auto import Auto
+from ddrep_core.schedules.grown import Grown
 from ddrep_core.schedules.named import (
     annealed_schedule,
     ddim_schedule,
