@@ -13,7 +13,7 @@ from PIL import Image
 from ddrep_core.confined import Confined, LeadsOut, links_below
 from ddrep_core.errors import DdrepWarning, RequestError
 from ddrep_core.geometry.glb import write_glb
-from ddrep_core.geometry.gltf import GltfDocument
+from ddrep_core.geometry.gltf_document import GltfDocument
 from ddrep_core.geometry.load import load_mesh
 
 POSIX = pytest.mark.skipif(os.name == "nt", reason="links and pipes as POSIX has them")
