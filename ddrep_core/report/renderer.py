@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ddrep_core.geometry.bake import BakedTexture
-from ddrep_core.geometry.glb import crease_normals
 from ddrep_core.geometry.mesh import Float, Int, Mesh
+from ddrep_core.geometry.normals import crease_normals
 from ddrep_core.geometry.raycast import RayCaster
 from ddrep_core.geometry.texels import position_ids
 from ddrep_core.views import Camera
