@@ -69,6 +69,7 @@ def load_mesh(
                 "Repair the mesh (in Blender: Mesh > Clean Up), then export it again.",
             )
     mesh = mesh.with_textured(objects)
+    mesh = replace(mesh, parts=tuple(replace(part, normals=_sound_normals(part)) for part in mesh.parts))
     notes = list(mesh.warnings)
     extent = np.ptp(mesh.bounds, axis=0).max()
     if extent <= 0:
@@ -160,6 +161,21 @@ def _read_with_trimesh(path: Path, axes_to_world: Float, files: Confined) -> Mes
             )
         )
     return Mesh(path, tuple(parts), axes_to_world)
+
+
+def _sound_normals(part: Part) -> Float | None:
+    """The file's normals; where one is NaN, infinite or has no length, its face's own."""
+    if part.normals is None:
+        return None
+    with np.errstate(invalid="ignore", over="ignore"):
+        length = np.linalg.norm(part.normals, axis=2)
+    wrong = ~(np.isfinite(length) & (length > 0))
+    if not wrong.any():
+        return part.normals
+    edges = part.triangles[:, 1:] - part.triangles[:, :1]
+    upright = np.repeat(np.cross(edges[:, 0], edges[:, 1])[:, None], 3, axis=1)
+    upright /= np.maximum(np.linalg.norm(upright, axis=2, keepdims=True), 1e-300)
+    return np.where(wrong[..., None], upright, part.normals)
 
 
 def _named(mesh: Mesh) -> Mesh:
