@@ -19,6 +19,7 @@ from ddrep_core.geometry.mesh import Int, Mesh
 from ddrep_core.geometry.multigrid import Multigrid, conjugate_gradient
 from ddrep_core.geometry.raycast import RayCaster
 from ddrep_core.geometry.texel_graph import PartTexels, TexelGraph, nearest_pixels, texel_graph
+from ddrep_core.pictures import to_uint8
 from ddrep_core.views import Views
 
 SEEN, FILLED, OUTSIDE = 255, 128, 0  # values of a coverage map
@@ -48,8 +49,6 @@ class BakedTexture:
 
     def save(self, texture_path: str | Path, coverage_path: str | Path | None = None) -> None:
         """Write the PNG files: the texture sRGB, the coverage map linear."""
-        from ddrep_core.geometry.glb import to_uint8
-
         Image.fromarray(to_uint8(self.texture)).save(texture_path)
         if coverage_path is not None:
             Image.fromarray(self.coverage).save(coverage_path)
@@ -125,20 +124,29 @@ class Baker:
         self._multigrid = Multigrid(system.tocsr(), self.graph.aggregates)
 
     def _seen(self, caster: RayCaster, views: Views) -> NDArray[np.bool_]:
-        """[N] which texels some camera with a weight sees straight enough to paint; asked once for 2 x 2 texels."""
+        """[N] which texels some camera with a weight sees straight enough to paint; asked once for 2 x 2 texels.
+
+        A texel that several faces share is seen where any of them is.
+        """
         block = self.graph.aggregates(1)
         _, chosen = np.unique(block, return_index=True)
-        positions, normals = [], []
+        asked = np.zeros(len(block), bool)
+        asked[chosen] = True
+        nodes, places, normals = [], [], []
         starts = dict(zip((part.name for part in self.mesh.parts), self.mesh.face_starts, strict=False))
         for part in self.graph.parts:
-            positions.append(part.texels.positions(part.part))
-            normals.append(caster.face_normals[part.texels.face + starts[part.part.name]])
-        places, directions = np.concatenate(positions)[chosen], np.concatenate(normals)[chosen]
-        seen = np.zeros(len(chosen), bool)
+            first, also = starts[part.part.name], part.texels.also
+            nodes += [part.start + np.arange(part.count), part.start + also.texel]
+            places += [part.texels.positions(part.part), also.positions(part.part)]
+            normals += [caster.face_normals[first + part.texels.face], caster.face_normals[first + also.face]]
+        node = np.concatenate(nodes)
+        wanted = asked[node]
+        node, places, normals = node[wanted], np.concatenate(places)[wanted], np.concatenate(normals)[wanted]
+        seen = np.zeros(len(block), bool)
         for camera in views:
             if camera.weight > 0:
-                seen |= caster.visible(camera, places, directions, least_cosine=PAINTS)
-        return seen[block]
+                seen[node[caster.visible(camera, places, normals, least_cosine=PAINTS)]] = True
+        return seen[chosen][block]
 
     def bake(self, images: Tensor) -> dict[str, BakedTexture]:
         """The textures, by part name.

@@ -7,7 +7,6 @@ primitives' materials are new. Other formats become a plain document with one no
 from __future__ import annotations
 
 import copy
-import io
 import json
 import struct
 from collections.abc import Mapping
@@ -15,14 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
-from scipy import sparse
 from torch import Tensor
 
+from ddrep_core.confined import Confined, LeadsOut
 from ddrep_core.errors import RequestError
-from ddrep_core.geometry.gltf import (
+from ddrep_core.geometry.gltf_document import (
     BINARY_CHUNK,
     COMPONENT_TYPES,
     ELEMENT_SIZES,
@@ -32,11 +30,11 @@ from ddrep_core.geometry.gltf import (
     GltfDocument,
     base_color_uv_set,
 )
-from ddrep_core.geometry.mesh import Y_UP_TO_WORLD, Float, Int, Mesh, Part, SimpleMaterial
-from ddrep_core.geometry.texels import position_ids
+from ddrep_core.geometry.mesh import Y_UP_TO_WORLD, Int, Mesh, Part, SimpleMaterial
+from ddrep_core.geometry.normals import crease_normals
+from ddrep_core.pictures import png_bytes, to_uint8
 
 ROUGHNESS = 0.8
-CREASE_DEGREES = 45.0
 ARRAY_BUFFER, ELEMENT_ARRAY_BUFFER = 34962, 34963
 REPEAT = 10497
 KEPT_FROM_OLD_MATERIAL = ("doubleSided", "normalTexture", "occlusionTexture")
@@ -55,23 +53,9 @@ def write_glb(mesh: Mesh, textures: Mapping[str, Tensor | ArrayLike], path: str 
     """
     if unknown := [name for name in textures if name not in {part.name for part in mesh.parts}]:
         raise RequestError(f"{mesh.path.name} has no part called '{unknown[0]}'.")
-    images = {name: encode_png(to_uint8(texture)) for name, texture in textures.items()}
+    images = {name: png_bytes(Image.fromarray(to_uint8(texture))) for name, texture in textures.items()}
     builder = _patched(mesh, mesh.document, images) if mesh.document else _built(mesh, images)
     Path(path).write_bytes(builder.content())
-
-
-def to_uint8(image: Tensor | ArrayLike) -> NDArray[np.uint8]:
-    """[C, H, W] or [H, W] in [0, 1] -> [H, W, C] or [H, W] bytes."""
-    values = image.detach().to("cpu", torch.float32).numpy() if isinstance(image, Tensor) else np.asarray(image)
-    values = np.rint(np.clip(np.nan_to_num(values), 0.0, 1.0) * 255).astype(np.uint8)
-    return values if values.ndim == 2 else np.ascontiguousarray(values.transpose(1, 2, 0))
-
-
-def encode_png(image: NDArray[np.uint8]) -> bytes:
-    """The PNG file of an [H, W], [H, W, 3] or [H, W, 4] picture."""
-    stream = io.BytesIO()
-    Image.fromarray(image).save(stream, "PNG")
-    return stream.getvalue()
 
 
 class _Builder:
@@ -285,8 +269,8 @@ def _pbr(builder: _Builder, material: SimpleMaterial) -> dict[str, Any]:
         entry["alphaMode"] = "BLEND"
     if material.image is not None and material.image.suffix.lower() in (".png", ".jpg", ".jpeg"):
         try:
-            content = material.image.read_bytes()
-        except OSError:
+            content = Confined(material.image.parent).read_bytes(material.image)
+        except (OSError, LeadsOut):
             return entry
         mime_type = "image/jpeg" if content[:2] == b"\xff\xd8" else "image/png"
         texture = builder.add_texture(content, material.image.stem, mime_type)
@@ -315,26 +299,3 @@ def _primitive(builder: _Builder, part: Part) -> dict[str, Any]:
         entry["TEXCOORD_0"] = builder.add_accessor(uv[corner], "VEC2", ARRAY_BUFFER)
     indices = builder.add_accessor(faces.reshape(-1, 1).astype(np.uint32), "SCALAR", ELEMENT_ARRAY_BUFFER)
     return {"attributes": entry, "indices": indices, "mode": TRIANGLES}
-
-
-def crease_normals(part: Part, crease_degrees: float = CREASE_DEGREES) -> Float:
-    """[F, 3, 3] smooth normals per corner that break where faces meet at more than an angle.
-
-    Each corner takes the mean, weighted by area, of the faces around its vertex that are within the angle of its own.
-    """
-    edges = part.triangles[:, 1:] - part.triangles[:, :1]
-    weighted = np.cross(edges[:, 0], edges[:, 1])
-    length = np.linalg.norm(weighted, axis=1, keepdims=True)
-    unit = weighted / np.where(length > 0, length, 1.0)
-    place = position_ids(part).reshape(-1)
-    face = np.repeat(np.arange(len(part.faces)), 3)
-    around = sparse.csr_array((np.ones(len(place)), (place, face)), shape=(place.max() + 1, len(part.faces)))
-    counts = np.diff(around.indptr)[place]
-    corner = np.repeat(np.arange(len(place)), counts)
-    offset = np.arange(len(corner)) - np.repeat(np.cumsum(counts) - counts, counts)
-    other = around.indices[np.repeat(around.indptr[place], counts) + offset]
-    near = np.einsum("ij,ij->i", unit[face[corner]], unit[other]) >= np.cos(np.radians(crease_degrees))
-    sums = np.stack([np.bincount(corner, weighted[other, k] * near, minlength=len(place)) for k in range(3)], axis=1)
-    length = np.linalg.norm(sums, axis=1, keepdims=True)
-    normals = np.where(length > 0, sums / np.where(length > 0, length, 1.0), unit[face])
-    return normals.reshape(-1, 3, 3)

@@ -14,12 +14,13 @@ from torch import Tensor
 
 from ddrep_core.diffreps.protocol import Diffrep
 from ddrep_core.errors import RequestError, RunError
+from ddrep_core.noise.fields import NoiseField, ViewNoise
 from ddrep_core.priors.protocol import Conditioning, Prior
+from ddrep_core.process.diffusion import langevin_share, lost_variance
 from ddrep_core.sampling.disagreement import conflicts, unrelated_share
-from ddrep_core.sampling.noise import NoiseField, ViewNoise
-from ddrep_core.sampling.schedule import Jump, Reverse, langevin_share, lost_variance
-from ddrep_core.sampling.solver import Solver, choose_solver
-from ddrep_core.sampling.walk import Moved
+from ddrep_core.schedules.steps import Jump, Moved, Reverse
+from ddrep_core.solvers.choose import choose_solver
+from ddrep_core.solvers.protocol import Solver
 from ddrep_core.views.camera import Views
 
 HOLD_WEIGHT = 10.0
@@ -127,11 +128,12 @@ class Run:
         self.pull_back(target, indices, step.held, step.sigma_next)
         moved = self.compare(target, clean, indices, step.held, reach)
         if share > 0:
-            lost = 0.0 if step.heun else lost_variance(step, share, self.noise_left(predicted, indices))
+            recognised = 1.0 if step.heun else self.recognised(predicted, indices)
+            lost = lost_variance(step.sigma, step.sigma_next, share, recognised)
             self.refresh(math.sqrt(1 - share**2), math.sqrt(1 + lost / share**2), step.views)
         return moved
 
-    def noise_left(self, predicted: Tensor, indices: Tensor) -> float:
+    def recognised(self, predicted: Tensor, indices: Tensor) -> float:
         """E ε̂², at most 1: the share of the noise's variance that the prior recognised in these views' pixels."""
         weights = self.weights[indices]
         mean = (weights * predicted**2).sum() / (weights.sum() * predicted.shape[1]).clamp_min(1e-30)
