@@ -26,6 +26,10 @@ from ddrep_core.views.camera import Views
 HOLD_WEIGHT = 10.0
 """How much more an observation that is held counts in the fit than what moves."""
 
+FAR_ABOVE = 1000.0
+"""Noise of this many times a picture's power hides it: what a step loses there is less than a thousandth of x, and would
+be told from the difference of two nearly equal numbers."""
+
 
 @dataclass
 class Clock:
@@ -128,16 +132,17 @@ class Run:
         self.pull_back(target, indices, step.held, step.sigma_next)
         moved = self.compare(target, clean, indices, step.held, reach)
         if share > 0:
-            recognised = 1.0 if step.heun else self.recognised(predicted, indices)
+            recognised = 1.0 if step.heun else self.recognised(clean, predicted, step.sigma, indices)
             lost = lost_variance(step.sigma, step.sigma_next, share, recognised)
             self.refresh(math.sqrt(1 - share**2), math.sqrt(1 + lost / share**2), step.views)
         return moved
 
-    def recognised(self, predicted: Tensor, indices: Tensor) -> float:
-        """E ε̂², at most 1: the share of the noise's variance that the prior recognised in these views' pixels."""
+    def recognised(self, clean: Tensor, predicted: Tensor, sigma: float, indices: Tensor) -> float:
+        """E ε̂² of these views' pixels, at most 1; 1 where the noise is far above the picture and its square tells nothing."""
         weights = self.weights[indices]
-        mean = (weights * predicted**2).sum() / (weights.sum() * predicted.shape[1]).clamp_min(1e-30)
-        return min(1.0, float(mean))
+        total = (weights.sum() * clean.shape[1]).clamp_min(1e-30)
+        picture, noise = (float((weights * values**2).sum() / total) for values in (clean, predicted))
+        return 1.0 if sigma**2 > FAR_ABOVE * picture else min(1.0, noise)
 
     def heun_target(
         self, step: Reverse, indices: Tensor, render: Tensor, noise: Tensor, predicted: Tensor, euler: Tensor

@@ -167,7 +167,10 @@ class GrownWalk:
             return Jump(numbers["keep"] * start, start, keep=numbers["keep"], views=views)
         held = tuple(numbers["held"]) if numbers["phase"] in ("floor", "grow", "settle") else ()
         eta = self.run.eta if self.plan.eta is None else self.plan.eta
-        return Reverse(_level(start), _level(numbers["descent"][numbers["at"] + 1]), eta, views=views, held=held)
+        high, low = _level(start), _level(numbers["descent"][numbers["at"] + 1])
+        # The hero's picture is what the others follow: second-order steps keep its variance, for one view's evaluations.
+        heun = numbers["phase"] == "hero" and eta == 0 and low > 0 and math.isfinite(high)
+        return Reverse(high, low, eta, heun, views=views, held=held)
 
     def hear(self, step: Step, moved: Moved | None) -> None:
         numbers = self.numbers
@@ -367,7 +370,7 @@ class GrownWalk:
     def _may_refuse(self) -> bool:
         """Half of what is left beyond the descents that are due may go to these views."""
         numbers, views = self.numbers, self.run.rep.view_count
-        due = (len(self.plan.levels) - 1 + (views - 1) * self._steps_to_join) / views
+        due = (2 * (len(self.plan.levels) - 1) + (views - 1) * self._steps_to_join) / views
         due += len(self._below(self.plan.joint * numbers["band"][1]))
         earlier = numbers["refused"] - numbers["refused_here"]
         return numbers["refused_here"] < 0.5 * max(0.0, self.plan.nfe - due - earlier)
