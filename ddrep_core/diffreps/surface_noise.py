@@ -10,7 +10,7 @@ from ddrep_core.diffreps.sparse_product import torch_csr
 from ddrep_core.diffreps.texture import grid_resolutions, island_groups
 from ddrep_core.geometry.footprints import view_samples
 from ddrep_core.geometry.mesh import Mesh
-from ddrep_core.geometry.raycast import RayCaster
+from ddrep_core.geometry.raycast import ray_caster
 from ddrep_core.views import Views
 
 CELLS_PER_PIXEL = 1.0
@@ -46,7 +46,7 @@ def surface_noise(
         RequestError: a camera that sees nothing or stands inside.
     """
     _, height, width = image_shape
-    caster = RayCaster(mesh)
+    caster = ray_caster(mesh)
     samples = [view_samples(caster, camera, width, height, RAYS) for camera in views]
     resolutions = grid_resolutions(caster, samples, views, FINEST_GRID, CELLS_PER_PIXEL)
     groups = island_groups(mesh)

@@ -17,8 +17,9 @@ from ddrep_core.errors import RequestError
 from ddrep_core.geometry.footprints import PAINTS, ViewSamples, view_samples
 from ddrep_core.geometry.mesh import Int, Mesh
 from ddrep_core.geometry.multigrid import Multigrid, conjugate_gradient
-from ddrep_core.geometry.raycast import RayCaster
+from ddrep_core.geometry.raycast import RayCaster, ray_caster
 from ddrep_core.geometry.texel_graph import PartTexels, TexelGraph, nearest_pixels, texel_graph
+from ddrep_core.geometry.texels import texel_samples
 from ddrep_core.views import Views
 
 SEEN, FILLED, OUTSIDE = 255, 128, 0  # values of a coverage map
@@ -94,7 +95,7 @@ class Baker:
         self.graph: TexelGraph = texel_graph(mesh, resolution)
         if not self.graph.node_count:
             raise RequestError(f"A texture of {resolution} texels is too coarse for the UVs of {mesh.path.name}.")
-        caster = RayCaster(mesh)
+        caster = ray_caster(mesh)
         subsamples = int(np.clip(RAYS_ACROSS // max(height, width), 2, 8))
         blocks, weights, shares, nearest = [], [], [], []
         for camera in views:
@@ -133,20 +134,19 @@ class Baker:
         _, chosen = np.unique(block, return_index=True)
         asked = np.zeros(len(block), bool)
         asked[chosen] = True
-        nodes, places, normals = [], [], []
-        starts = dict(zip((part.name for part in self.mesh.parts), self.mesh.face_starts, strict=False))
-        for part in self.graph.parts:
-            first, also = starts[part.part.name], part.texels.also
-            nodes += [part.start + np.arange(part.count), part.start + also.texel]
-            places += [part.texels.positions(part.part), also.positions(part.part)]
-            normals += [caster.face_normals[first + part.texels.face], caster.face_normals[first + also.face]]
-        node = np.concatenate(nodes)
-        wanted = asked[node]
-        node, places, normals = node[wanted], np.concatenate(places)[wanted], np.concatenate(normals)[wanted]
         seen = np.zeros(len(block), bool)
-        for camera in views:
-            if camera.weight > 0:
-                seen[node[caster.visible(camera, places, normals, least_cosine=PAINTS)]] = True
+        starts = dict(zip((part.name for part in self.mesh.parts), self.mesh.face_starts, strict=False))
+        for entry in self.graph.parts:
+            part, own = entry.part, slice(entry.start, entry.start + entry.count)
+            for texel, face, weights in texel_samples(part, entry.texels, asked[own]):
+                if not len(texel):
+                    continue
+                places = np.einsum("nk,nkj->nj", weights, part.triangles[face])
+                normals = caster.face_normals[starts[part.name] + face]
+                for camera in views:
+                    if camera.weight > 0:
+                        visible = caster.visible(camera, places, normals, least_cosine=PAINTS)
+                        seen[entry.start + texel[visible]] = True
         return seen[chosen][block]
 
     def bake(self, images: Tensor) -> dict[str, BakedTexture]:
@@ -210,7 +210,9 @@ def _view_matrix(
     column, row = np.floor(x).astype(np.int64), np.floor(y).astype(np.int64)
     right, down = (x - column).astype(np.float32), (y - row).astype(np.float32)
     owner = _part_numbers(mesh)[mesh.part_of_face[samples.face]]
-    lookup = np.concatenate([part.nearest.reshape(-1) for part in graph.parts])
+    by_owner = np.argsort(owner, kind="stable")
+    ends = np.searchsorted(owner[by_owner], np.arange(len(graph.parts)), side="right")
+    own_samples = np.split(by_owner, ends[:-1])
     rows, columns, values = [], [], []
     share = np.float32(1 / samples.subsamples**2)
     for dy, dx, weight in (
@@ -220,7 +222,10 @@ def _view_matrix(
         (1, 1, right * down),
     ):
         rows.append(samples.pixel)
-        columns.append(lookup[owner * size * size + (row + dy) % size * size + (column + dx) % size])
+        nodes = np.empty(len(row), np.int32)
+        for part, own in zip(graph.parts, own_samples, strict=True):
+            nodes[own] = part.nearest[(row[own] + dy) % size, (column[own] + dx) % size]
+        columns.append(nodes)
         values.append(weight * share)
     shape = (samples.width * samples.height, graph.node_count)
     matrix = sparse.coo_array((np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))), shape=shape)

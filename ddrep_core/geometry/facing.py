@@ -9,7 +9,7 @@ import numpy as np
 
 from ddrep_core.errors import DdrepWarning
 from ddrep_core.geometry.mesh import Mesh
-from ddrep_core.geometry.raycast import RayCaster
+from ddrep_core.geometry.raycast import ray_caster
 from ddrep_core.views import Views
 
 PIXELS = 48  # along a side of the pictures that are looked at
@@ -24,7 +24,7 @@ def facing_views(mesh: Mesh, views: Views) -> Mesh:
     put into a solid by mistake must not turn it inside out. A part that is seen from behind in part only, as a sheet
     is, or a mesh whose faces look both ways, stays as it is, with a warning.
     """
-    caster = RayCaster(mesh)
+    caster = ray_caster(mesh)
     behind, seen = np.zeros(len(mesh.parts)), np.zeros(len(mesh.parts))
     for camera in views:
         if mesh.surrounds(camera):
@@ -43,7 +43,9 @@ def facing_views(mesh: Mesh, views: Views) -> Mesh:
                 f"{100 * share:.0f} % of what the cameras see of '{part.name}' are backs of faces, which are not "
                 "painted. Should they be, recalculate the normals (in Blender: Mesh > Normals > Recalculate Outside)."
             )
-        parts.append(replace(part, inside_out=inside_out))
+        parts.append(part if part.inside_out == inside_out else replace(part, inside_out=bool(inside_out)))
+    if all(new is old for new, old in zip(parts, mesh.parts, strict=True)):
+        return mesh  # with all that is kept with it
     return replace(mesh, parts=tuple(parts))
 
 

@@ -32,14 +32,14 @@ class PartTexels:
         texels: its texels; node number = `start` + position in this list.
         start: number of its first node.
         group: [N] island group of each texel.
-        nearest: [T, T] node of the texel, or of the nearest one on the surface.
+        nearest: [T, T] int32, node of the texel, or of the nearest one on the surface.
     """
 
     part: Part
     texels: Texels
     start: int
     group: Int
-    nearest: Int
+    nearest: NDArray[np.int32]
 
     @property
     def count(self) -> int:
@@ -100,21 +100,21 @@ def _part_texels(part: Part, resolution: int, start: int) -> PartTexels:
     # The texture repeats: pad it on all sides, so that the nearest texel may lie across the border.
     margin = min(16, resolution)
     mask = np.pad(texels.mask, margin, mode="wrap")
-    node = np.full(resolution * resolution, -1, np.int64)
+    node = np.full(resolution * resolution, -1, np.int32)
     node[texels.index] = start + np.arange(len(texels.index))
     node = np.pad(node.reshape(resolution, resolution), margin, mode="wrap")
     if len(texels.index):
         inner = slice(margin, margin + resolution)
-        nearest = node[nearest_pixels(mask)][inner, inner]
+        nearest = np.ascontiguousarray(node[nearest_pixels(mask)][inner, inner])
     else:  # islands so small that no texel centre lies on them
-        nearest = np.zeros((resolution, resolution), np.int64)
+        nearest = np.zeros((resolution, resolution), np.int32)
     return PartTexels(part, texels, start, texture_groups(part)[texels.face], nearest)
 
 
-def nearest_pixels(mask: NDArray[np.bool_]) -> tuple[Int, Int]:
+def nearest_pixels(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Row and column [H, W] of the nearest True pixel of a mask [H, W] that holds at least one."""
     found: Any = ndimage.distance_transform_edt(~mask, return_distances=False, return_indices=True)
-    return found[0].astype(np.int64), found[1].astype(np.int64)
+    return found[0], found[1]
 
 
 def _neighbours(entry: PartTexels, resolution: int) -> tuple[Int, Int, Float]:
@@ -124,7 +124,7 @@ def _neighbours(entry: PartTexels, resolution: int) -> tuple[Int, Int, Float]:
     both axes where the UVs keep angles, and makes up for stretch where they do not.
     """
     texels = entry.texels
-    node = np.full(resolution * resolution, -1, np.int64)
+    node = np.full(resolution * resolution, -1, np.int32)
     node[texels.index] = np.arange(len(texels.index))
     node = node.reshape(resolution, resolution)
     along_u, along_v, size = _metric(entry.part)
