@@ -14,7 +14,7 @@ import trimesh
 
 from ddrep_core.errors import DdrepWarning, RequestError
 from ddrep_core.geometry import demo_mesh_path, load_mesh, write_glb
-from ddrep_core.geometry.gltf import GltfDocument
+from ddrep_core.geometry.gltf_document import GltfDocument
 from ddrep_core.geometry.load import load_mesh as load_with_limit
 
 

@@ -18,11 +18,11 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
-from scipy import sparse
 from torch import Tensor
 
+from ddrep_core.confined import Confined, LeadsOut
 from ddrep_core.errors import RequestError
-from ddrep_core.geometry.gltf import (
+from ddrep_core.geometry.gltf_document import (
     BINARY_CHUNK,
     COMPONENT_TYPES,
     ELEMENT_SIZES,
@@ -32,11 +32,10 @@ from ddrep_core.geometry.gltf import (
     GltfDocument,
     base_color_uv_set,
 )
-from ddrep_core.geometry.mesh import Y_UP_TO_WORLD, Float, Int, Mesh, Part, SimpleMaterial
-from ddrep_core.geometry.texels import position_ids
+from ddrep_core.geometry.mesh import Y_UP_TO_WORLD, Int, Mesh, Part, SimpleMaterial
+from ddrep_core.geometry.normals import crease_normals
 
 ROUGHNESS = 0.8
-CREASE_DEGREES = 45.0
 ARRAY_BUFFER, ELEMENT_ARRAY_BUFFER = 34962, 34963
 REPEAT = 10497
 KEPT_FROM_OLD_MATERIAL = ("doubleSided", "normalTexture", "occlusionTexture")
@@ -285,8 +284,8 @@ def _pbr(builder: _Builder, material: SimpleMaterial) -> dict[str, Any]:
         entry["alphaMode"] = "BLEND"
     if material.image is not None and material.image.suffix.lower() in (".png", ".jpg", ".jpeg"):
         try:
-            content = material.image.read_bytes()
-        except OSError:
+            content = Confined(material.image.parent).read_bytes(material.image)
+        except (OSError, LeadsOut):
             return entry
         mime_type = "image/jpeg" if content[:2] == b"\xff\xd8" else "image/png"
         texture = builder.add_texture(content, material.image.stem, mime_type)
@@ -315,26 +314,3 @@ def _primitive(builder: _Builder, part: Part) -> dict[str, Any]:
         entry["TEXCOORD_0"] = builder.add_accessor(uv[corner], "VEC2", ARRAY_BUFFER)
     indices = builder.add_accessor(faces.reshape(-1, 1).astype(np.uint32), "SCALAR", ELEMENT_ARRAY_BUFFER)
     return {"attributes": entry, "indices": indices, "mode": TRIANGLES}
-
-
-def crease_normals(part: Part, crease_degrees: float = CREASE_DEGREES) -> Float:
-    """[F, 3, 3] smooth normals per corner that break where faces meet at more than an angle.
-
-    Each corner takes the mean, weighted by area, of the faces around its vertex that are within the angle of its own.
-    """
-    edges = part.triangles[:, 1:] - part.triangles[:, :1]
-    weighted = np.cross(edges[:, 0], edges[:, 1])
-    length = np.linalg.norm(weighted, axis=1, keepdims=True)
-    unit = weighted / np.where(length > 0, length, 1.0)
-    place = position_ids(part).reshape(-1)
-    face = np.repeat(np.arange(len(part.faces)), 3)
-    around = sparse.csr_array((np.ones(len(place)), (place, face)), shape=(place.max() + 1, len(part.faces)))
-    counts = np.diff(around.indptr)[place]
-    corner = np.repeat(np.arange(len(place)), counts)
-    offset = np.arange(len(corner)) - np.repeat(np.cumsum(counts) - counts, counts)
-    other = around.indices[np.repeat(around.indptr[place], counts) + offset]
-    near = np.einsum("ij,ij->i", unit[face[corner]], unit[other]) >= np.cos(np.radians(crease_degrees))
-    sums = np.stack([np.bincount(corner, weighted[other, k] * near, minlength=len(place)) for k in range(3)], axis=1)
-    length = np.linalg.norm(sums, axis=1, keepdims=True)
-    normals = np.where(length > 0, sums / np.where(length > 0, length, 1.0), unit[face])
-    return normals.reshape(-1, 3, 3)

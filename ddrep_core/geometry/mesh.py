@@ -13,16 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ddrep_core.errors import RequestError
+from ddrep_core.geometry.gltf_document import Float, GltfDocument, Int
 
 if TYPE_CHECKING:
-    from ddrep_core.geometry.gltf import GltfDocument
     from ddrep_core.views import Camera
-
-Float = NDArray[np.float64]
-Int = NDArray[np.int64]
 
 # Columns are where the file's x, y and z point in the world. Both are exact: a permutation with a sign.
 Y_UP_TO_WORLD: Float = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])

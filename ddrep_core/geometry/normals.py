@@ -1,0 +1,34 @@
+"""Normals for a part that came without."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import sparse
+
+from ddrep_core.geometry.mesh import Float, Part
+from ddrep_core.geometry.texels import position_ids
+
+CREASE_DEGREES = 45.0
+
+
+def crease_normals(part: Part, crease_degrees: float = CREASE_DEGREES) -> Float:
+    """[F, 3, 3] smooth normals per corner that break where faces meet at more than an angle.
+
+    Each corner takes the mean, weighted by area, of the faces around its vertex that are within the angle of its own.
+    """
+    edges = part.triangles[:, 1:] - part.triangles[:, :1]
+    weighted = np.cross(edges[:, 0], edges[:, 1])
+    length = np.linalg.norm(weighted, axis=1, keepdims=True)
+    unit = weighted / np.where(length > 0, length, 1.0)
+    place = position_ids(part).reshape(-1)
+    face = np.repeat(np.arange(len(part.faces)), 3)
+    around = sparse.csr_array((np.ones(len(place)), (place, face)), shape=(place.max() + 1, len(part.faces)))
+    counts = np.diff(around.indptr)[place]
+    corner = np.repeat(np.arange(len(place)), counts)
+    offset = np.arange(len(corner)) - np.repeat(np.cumsum(counts) - counts, counts)
+    other = around.indices[np.repeat(around.indptr[place], counts) + offset]
+    near = np.einsum("ij,ij->i", unit[face[corner]], unit[other]) >= np.cos(np.radians(crease_degrees))
+    sums = np.stack([np.bincount(corner, weighted[other, k] * near, minlength=len(place)) for k in range(3)], axis=1)
+    length = np.linalg.norm(sums, axis=1, keepdims=True)
+    normals = np.where(length > 0, sums / np.where(length > 0, length, 1.0), unit[face])
+    return normals.reshape(-1, 3, 3)
