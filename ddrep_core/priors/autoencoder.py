@@ -13,6 +13,10 @@ from ddrep_core.priors.batches import BatchLimit, default_limit
 from ddrep_core.priors.model_config import checked_number
 
 
+class NotFiniteError(RunError):
+    """Pictures that are no numbers."""
+
+
 def autoencoder_dtype(config: Mapping[str, Any], dtype: torch.dtype) -> torch.dtype:
     """What the autoencoder of a prior in `dtype` runs in: float32 where float16 overflows (`force_upcast`), and instead
     of bfloat16, which bands smooth colours."""
@@ -76,7 +80,7 @@ class Autoencoder:
         """Pictures [B, 3, H, W], sRGB in [0, 1], float32 (float64 for a float64 prior).
 
         Raises:
-            RunError: they are not finite: half precision overflowed, or the latents were none.
+            NotFiniteError: they are not finite: half precision overflowed, or the latents were none.
         """
         latents = latents.to(self.device, self.dtype) / self._scale + self._shift
         pixels = latents.shape[-1] * latents.shape[-2] * self.factor**2
@@ -84,7 +88,7 @@ class Autoencoder:
             lambda rows: self.network.decode(latents[rows], return_dict=False)[0], len(latents)
         )
         if not pictures.requires_grad and not bool(pictures.isfinite().all()):
-            raise RunError(
+            raise NotFiniteError(
                 "The pictures that the prior decodes are not finite numbers.",
                 "Run with --precision fp32; if it happens there too, the model is broken: download it again.",
             )

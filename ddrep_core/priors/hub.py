@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from ddrep_core.errors import RequestError, RunError
 from ddrep_core.priors.model_files import PICKLES, ModelFiles, choose_weights

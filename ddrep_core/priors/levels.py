@@ -101,8 +101,8 @@ VARIANCE_PRESERVING = {
     ),
     **dict.fromkeys(("LCM", "TCD"), (8.5e-4, 0.012, "scaled_linear")),
 }  # fmt: skip
-"""diffusers' schedulers of variance-preserving models: the (beta_start, beta_end, beta_schedule) that each takes where its
-configuration says nothing."""
+"""diffusers' schedulers of variance-preserving models: the (beta_start, beta_end, beta_schedule) that each takes where
+its configuration says nothing."""
 
 RECTIFIED = ("FlowMatchEulerDiscrete", "FlowMatchHeunDiscrete", "FlowMatchLCM")
 

@@ -17,6 +17,7 @@ from ddrep_core.views.directions import DirectionWords
 
 INDEX = "model_index.json"
 
+
 @dataclass(frozen=True)
 class Settings:
     """What suits one model.

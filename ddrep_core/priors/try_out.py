@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ddrep_core.errors import DdrepError, RequestError
+from ddrep_core.priors.autoencoder import NotFiniteError
 
 if TYPE_CHECKING:
     from ddrep_core.priors.diffusers_prior import DiffusersPrior
@@ -39,6 +40,10 @@ def try_out(prior: DiffusersPrior, side: int) -> None:
             noise = prior.predict_noise(latents, sigma, conditioning)
             pictures = prior.decode(latents)
             codes = prior.encode(pictures)
+    except NotFiniteError as error:
+        raise RequestError(
+            f"The model '{prior.name}' is broken: the pictures that it decodes are not finite numbers.", FIX
+        ) from error
     except DdrepError:
         raise
     except Exception as error:  # whatever a network says when its parts are not made for one another
