@@ -53,7 +53,7 @@ def scan_chunks(points: Float) -> Iterator[tuple[Int, Int, Int]]:
         hit = low < high
         first = np.ceil(np.where(hit, low, 0.0) - 0.5).astype(np.int64)
         count = np.where(hit, np.maximum(np.ceil(np.where(hit, high, 0.0) - 0.5).astype(np.int64) - first, 0), 0)
-        for piece in _pieces(count, SAMPLES):
+        for piece in pieces(count, SAMPLES):
             span, column = expand(first[piece], count[piece])
             yield triangle[piece][span], row[piece][span], column
 
@@ -101,7 +101,7 @@ def _crossings(points: Float, triangle: Int, row: Int) -> tuple[Float, Float]:
     return low, high
 
 
-def _pieces(count: Int, most: int) -> Iterator[slice]:
+def pieces(count: Int, most: int) -> Iterator[slice]:
     """Slices of neighbours whose counts add up to about `most`, and to something."""
     ends = np.cumsum(count)
     begin, done = 0, 0

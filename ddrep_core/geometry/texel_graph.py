@@ -14,6 +14,7 @@ from ddrep_core.geometry.mesh import Float, Int, Mesh, Part
 from ddrep_core.geometry.texels import (
     Texels,
     corner_ids,
+    distinct_rows,
     position_ids,
     rasterize,
     texture_groups,
@@ -181,9 +182,9 @@ def _welds(entry: PartTexels, resolution: int) -> tuple[Int, Int, Float]:
     edge_corner = np.take_along_axis(corner[:, ends].reshape(-1, 2), order, axis=1)
     edge_points = np.take_along_axis(points[:, ends].reshape(-1, 2, 2), order[..., None], axis=1)
     inward = points.mean(axis=1, keepdims=True).repeat(3, axis=1).reshape(-1, 2)
-    _, shared = np.unique(edge_place, axis=0, return_inverse=True)
-    by_edge = np.argsort(shared.reshape(-1), kind="stable")
-    number = shared.reshape(-1)[by_edge]
+    shared, _ = distinct_rows(list(edge_place.T))
+    by_edge = np.argsort(shared, kind="stable")
+    number = shared[by_edge]
     starts = np.flatnonzero(np.concatenate([[True], number[1:] != number[:-1]]))
     first = by_edge[np.repeat(starts, np.diff(np.concatenate([starts, [len(number)]])))]
     # Each further half-edge of an edge is welded to the edge's first, unless the texture already joins them.
