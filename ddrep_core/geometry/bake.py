@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,8 +19,9 @@ from ddrep_core.geometry.footprints import PAINTS, ViewSamples, view_samples
 from ddrep_core.geometry.mesh import Int, Mesh
 from ddrep_core.geometry.multigrid import Multigrid, conjugate_gradient
 from ddrep_core.geometry.raycast import RayCaster, ray_caster
+from ddrep_core.geometry.refine import finer
 from ddrep_core.geometry.texel_graph import PartTexels, TexelGraph, nearest_pixels, texel_graph
-from ddrep_core.geometry.texels import texel_samples
+from ddrep_core.geometry.texels import covered_share, texel_samples
 from ddrep_core.pictures import to_uint8
 from ddrep_core.views import Views
 
@@ -27,6 +29,10 @@ SEEN, FILLED, OUTSIDE = 255, 128, 0  # values of a coverage map
 # Pixels on a silhouette count this much: what is sampled never keeps to the outline exactly, so they are trusted only
 # where the surface is too thin to show anything else.
 STRADDLING = 0.02
+MOST_TEXELS = 4096**2
+"""Solving for more takes over 6 GB; for this many, on the surface of all parts together, under 5."""
+TEXELS_PER_PIXEL, ENOUGH_TEXELS = 4, 2_000_000  # where there are more: what is solved for instead
+LEAST_RESOLUTION = 16
 RAYS_ACROSS = 768  # a picture, so that small pictures touch all texels behind their pixels
 
 
@@ -73,6 +79,8 @@ class Baker:
             that pictures which contradict each other are averaged instead of being met, all of them, by ripples finer
             than any of them shows.
         facing_power: w is the cosine to the surface to this power: views that look straight on decide.
+        most_texels: textures that have more between them are solved for at a lower resolution that still has several
+            texels to a pixel, and interpolated along the surface (`geometry.refine`).
 
     Raises:
         RequestError: as `view_samples`; a texture too coarse for any island.
@@ -87,11 +95,14 @@ class Baker:
         *,
         smoothness: float = 0.15,
         facing_power: float = 2.0,
+        most_texels: int = MOST_TEXELS,
     ) -> None:
         self.mesh = mesh
         self.view_size = view_size
         height, width = view_size
-        self.graph: TexelGraph = texel_graph(mesh, resolution)
+        self.resolution = resolution
+        graph = texel_graph(mesh, solving_resolution(mesh, resolution, len(views) * height * width, most_texels))
+        self.graph: TexelGraph = graph
         if not self.graph.node_count:
             raise RequestError(f"A texture of {resolution} texels is too coarse for the UVs of {mesh.path.name}.")
         caster = ray_caster(mesh)
@@ -120,7 +131,10 @@ class Baker:
         mu = smoothness * float(np.median(self._weight[self._weight > 0]))
         self._tie = 1e-5 * mu  # to the mean colour: only islands that nothing else reaches feel it
         self._density = float(density.sum())
-        self._laplacian = (mu * self.graph.laplacian).astype(np.float32)
+        stiff, scaled = graph.laplacian, (mu * graph.laplacian.data).astype(np.float32)
+        self._laplacian = sparse.csr_array((scaled, stiff.indices, stiff.indptr), shape=stiff.shape)
+        self.graph = replace(graph, laplacian=self._laplacian)  # the one in double precision is not needed any more
+        del graph, stiff, scaled
         system = self._laplacian + sparse.diags_array((density + self._tie).astype(np.float32))
         self._multigrid = Multigrid(system.tocsr(), self.graph.aggregates)
 
@@ -165,22 +179,42 @@ class Baker:
         mean = rhs.sum(axis=0) / self._density
 
         def apply(x: NDArray) -> NDArray:
-            return self._transposed @ (self._weight * (self._matrix @ x)) + self._laplacian @ x + self._tie * x
+            image = self._transposed @ (self._weight * (self._matrix @ x))
+            image += self._laplacian @ x
+            image += self._tie * x
+            return image
 
         rhs += self._tie * mean
         start = np.broadcast_to(mean, rhs.shape).astype(np.float32)
         values = conjugate_gradient(apply, rhs, start, self._multigrid, tolerance=3e-3, most_iterations=40)
-        values = np.clip(values, 0.0, 1.0)
+        np.clip(values, 0.0, 1.0, out=values)
         return {part.part.name: self._texture(part, values) for part in self.graph.parts}
 
-    def _texture(self, part: PartTexels, values: NDArray) -> BakedTexture:
+    def _texture(self, part: PartTexels, values: NDArray[np.float32]) -> BakedTexture:
         size = self.graph.resolution
-        image = self.graph.image(values, part)
+        if size < self.resolution:
+            image, seen, inside = finer(part, size, values, self.seen, self.resolution)
+            coverage = np.where(inside, np.where(seen, np.uint8(SEEN), np.uint8(FILLED)), np.uint8(OUTSIDE))
+            return BakedTexture(torch.from_numpy(image), coverage)
         coverage = np.zeros(size * size, np.uint8)
         own = slice(part.start, part.start + part.count)
         coverage[part.texels.index] = np.where(self.seen[own], SEEN, FILLED)
-        texture = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
-        return BakedTexture(texture, coverage.reshape(size, size))
+        return BakedTexture(torch.from_numpy(self.graph.image(values, part)), coverage.reshape(size, size))
+
+
+def solving_resolution(mesh: Mesh, resolution: int, pixels: int, most_texels: int = MOST_TEXELS) -> int:
+    """The resolution at which the textures of a mesh's parts are solved for, at most the one that is delivered.
+
+    Args:
+        resolution: T of the textures.
+        pixels: of all pictures.
+        most_texels: up to so many texels on the surface, this is T.
+    """
+    share = sum(covered_share(part) for part in mesh.textured_parts)  # of one texture
+    if share * resolution**2 <= most_texels:
+        return resolution
+    enough = min(max(TEXELS_PER_PIXEL * pixels, ENOUGH_TEXELS), most_texels)
+    return int(np.clip(np.sqrt(enough / share), LEAST_RESOLUTION, resolution))
 
 
 def bake(
@@ -188,7 +222,7 @@ def bake(
     mesh: Mesh,
     views: Views,
     resolution: int = 1024,
-    **options: float,
+    **options: Any,
 ) -> dict[str, BakedTexture]:
     """Textures from pictures: `Baker` for one use. [V, 3, H, W] sRGB in [0, 1] -> a texture by part name."""
     return Baker(mesh, views, resolution, (images.shape[2], images.shape[3]), **options).bake(images)

@@ -21,6 +21,7 @@ from ddrep_core.geometry.mesh import Float, Int, Part
 from ddrep_core.geometry.scan import scan_chunks
 
 EVERY = slice(None)
+PIECE = 500_000  # texels at a time
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,13 @@ class Texels:
 
     def positions(self, part: Part, chosen: NDArray[Any] | slice = EVERY) -> Float:
         """[M, 3] where the centres of the chosen texels are in the world."""
-        return np.einsum("nk,nkj->nj", self.barycentric(part, chosen), part.triangles[self.face[chosen]])
+        numbers = np.arange(len(self.index))[chosen]
+        found = np.empty((len(numbers), 3))
+        for first in range(0, len(numbers), PIECE):
+            own = numbers[first : first + PIECE]
+            weights = self.barycentric(part, own)
+            found[first : first + PIECE] = np.einsum("nk,nkj->nj", weights, part.triangles[self.face[own]])
+        return found
 
 
 def to_texel_space(uv: Float, resolution: int) -> Float:
@@ -110,7 +117,7 @@ def texel_samples(part: Part, texels: Texels, wanted: NDArray[np.bool_]) -> Iter
     number[texels.index[wanted]] = np.flatnonzero(wanted)
     assert part.uv is not None
     for face, row, column in _samples(part, resolution):
-        texel = number[_index(row, column, resolution)]
+        texel = number[texel_index(row, column, resolution)]
         asked = texel >= 0
         texel, face = texel[asked].astype(np.int64), face[asked]
         centre = np.stack([column[asked], row[asked]], axis=1) + 0.5
@@ -122,7 +129,8 @@ def _samples(part: Part, resolution: int) -> Iterator[tuple[Int, Int, Int]]:
     return scan_chunks(to_texel_space(part.uv, resolution))
 
 
-def _index(row: Int, column: Int, resolution: int) -> Int:
+def texel_index(row: Int, column: Int, resolution: int) -> Int:
+    """row * T + column of pixel centres, brought into the texture that repeats."""
     return (row % resolution) * resolution + column % resolution
 
 
@@ -142,14 +150,14 @@ class _Claims:
 
     def first_comes(self, face: Int, row: Int, column: Int) -> None:
         """Texels that are nobody's yet become the first face's that covers them."""
-        index = _index(row, column, self._resolution)
+        index = texel_index(row, column, self._resolution)
         self._take(np.flatnonzero(self._face[index] < 0), index, face, row, column)
 
     def first_in_line(self, place: Int, face: Int, row: Int, column: Int) -> None:
         """Texels become those of the face that has the first place [F] in a line."""
         if self._place is None:
             self._place = np.full(len(self._face), np.iinfo(np.int32).max, np.int32)
-        index, mine = _index(row, column, self._resolution), place[face]
+        index, mine = texel_index(row, column, self._resolution), place[face]
         ahead = np.flatnonzero(mine < self._place[index])
         ahead = ahead[np.argsort(mine[ahead], kind="stable")]
         self._place[index[ahead[::-1]]] = mine[ahead[::-1]]
@@ -180,6 +188,18 @@ def _places_in_line(part: Part) -> Int:
     return place
 
 
+def covered_share(part: Part, resolution: int = 256) -> float:
+    """About how much of the texture a part's UVs cover, 0..1."""
+
+    def make() -> float:
+        covered = np.zeros(resolution**2, bool)
+        for _, row, column in _samples(part, resolution):
+            covered[texel_index(row, column, resolution)] = True
+        return float(covered.mean())
+
+    return kept(part, "covered_share", make)
+
+
 def overlap_share(uv: Float, resolution: int = 512) -> float:
     """How much of the covered texture is covered more than once, 0..1.
 
@@ -188,7 +208,7 @@ def overlap_share(uv: Float, resolution: int = 512) -> float:
     """
     counts = np.zeros(resolution**2, np.int64)
     for _, row, column in scan_chunks(to_texel_space(uv, resolution)):
-        counts += np.bincount(_index(row, column, resolution), minlength=resolution**2)
+        counts += np.bincount(texel_index(row, column, resolution), minlength=resolution**2)
     covered = int((counts > 0).sum())
     return float((counts > 1).sum() / covered) if covered else 0.0
 
@@ -262,7 +282,7 @@ def _texture_groups(part: Part, resolution: int = 512) -> Int:
     last = np.full(resolution**2, -1, np.int64)
     links: list[Int] = []
     for face, row, column in _samples(part, resolution):
-        texel, here = _index(row, column, resolution), island[face]
+        texel, here = texel_index(row, column, resolution), island[face]
         before = last[texel]
         last[texel] = here
         for other in (before, last[texel]):
