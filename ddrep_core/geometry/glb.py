@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 from torch import Tensor
 
+from ddrep_core.confined import Confined, LeadsOut
 from ddrep_core.errors import RequestError
 from ddrep_core.geometry.gltf_document import (
     BINARY_CHUNK,
@@ -283,8 +284,8 @@ def _pbr(builder: _Builder, material: SimpleMaterial) -> dict[str, Any]:
         entry["alphaMode"] = "BLEND"
     if material.image is not None and material.image.suffix.lower() in (".png", ".jpg", ".jpeg"):
         try:
-            content = material.image.read_bytes()
-        except OSError:
+            content = Confined(material.image.parent).read_bytes(material.image)
+        except (OSError, LeadsOut):
             return entry
         mime_type = "image/jpeg" if content[:2] == b"\xff\xd8" else "image/png"
         texture = builder.add_texture(content, material.image.stem, mime_type)
