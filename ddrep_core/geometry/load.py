@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
+import re
 import warnings
 from collections import Counter
 from collections.abc import Sequence
@@ -24,6 +26,8 @@ UpAxis = Literal["auto", "y", "z"]
 GLTF_SUFFIXES = (".glb", ".gltf")
 Z_UP_SUFFIXES = (".stl", ".ply", ".3mf")
 UNWRAP_LIMIT = 100_000  # four minutes or so on one core
+SOFT_DEPENDENCIES = {"dae": ("collada",), "zae": ("collada",), "3mf": ("lxml", "networkx")}
+PACKAGES = {"collada": "pycollada"}  # where pip's name is another
 DEMO_MESH = Path(__file__).parent / "assets" / "duck.obj"
 
 
@@ -98,12 +102,20 @@ def _read(path: Path, up: UpAxis, files: Confined) -> Mesh:
         raise RequestError(f"up must be auto, y or z, not '{up}'.")
     suffix = path.suffix.lower()
     y_up = up == "y" or (up == "auto" and suffix not in Z_UP_SUFFIXES)
+    if up == "auto" and suffix == ".dae":
+        y_up = not _says_z_up(path)
     axes = Y_UP_TO_WORLD if y_up else Z_UP_TO_WORLD
     if suffix in GLTF_SUFFIXES:
         return read_gltf(path, axes, files)
     if suffix == ".obj":
         return read_obj(path, axes, files)
     return _read_with_trimesh(path, axes, files)
+
+
+def _says_z_up(collada: Path) -> bool:
+    """Whether a COLLADA file's head names Z as its upward axis, as Blender's and SketchUp's do."""
+    with collada.open("rb") as stream:
+        return re.search(rb"<up_axis>\s*Z_UP\s*</up_axis>", stream.read(100_000)) is not None
 
 
 class _Named:
@@ -125,6 +137,12 @@ def _read_with_trimesh(path: Path, axes_to_world: Float, files: Confined) -> Mes
     logging.getLogger("trimesh").addHandler(logging.NullHandler())
 
     suffix = path.suffix.lower().lstrip(".")
+    for package in SOFT_DEPENDENCIES.get(suffix, ()):
+        if importlib.util.find_spec(package) is None:
+            raise RequestError(
+                f"Reading '.{suffix}' files takes the Python package {PACKAGES.get(package, package)}.",
+                f"Install it (pip install {PACKAGES.get(package, package)}), or export as .glb or .obj.",
+            )
     readable = sorted(trimesh.available_formats())
     if suffix not in readable:
         raise RequestError(f"Mesh files of the type '.{suffix}' cannot be read.", "Export it as .glb or .obj.")
