@@ -109,7 +109,9 @@ def test_any_polygon_gives_triangles(corners: list[tuple[int, int]], axis: int) 
     triangles, polygon = triangulate(np.array([len(points)]), points)
     assert triangles.shape == (len(points) - 2, 3) and (polygon == 0).all()
     assert triangles.min() >= 0 and triangles.max() < len(points)
-    normals = np.cross(points[triangles[:, 1]] - points[triangles[:, 0]], points[triangles[:, 2]] - points[triangles[:, 0]])
+    normals = np.cross(
+        points[triangles[:, 1]] - points[triangles[:, 0]], points[triangles[:, 2]] - points[triangles[:, 0]]
+    )
     fan = np.cross(points[1:-1] - points[0], points[2:] - points[0])
     assert np.allclose(normals.sum(axis=0), fan.sum(axis=0))  # signed areas agree whatever the cuts
 

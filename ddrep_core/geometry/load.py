@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ddrep_core.confined import Confined
+from ddrep_core.confined import Confined, LeadsOut
 from ddrep_core.errors import DdrepWarning, RequestError
 from ddrep_core.geometry.gltf import read_gltf
 from ddrep_core.geometry.mesh import Y_UP_TO_WORLD, Z_UP_TO_WORLD, Float, Mesh, Part
@@ -123,9 +123,14 @@ class _Named:
 
     def __init__(self, folder: Path, files: Confined) -> None:
         self._folder, self._files = folder, files
+        self.missed: dict[str, str] = {}  # name -> why
 
     def get(self, name: str) -> bytes:
-        return self._files.read_bytes(self._folder / name.strip())
+        try:
+            return self._files.read_bytes(self._folder / name.strip())
+        except (OSError, LeadsOut) as error:
+            self.missed[name] = "leads out of its folder" if isinstance(error, LeadsOut) else "is not beside it"
+            raise
 
     __getitem__ = get
 
@@ -148,10 +153,14 @@ def _read_with_trimesh(path: Path, axes_to_world: Float, files: Confined) -> Mes
         raise RequestError(f"Mesh files of the type '.{suffix}' cannot be read.", "Export it as .glb or .obj.")
     try:
         # No processing: vertices and faces stay as they are in the file.
-        resolver: Any = _Named(path.parent, files)
-        scene = trimesh.load_scene(path, process=False, maintain_order=True, resolver=resolver)
+        named: Any = _Named(path.parent, files)
+        scene = trimesh.load_scene(path, process=False, maintain_order=True, resolver=named)
     except Exception as error:  # each of trimesh's readers fails in its own way
-        raise RequestError(f"{path.name} cannot be read as a mesh: {error}.", "Export it as .glb or .obj.") from error
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise RequestError(f"{path.name} cannot be read as a mesh: {reason}.", "Export it as .glb or .obj.") from error
+    notes = [
+        f"{path.name} names the file '{name}', which {why}: it was left out." for name, why in named.missed.items()
+    ]
     parts = []
     for node in scene.graph.nodes_geometry:
         transform, geometry = scene.graph[node]
@@ -159,7 +168,12 @@ def _read_with_trimesh(path: Path, axes_to_world: Float, files: Confined) -> Mes
         if not isinstance(shape, trimesh.Trimesh):
             continue
         faces = np.asarray(shape.faces, np.int64).reshape(-1, 3)
-        vertices = np.asarray(shape.vertices, np.float64)
+        vertices = np.asarray(shape.vertices, np.float64).reshape(-1, 3)
+        if faces.size and not 0 <= faces.min() <= faces.max() < len(vertices):
+            raise RequestError(
+                f"{path.name}: a face asks for a vertex that is not there; there are {len(vertices)}.",
+                "Export the mesh again.",
+            )
         if not np.array_equal(transform, np.eye(4)):
             vertices = trimesh.transform_points(vertices, transform)
         coordinates = getattr(shape.visual, "uv", None)
@@ -178,7 +192,7 @@ def _read_with_trimesh(path: Path, axes_to_world: Float, files: Confined) -> Mes
                 corner_count=faces.size,
             )
         )
-    return Mesh(path, tuple(parts), axes_to_world)
+    return Mesh(path, tuple(parts), axes_to_world, warnings=tuple(notes))
 
 
 def _sound_normals(part: Part) -> Float | None:

@@ -57,7 +57,8 @@ def read_obj(path: Path, axes_to_world: Float, files: Confined) -> Mesh:
     material = 0
     number = 0
     try:
-        for number, line in lines(path.read_bytes()):
+        for position, line in lines(path.read_bytes()):
+            number = position  # for the message
             words = line.split()
             if not words:
                 continue
