@@ -55,7 +55,7 @@ def covered(points: Float) -> list[tuple[int, int, int]]:
     return found
 
 
-@pytest.fixture(params=[1, 7, 10_000])
+@pytest.fixture(params=[1, 50, 10_000])
 def piecewise(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scan, "LINES", request.param)
     monkeypatch.setattr(scan, "SAMPLES", request.param)
@@ -64,7 +64,7 @@ def piecewise(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.usefixtures("piecewise")
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_pieces_of_a_scan_are_the_whole(seed: int) -> None:
     points = np.random.default_rng(seed).uniform(-9, 9, (12, 3, 2))
     found = list(zip(*(array.tolist() for array in scan.scan_triangles(points)), strict=True))
@@ -103,10 +103,10 @@ def test_each_texel_goes_to_the_first_in_line(seed: int) -> None:
         assert np.allclose(positions[once], texels.positions(part)[t[once]])
 
 
-@pytest.mark.usefixtures("piecewise")
 @pytest.mark.parametrize("seed", range(4))
-def test_islands_over_each_other_are_one_group(seed: int) -> None:
+def test_islands_over_each_other_are_one_group(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The graph of islands and of all texels, whose pieces the groups are."""
+    monkeypatch.setattr(scan, "SAMPLES", 30_000)
     part = scattered(seed, faces=12, reach=1.0 + seed / 2)
     assert part.uv is not None
     island = islands(part)
@@ -209,7 +209,8 @@ def test_a_coarser_solution_is_the_same_picture_and_bleeds_nowhere(tmp_path: Pat
     assert np.array_equal(inside, two.coverage > 0)
     assert ((one.coverage == SEEN) != (two.coverage == SEEN)).mean() < 0.01
     difference = (one.texture - two.texture).abs().numpy()
-    assert np.sqrt((difference[:, inside] ** 2).mean()) < 0.006 and np.quantile(difference, 0.99) < 0.03
+    difference = difference[:, inside]
+    assert np.sqrt((difference**2).mean()) < 0.006 and np.quantile(difference, 0.99) < 0.02
     # A cube of two colours, its faces close to each other in the texture.
     cube = load_mesh(shapes.cube_obj(tmp_path / "cube.obj"))
     above = shapes.cameras([(0.3, 0.2, 6), (2, -5, 0.1), (-5, 2, 0.1), (2, 5, -0.1), (5, -2, 0.1)], 24)
