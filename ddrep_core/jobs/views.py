@@ -50,9 +50,9 @@ class LeftOut:
 
     def words(self, kept: int) -> str:
         """The note for a person: what became of them, where `kept` others are sampled."""
-        rest = "is left out" if len(self.names) == 1 else "are left out"
+        rest = "it is left out" if len(self.names) == 1 else "they are left out"
         advice = "" if self.why is Sight.nothing else f" {PAINT_BACKS}"
-        return f"{self}: {rest}, and {kept} {'is' if kept == 1 else 'are'} sampled.{advice}"
+        return f"{self}; {rest}, and {kept} {'view is' if kept == 1 else 'views are'} sampled.{advice}"
 
 
 @dataclass(frozen=True)
