@@ -160,7 +160,7 @@ def _refusal(left_out: Sequence[LeftOut]) -> RequestError:
         advice.append(PAINT_BACKS.replace("Should they be, ask", "To have backs painted, ask"))
     if Sight.nothing in whys:
         advice.append("Turn a camera to the mesh, or take away what stands before it.")
-    return RequestError("; ".join([said[0], *(text[0].lower() + text[1:] for text in said[1:])]) + ".", " ".join(advice))
+    return RequestError(". ".join(said) + ".", " ".join(advice))
 
 
 def _cameras(names: Sequence[str]) -> str:
