@@ -33,6 +33,9 @@ MOST_TEXELS = 4096**2
 """Solving for more takes over 6 GB; for this many, on the surface of all parts together, under 5."""
 TEXELS_PER_PIXEL, ENOUGH_TEXELS = 4, 2_000_000  # where there are more: what is solved for instead
 LEAST_RESOLUTION = 16
+BYTES_PER_TEXEL, BYTES_PER_RAY = 270, 90  # while textures are solved for
+BYTES_PER_DELIVERED, BYTES_FOR_ONE = 28, 40  # a texel of every texture, and of the one that is being written
+BYTES_PER_FACE = 1500
 RAYS_ACROSS = 768  # a picture, so that small pictures touch all texels behind their pixels
 
 
@@ -83,7 +86,7 @@ class Baker:
             texels to a pixel, and interpolated along the surface (`geometry.refine`).
 
     Raises:
-        RequestError: as `view_samples`; a texture too coarse for any island.
+        RequestError: no camera sees anything straight enough; a texture too coarse for any island.
     """
 
     def __init__(
@@ -106,7 +109,7 @@ class Baker:
         if not self.graph.node_count:
             raise RequestError(f"A texture of {resolution} texels is too coarse for the UVs of {mesh.path.name}.")
         caster = ray_caster(mesh)
-        subsamples = int(np.clip(RAYS_ACROSS // max(height, width), 2, 8))
+        subsamples = subsamples_of(view_size)
         blocks, weights, shares, nearest = [], [], [], []
         for camera in views:
             samples = view_samples(caster, camera, width, height, subsamples)
@@ -215,6 +218,28 @@ def solving_resolution(mesh: Mesh, resolution: int, pixels: int, most_texels: in
         return resolution
     enough = min(max(TEXELS_PER_PIXEL * pixels, ENOUGH_TEXELS), most_texels)
     return int(np.clip(np.sqrt(enough / share), LEAST_RESOLUTION, resolution))
+
+
+def baking_bytes(mesh: Mesh, resolution: int, views: int, view_size: tuple[int, int]) -> int:
+    """About how much memory baking takes at its most, with what is drawn of the result: docs/scale.md measures it.
+
+    Args:
+        resolution: T of the textures.
+        views: how many pictures; view_size: their (height, width).
+    """
+    height, width = view_size
+    parts = len(mesh.textured_parts)
+    solved = solving_resolution(mesh, resolution, views * height * width)
+    texels = sum(covered_share(part) for part in mesh.textured_parts) * solved**2
+    rays = views * height * width * subsamples_of(view_size) ** 2
+    solving = BYTES_PER_TEXEL * texels + BYTES_PER_RAY * rays + 4 * parts * solved**2
+    delivering = (BYTES_PER_DELIVERED * parts + BYTES_FOR_ONE) * resolution**2
+    return int(max(solving, delivering) + BYTES_PER_FACE * len(mesh.faces))
+
+
+def subsamples_of(view_size: tuple[int, int]) -> int:
+    """Rays along a pixel's side."""
+    return int(np.clip(RAYS_ACROSS // max(view_size), 2, 8))
 
 
 def bake(

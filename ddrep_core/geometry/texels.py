@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
+from ddrep_core.errors import RequestError
 from ddrep_core.geometry.kept import kept
-from ddrep_core.geometry.mesh import Float, Int, Part
-from ddrep_core.geometry.scan import scan_chunks
+from ddrep_core.geometry.mesh import Float, Int, Mesh, Part
+from ddrep_core.geometry.scan import check_sample_count, scan_chunks
 
 EVERY = slice(None)
 PIECE = 500_000  # texels at a time
@@ -198,6 +199,20 @@ def covered_share(part: Part, resolution: int = 256) -> float:
         return float(covered.mean())
 
     return kept(part, "covered_share", make)
+
+
+def check_texture_repeats(mesh: Mesh, resolution: int) -> None:
+    """Refuse UVs that repeat a texture of this resolution too many times, before any work is done for it.
+
+    Raises:
+        RequestError: names the object, and says how many texels that would be.
+    """
+    for part in mesh.textured_parts:
+        assert part.uv is not None
+        try:
+            check_sample_count(to_texel_space(part.uv, resolution))
+        except RequestError as error:
+            raise RequestError(f"'{part.name}': {error.message}", error.fix) from error
 
 
 def overlap_share(uv: Float, resolution: int = 512) -> float:
