@@ -17,10 +17,11 @@ import numpy as np
 from ..engine.folder import JobFolder, slug
 from ..problems import Problem, disk_problem
 from ..scene.meshes import MOST_UV_LAYERS, NEW_LAYER, reversed_faces
+from .materials import painted
 from .outcome import ObjectResult, SampleResult
 
 MARK = "ddrep_result"  # custom property of the datablocks we make: which job, object and sample they show
-OBJECT, SLOT = "ddrep_object", "ddrep_slot"  # of a material: the object it was made for, and the slot
+OBJECT, SLOT = "ddrep_object", "ddrep_slot"  # of a material: the object it was made for, and the slots
 ALL_SLOTS = -1
 PICTURE_BEGINNINGS = {".png": b"\x89PNG", ".jpg": b"\xff\xd8\xff", ".hdr": b"#?"}
 LINEAR = {".hdr"}  # what Blender reads as linear light by itself
@@ -44,8 +45,7 @@ def bring_in(folder: JobFolder, sample: SampleResult) -> list[bpy.types.Object]:
         pictures.load(entry, result)  # before anything is changed: a picture may be damaged
     for thing, entry, result in pairs:
         layer = _ensure_layer(thing, entry, result) if entry.get("makes_layer") else str(entry.get("layer", ""))
-        material = _material(pictures, entry, result, layer)
-        assign(thing, material, entry.get("slot"))
+        _show(thing, pictures, entry, result, layer)
         thing.ddrep.job, thing.ddrep.sample = folder.name, sample.number
     return [thing for thing, _, _ in pairs]
 
@@ -137,7 +137,7 @@ def discard(folder: JobFolder, number: int) -> None:
     for thing in bpy.data.objects:
         if thing.ddrep.job == folder.name and thing.ddrep.sample == number and thing.type == "MESH":
             bring_back_original(thing)
-    for collection in (bpy.data.materials, bpy.data.images):
+    for collection in (bpy.data.materials, bpy.data.node_groups, bpy.data.images):
         for block in [each for each in collection if str(each.get(MARK, "")).startswith(prefix)]:
             collection.remove(block)
 
@@ -234,6 +234,12 @@ def _require_fit(folder: JobFolder, thing: bpy.types.Object, entry: dict[str, An
         raise Problem(
             f"'{thing.name}' is being edited. Go back to Object Mode first.", "ddrep.leave_mode", "Object Mode"
         )
+    slot = _slot_number(entry.get("slot"))
+    if slot >= max(1, len(thing.material_slots)):
+        raise Problem(
+            f"'{thing.name}' has no material slot {slot + 1} any more, which the texture was made for. "
+            "Undo the change, or run the job again."
+        )
     if not entry.get("makes_layer"):
         if entry.get("layer") not in mesh.uv_layers:
             raise Problem(
@@ -289,62 +295,85 @@ def _turning(mesh: bpy.types.Mesh) -> np.ndarray:
     return np.argsort(reversed_faces(sizes))
 
 
-def _material(pictures: Pictures, entry: dict[str, Any], result: ObjectResult, layer: str) -> bpy.types.Material:
+def _show(thing: bpy.types.Object, pictures: Pictures, entry: dict[str, Any], result: ObjectResult, layer: str) -> None:
+    """Show a texture on an object: one new material for each that its slots had before."""
+    for old, slots in _worn(thing, entry.get("slot")).items():
+        assign(thing, _material(pictures, entry, result, layer, old, slots), slots)
+
+
+def _worn(thing: bpy.types.Object, slot: Any) -> dict[bpy.types.Material | None, list[int]]:
+    """What an object of its own wears in one slot, or in all, and in which: by material, in the slots' order."""
+    found: dict[bpy.types.Material | None, list[int]] = {}
+    count = len(thing.material_slots)
+    for number in _slot_numbers(slot, count):
+        found.setdefault(_own_material(thing, number), []).append(number)
+    if len(found) <= 1 and not 0 <= _slot_number(slot) < count:
+        return {old: [] for old in found or [None]}  # all there are, and all there will be
+    return found
+
+
+def _own_material(thing: bpy.types.Object, number: int) -> bpy.types.Material | None:
+    """What an object wore in a slot before any texture of ours."""
+    shown, settings = thing.material_slots[number].material, thing.ddrep
+    if shown is None or not shown.get(MARK) or not settings.original_kept:
+        return shown
+    if number >= len(settings.original_slots):
+        return None
+    kept = settings.original_slots[number]
+    return kept.material if kept.link == "OBJECT" else thing.data.materials[number]
+
+
+def _material(
+    pictures: Pictures,
+    entry: dict[str, Any],
+    result: ObjectResult,
+    layer: str,
+    old: bpy.types.Material | None,
+    slots: list[int],
+) -> bpy.types.Material:
     mark = pictures.mark(entry)
     for material in bpy.data.materials:
-        if material.get(MARK) == mark:
+        if material.get(MARK) == mark and _listed(material.get(SLOT)) == slots:
             return material
     texture, coverage = pictures.load(entry, result)
-    material = bpy.data.materials.new(pictures.title(entry)[:60])
-    material[MARK], material[OBJECT], material[SLOT] = mark, str(entry.get("name")), _slot_number(entry.get("slot"))
-    nodes, links = empty_tree(material)
-    output = nodes.new("ShaderNodeOutputMaterial")
-    shader = nodes.new("ShaderNodeBsdfPrincipled")
-    picture = nodes.new("ShaderNodeTexImage")
-    coordinates = nodes.new("ShaderNodeUVMap")
-    output.location, shader.location, picture.location, coordinates.location = (300, 0), (0, 0), (-320, 0), (-540, -120)
-    shader.inputs["Roughness"].default_value = 0.6
-    picture.image, coordinates.uv_map = texture, layer
-    links.new(coordinates.outputs["UV"], picture.inputs["Vector"])
-    links.new(picture.outputs["Color"], shader.inputs["Base Color"])
-    links.new(shader.outputs["BSDF"], output.inputs["Surface"])
-    nodes.active = picture  # what the viewport's solid mode and texture paint look at
-    if coverage is not None:
-        extra = nodes.new("ShaderNodeTexImage")
-        extra.label, extra.location, extra.image = "Coverage", (-320, -320), coverage
-        links.new(coordinates.outputs["UV"], extra.inputs["Vector"])
+    material = painted(old, pictures.title(entry)[:60], (MARK, mark), texture, layer, coverage)
+    material[OBJECT], material[SLOT] = str(entry.get("name")), slots or ALL_SLOTS
     return material
-
-
-def empty_tree(block: Any) -> tuple[Any, Any]:
-    """A datablock's node tree without nodes. From Blender 5.0 on there is always a tree."""
-    if block.node_tree is None:
-        block.use_nodes = True
-    block.node_tree.nodes.clear()
-    return block.node_tree.nodes, block.node_tree.links
 
 
 def _slot_number(slot: Any) -> int:
     return slot if isinstance(slot, int) and not isinstance(slot, bool) else ALL_SLOTS
 
 
-def assign(thing: bpy.types.Object, material: bpy.types.Material, slot: Any) -> None:
-    """Show a material on an object: in one slot, or in all; what was there before is remembered first."""
+def _listed(slots: Any) -> list[int]:
+    """A material's slots as its custom property holds them: a list, a number, or ALL_SLOTS (here an empty list)."""
+    if isinstance(slots, int):
+        return [slots] if slots >= 0 else []
+    return [int(each) for each in slots] if slots is not None else []
+
+
+def _slot_numbers(slots: Any, count: int) -> list[int]:
+    """Which of an object's slots are meant: those that are there; all where none is named, or none of them is there."""
+    if slots is None or isinstance(slots, bool | str):
+        return list(range(count))
+    return [each for each in _listed(slots) if 0 <= each < count] or list(range(count))
+
+
+def assign(thing: bpy.types.Object, material: bpy.types.Material, slots: Any) -> None:
+    """Show a material on an object: in some slots, or in all; what was there before is remembered first."""
     settings = thing.ddrep
     if not settings.original_kept:
         for each in thing.material_slots:
             kept = settings.original_slots.add()
             kept.link, kept.material = each.link, each.material
         settings.original_kept = True
-    _fill(thing, material, slot)
+    _fill(thing, material, slots)
 
 
-def _fill(thing: bpy.types.Object, material: bpy.types.Material, slot: Any) -> None:
+def _fill(thing: bpy.types.Object, material: bpy.types.Material, slots: Any) -> None:
     if not thing.material_slots:
         thing.data.materials.append(None)
-    number = _slot_number(slot)
-    chosen = [number] if 0 <= number < len(thing.material_slots) else range(len(thing.material_slots))
-    for each in chosen:
+    for each in _slot_numbers(slots, len(thing.material_slots)):
         thing.material_slots[each].link = "OBJECT"
         thing.material_slots[each].material = material
 
