@@ -217,6 +217,24 @@ class DDREP_OT_set_uv_source(bpy.types.Operator):
         return {"FINISHED"}
 
 
+class DDREP_OT_set_material_target(bpy.types.Operator):
+    """Choose what gets a picture: the whole object, or its material slots"""
+
+    bl_idname = "ddrep.set_material_target"
+    bl_label = "Choose What Gets a Picture"
+    bl_options = {"REGISTER", "UNDO", "INTERNAL"}
+
+    target: EnumProperty(
+        name="Into",
+        description="What gets a picture",
+        items=(("OBJECT", "Whole Object", "One for all slots"), ("SLOTS", "Each Slot", "One for each slot")),
+    )
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        context.scene.ddrep.texture.material_target = self.target
+        return {"FINISHED"}
+
+
 class DDREP_OT_pack_textures(bpy.types.Operator):
     """Keep textures in the .blend"""
 
@@ -254,6 +272,7 @@ CLASSES = (
     DDREP_OT_turn_modifier_off,
     DDREP_OT_unwrap,
     DDREP_OT_set_uv_source,
+    DDREP_OT_set_material_target,
     DDREP_OT_pack_textures,
     DDREP_OT_dismiss,
 )

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..engine.folder import JobFolder, slug
 from ..problems import Problem, disk_problem
-from ..scene.meshes import MOST_UV_LAYERS, NEW_LAYER, reversed_faces
+from ..scene.meshes import MOST_UV_LAYERS, NEW_LAYER, reversed_faces, slots_of
 from .materials import painted
 from .outcome import ObjectResult, SampleResult
 
@@ -43,8 +43,13 @@ def bring_in(folder: JobFolder, sample: SampleResult) -> list[bpy.types.Object]:
     pictures = Pictures(folder, about, sample)
     for _, entry, result in pairs:
         pictures.load(entry, result)  # before anything is changed: a picture may be damaged
+    made = {
+        thing: _ensure_layer(thing, [(entry, result) for other, entry, result in pairs if other == thing])
+        for thing, entry, _ in pairs
+        if entry.get("makes_layer")
+    }
     for thing, entry, result in pairs:
-        layer = _ensure_layer(thing, entry, result) if entry.get("makes_layer") else str(entry.get("layer", ""))
+        layer = made[thing] if entry.get("makes_layer") else str(entry.get("layer", ""))
         _show(thing, pictures, entry, result, layer)
         thing.ddrep.job, thing.ddrep.sample = folder.name, sample.number
     return [thing for thing, _, _ in pairs]
@@ -88,7 +93,8 @@ class Pictures:
 
     def title(self, entry: dict[str, Any]) -> str:
         """What the material of one object is called."""
-        return f"{self.prompt[:32].strip() or 'DDRep'} · {entry.get('name')} · {self.seed}"
+        slot = f" · {name}" if (name := entry.get("slot_name")) else ""
+        return f"{self.prompt[:32].strip() or 'DDRep'} · {entry.get('name')}{slot} · {self.seed}"
 
     def load(self, entry: dict[str, Any], result: ObjectResult) -> tuple[bpy.types.Image, bpy.types.Image | None]:
         """The texture of one object and, if it is wanted, its coverage map. Raises a Problem where one is damaged."""
@@ -247,7 +253,8 @@ def _require_fit(folder: JobFolder, thing: bpy.types.Object, entry: dict[str, An
                 "Bring the map back under that name, then import again."
             )
         return
-    if len(mesh.loops) != entry.get("corners"):
+    corners = _corners_of(thing, entry)
+    if len(corners) != entry.get("corners"):
         raise Problem(
             f"The faces of '{thing.name}' were changed since the job was made, so its new UV map does not fit. "
             "Undo the change, or run the job again.",
@@ -259,16 +266,21 @@ def _require_fit(folder: JobFolder, thing: bpy.types.Object, entry: dict[str, An
         raise Problem(
             f"'{thing.name}' has {MOST_UV_LAYERS} UV maps by now, as many as Blender allows. Delete one first."
         )
-    if result.uv is None or len(result.uv) != len(mesh.loops):
+    if result.uv is None or len(result.uv) != len(corners):
         raise Problem(f"The engine sent no UV map that fits '{thing.name}'. Run the job again.")
 
 
-def _ensure_layer(thing: bpy.types.Object, entry: dict[str, Any], result: ObjectResult) -> str:
-    """Add the layer that the engine made; the layers that were there, and which is active, stay as they are."""
+def _ensure_layer(thing: bpy.types.Object, made: list[tuple[dict[str, Any], ObjectResult]]) -> str:
+    """Add the layer that the engine made; the layers that were there, and which is active, stay as they are.
+
+    Where it made UVs for some faces only, the others lie in the new layer as in the active one.
+    """
     mesh = thing.data
-    uv = np.asarray(result.uv, np.float32).reshape(-1, 2)
-    if entry.get("turned"):
-        uv = uv[_turning(mesh)]
+    uv = np.zeros((len(mesh.loops), 2), np.float32)
+    if mesh.uv_layers.active is not None:
+        mesh.uv_layers.active.uv.foreach_get("vector", uv.reshape(-1))
+    for entry, result in made:
+        uv[_corners_of(thing, entry)] = np.asarray(result.uv, np.float32).reshape(-1, 2)
     name = NEW_LAYER
     number = 1
     while (existing := mesh.uv_layers.get(name)) is not None:
@@ -288,11 +300,19 @@ def _ensure_layer(thing: bpy.types.Object, entry: dict[str, Any], result: Object
     return layer.name
 
 
-def _turning(mesh: bpy.types.Mesh) -> np.ndarray:
-    """[L] for each loop of the mesh the file's face corner, where every face was turned over."""
+def _corners_of(thing: bpy.types.Object, entry: dict[str, Any]) -> np.ndarray:
+    """[L] the loops of the mesh that an entry is for, in the order in which the job has them.
+
+    All of them, or those of the faces that wear its slot; each face turned over where the object was mirrored.
+    """
+    mesh = thing.data
     sizes = np.empty(len(mesh.polygons), np.int32)
     mesh.polygons.foreach_get("loop_total", sizes)
-    return np.argsort(reversed_faces(sizes))
+    loops = reversed_faces(sizes) if entry.get("turned") else np.arange(len(mesh.loops))
+    slot = _slot_number(entry.get("slot"))
+    if slot < 0 or len(loops) == entry.get("corners"):
+        return loops
+    return loops[np.repeat(slots_of(thing, mesh) == slot, sizes)]
 
 
 def _show(thing: bpy.types.Object, pictures: Pictures, entry: dict[str, Any], result: ObjectResult, layer: str) -> None:

@@ -17,6 +17,7 @@ from ..problems import Problem
 NEW_LAYER = "DDRep"
 MOST_UV_LAYERS = 8
 LINES_A_PIECE = 4096
+LONGEST_KEY = 64  # letters: results are files named after it
 
 
 @dataclass
@@ -28,14 +29,15 @@ class CapturedMesh:
     """
 
     name: str  # in Blender
-    key: str  # in the job: letters, digits, "_", "-", "."
     vertices: np.ndarray  # [N, 3] float64, world
     corners: np.ndarray  # [L] vertex of each face corner
     sizes: np.ndarray  # [F] corners of each face
     loops: np.ndarray  # [L] the mesh loop that each face corner is
+    slots: np.ndarray  # [F] the material slot that each face wears
     uv: np.ndarray | None  # [L, 2]
     layer: str  # the UV map they come from, or the one to be made
     warnings: list[str] = field(default_factory=list)
+    key: str = ""  # in the job: letters, digits, "_", "-", "."
 
     @property
     def makes_layer(self) -> bool:
@@ -136,7 +138,6 @@ def _require_uv_maps(thing: bpy.types.Object, uv_source: str, uv_name: str) -> N
 def capture(
     thing: bpy.types.Object,
     depsgraph: bpy.types.Depsgraph,
-    key: str,
     uv_source: str = "ACTIVE",
     uv_name: str = "",
     needs_uv: bool = True,
@@ -144,7 +145,6 @@ def capture(
     """Copy an object's evaluated surface into arrays.
 
     Args:
-        key: its name in the job.
         uv_source: "ACTIVE", "NAMED" (`uv_name`) or "NEW": leave the UVs out, the engine makes a layer.
         needs_uv: False for an object that only stands in the way.
 
@@ -154,7 +154,7 @@ def capture(
     evaluated = thing.evaluated_get(depsgraph)
     mesh = evaluated.to_mesh(preserve_all_data_layers=True, depsgraph=depsgraph)
     try:
-        return _captured(thing, mesh, np.array(evaluated.matrix_world, float), key, uv_source, uv_name, needs_uv)
+        return _captured(thing, mesh, np.array(evaluated.matrix_world, float), uv_source, uv_name, needs_uv)
     finally:
         evaluated.to_mesh_clear()
 
@@ -163,7 +163,6 @@ def _captured(
     thing: bpy.types.Object,
     mesh: bpy.types.Mesh,
     matrix: np.ndarray,
-    key: str,
     uv_source: str,
     uv_name: str,
     needs_uv: bool,
@@ -171,6 +170,7 @@ def _captured(
     vertices = _world_vertices(thing, mesh, matrix)
     layer = _layer_name(thing.data, uv_source, uv_name) if needs_uv else ""
     makes_layer = needs_uv and not layer
+    slots = slots_of(thing, mesh)
     if makes_layer:
         _require_same_topology(thing, mesh)
         corners, loops = _integers(mesh.loops, "vertex_index"), np.arange(len(mesh.loops))
@@ -180,6 +180,7 @@ def _captured(
         corners = _integers(mesh.loop_triangles, "vertices", 3).reshape(-1)
         loops = _integers(mesh.loop_triangles, "loops", 3).reshape(-1)
         sizes = np.full(len(mesh.loop_triangles), 3)
+        slots = slots[_integers(mesh.loop_triangles, "polygon_index")]
     uv, warnings = None, []
     if layer:
         uv = _uv_of(thing, mesh, layer)[loops]
@@ -188,7 +189,12 @@ def _captured(
         order = reversed_faces(sizes)
         corners, loops = corners[order], loops[order]
         uv = uv[order] if uv is not None else None
-    return CapturedMesh(thing.name, key, vertices, corners, sizes, loops, uv, layer or NEW_LAYER, warnings)
+    return CapturedMesh(thing.name, vertices, corners, sizes, loops, slots, uv, layer or NEW_LAYER, warnings)
+
+
+def slots_of(thing: bpy.types.Object, mesh: bpy.types.Mesh) -> np.ndarray:
+    """[F] the material slot that each polygon of an object's mesh wears, as Blender shows it."""
+    return _integers(mesh.polygons, "material_index").clip(0, max(0, len(thing.material_slots) - 1))
 
 
 def _world_vertices(thing: bpy.types.Object, mesh: bpy.types.Mesh, matrix: np.ndarray) -> np.ndarray:
@@ -331,18 +337,18 @@ def reversed_faces(sizes: np.ndarray) -> np.ndarray:
     return np.repeat(starts, sizes) + (np.repeat(sizes, sizes) - position) % np.repeat(sizes, sizes)
 
 
-def job_names(names: Sequence[str]) -> dict[str, str]:
-    """For each Blender name a name that any file system and any OBJ reader takes."""
+def job_names(names: Sequence[str]) -> list[str]:
+    """For each Blender name one of its own that any file system and any OBJ reader takes."""
     taken: set[str] = set()
-    keys: dict[str, str] = {}
+    keys: list[str] = []
     for name in names:
-        plain = re.sub(r"[^A-Za-z0-9_.-]+", "_", name).strip("._") or "object"
+        plain = re.sub(r"[^A-Za-z0-9_.-]+", "_", name).strip("._")[:LONGEST_KEY] or "object"
         key, number = plain, 1
         while key.lower() in taken:
             number += 1
             key = f"{plain}_{number}"
         taken.add(key.lower())
-        keys[name] = key
+        keys.append(key)
     return keys
 
 
