@@ -247,7 +247,7 @@ def _require_fit(folder: JobFolder, thing: bpy.types.Object, entry: dict[str, An
             "Undo the change, or run the job again."
         )
     if not entry.get("makes_layer"):
-        if entry.get("layer") not in mesh.uv_layers:
+        if not _has_layer(thing, str(entry.get("layer", ""))):
             raise Problem(
                 f"'{thing.name}' has no UV map '{entry.get('layer')}' any more, which the texture was made for. "
                 "Bring the map back under that name, then import again."
@@ -268,6 +268,14 @@ def _require_fit(folder: JobFolder, thing: bpy.types.Object, entry: dict[str, An
         )
     if result.uv is None or len(result.uv) != len(corners):
         raise Problem(f"The engine sent no UV map that fits '{thing.name}'. Run the job again.")
+
+
+def _has_layer(thing: bpy.types.Object, layer: str) -> bool:
+    """Whether a UV map is on the mesh, or on the one that the modifiers make of it where it has no faces of its own."""
+    if layer in thing.data.uv_layers or thing.data.polygons:
+        return layer in thing.data.uv_layers
+    evaluated = thing.evaluated_get(bpy.context.evaluated_depsgraph_get())
+    return layer in evaluated.data.uv_layers
 
 
 def _ensure_layer(thing: bpy.types.Object, made: list[tuple[dict[str, Any], ObjectResult]]) -> str:

@@ -35,8 +35,6 @@ def measure_coverage(context: bpy.types.Context, objects: Sequence[bpy.types.Obj
     """Begin to measure what the chosen cameras see of `objects`. Raises a Problem when there is nothing to measure."""
     views = chosen_views(context, objects, front_degrees(context, objects))
     surface = painted_surface(context, objects)
-    if not len(surface.points):
-        raise Problem("There are no faces to look at, so there is nothing to measure.")
     current().blind = frozenset()
     current().estimate = Estimate(surface, views, context.scene.ddrep.texture.both_sides)
     current().coverage_key = coverage_key(context)
@@ -44,10 +42,13 @@ def measure_coverage(context: bpy.types.Context, objects: Sequence[bpy.types.Obj
 
 
 def painted_surface(context: bpy.types.Context, objects: Sequence[bpy.types.Object]) -> Surface:
-    """What a texture of `objects` would be painted on."""
+    """What a texture of `objects` would be painted on. Raises a Problem where there is nothing."""
     only = context.scene.ddrep.texture.material_target == "SLOT"
     slots = {thing.name: active_slot(thing) for thing in objects} if only else {}
-    return Surface(objects, context.evaluated_depsgraph_get(), slots=slots)
+    surface = Surface(objects, context.evaluated_depsgraph_get(), slots=slots)
+    if not len(surface.points):
+        raise Problem("The selection has no faces, so there is nothing for a camera to see.")
+    return surface
 
 
 def coverage_key(context: bpy.types.Context) -> tuple:

@@ -90,7 +90,7 @@ def require_object_mode(context: bpy.types.Context) -> None:
 def _require_own_meshes(objects: Sequence[bpy.types.Object], uv_source: str) -> None:
     seen: dict[Any, str] = {}
     for thing in objects:
-        if uv_source != "NEW" and thing.data.uv_layers:
+        if not thing.data.polygons or (uv_source != "NEW" and thing.data.uv_layers):
             continue
         if thing.data in seen:
             raise Problem(
@@ -156,7 +156,7 @@ def texture_draft(
         "coverage_map": settings.coverage_map,
     }
     warnings = list(dict.fromkeys(warning for mesh in targeted for warning in mesh.warnings))
-    if any(_instances(thing) for thing in objects):
+    if _instancers(depsgraph) & {thing.name for thing in objects}:
         warnings.append("Instances are not textured; make them real first (Object > Apply > Make Instances Real).")
     files = {"inputs/mesh.obj": obj_pieces([*targeted, *in_the_way]), "inputs/cameras.json": [camera_file(views)]}
     return Draft(request, about, files, warnings)
@@ -267,5 +267,6 @@ def _occluders(context: bpy.types.Context, objects: Sequence[bpy.types.Object]) 
     ]
 
 
-def _instances(thing: bpy.types.Object) -> bool:
-    return thing.is_instancer and thing.instance_type != "NONE"
+def _instancers(depsgraph: bpy.types.Depsgraph) -> set[str]:
+    """The objects that show instances: by their settings, or by geometry nodes."""
+    return {each.parent.name for each in depsgraph.object_instances if each.is_instance and each.parent is not None}

@@ -51,11 +51,33 @@ def require_textureable(thing: bpy.types.Object, uv_source: str = "ACTIVE", uv_n
         Problem: the object can't be textured, with what to do.
     """
     _require_mesh(thing)
-    _require_own(thing)
+    require_own(thing)
     _require_at_hand(thing)
     _require_uv_maps(thing, uv_source, uv_name)
     if len(thing.data.polygons) == 0 and not thing.modifiers:
-        raise Problem(f"'{thing.name}' has no faces, so there is nothing to paint. Give it some, or deselect it.")
+        raise no_faces(thing)
+
+
+def no_faces(thing: bpy.types.Object) -> Problem:
+    """What to say of a mesh without a surface, whether its own or the one that its modifiers make."""
+    words = f"'{thing.name}' has no faces, so there is nothing to paint. Give it some, or deselect it."
+    if thing.modifiers:
+        words = (
+            f"The modifiers of '{thing.name}' leave it no faces, so there is nothing to paint. If they make instances, "
+            "add Realize Instances as their last node; or deselect it."
+        )
+    return Problem(words, "ddrep.deselect", f"Deselect '{thing.name}'", object_name=thing.name)
+
+
+def no_base_faces(thing: bpy.types.Object) -> Problem:
+    """What to say of a mesh whose faces are all its modifiers', where its own would be needed."""
+    return Problem(
+        f"All faces of '{thing.name}' are made by its modifier '{_topology_modifier(thing)}', so its own mesh has none "
+        "to put a UV map on. Store a UV map in the modifier's nodes, or apply its modifiers.",
+        "ddrep.apply_modifiers",
+        f"Apply the modifiers of '{thing.name}'",
+        object_name=thing.name,
+    )
 
 
 def _require_mesh(thing: bpy.types.Object) -> None:
@@ -72,7 +94,8 @@ def _require_mesh(thing: bpy.types.Object) -> None:
         )
 
 
-def _require_own(thing: bpy.types.Object) -> None:
+def require_own(thing: bpy.types.Object) -> None:
+    """Raises a Problem where an object belongs to another file."""
     name = thing.name
     if thing.override_library is not None:
         raise Problem(
@@ -118,6 +141,8 @@ def _require_uv_maps(thing: bpy.types.Object, uv_source: str, uv_name: str) -> N
             f"Make '{name}' local",
             object_name=name,
         )
+    if not mesh.polygons:
+        return  # its faces are its modifiers' doing, and so are their UV maps
     if uv_source == "NAMED" and uv_name not in layers:
         found = ", ".join(f"'{layer.name}'" for layer in layers) or "none"
         raise Problem(
@@ -168,7 +193,7 @@ def _captured(
     needs_uv: bool,
 ) -> CapturedMesh:
     vertices = _world_vertices(thing, mesh, matrix)
-    layer = _layer_name(thing.data, uv_source, uv_name) if needs_uv else ""
+    layer = _layer_name(thing.data if thing.data.polygons else mesh, uv_source, uv_name) if needs_uv else ""
     makes_layer = needs_uv and not layer
     slots = slots_of(thing, mesh)
     if makes_layer:
@@ -200,7 +225,7 @@ def slots_of(thing: bpy.types.Object, mesh: bpy.types.Mesh) -> np.ndarray:
 def _world_vertices(thing: bpy.types.Object, mesh: bpy.types.Mesh, matrix: np.ndarray) -> np.ndarray:
     """[N, 3] float64. Raises a Problem where there is no surface to speak of."""
     if len(mesh.polygons) == 0:
-        raise Problem(f"'{thing.name}' has no faces, so there is nothing to paint. Give it some, or deselect it.")
+        raise no_faces(thing)
     if abs(np.linalg.det(matrix[:3, :3])) < 1e-18:
         raise Problem(f"'{thing.name}' is scaled to nothing along an axis. Clear its scale, or deselect it.")
     vertices = _floats(mesh.vertices, "co", 3) @ matrix[:3, :3].T + matrix[:3, 3]
@@ -238,6 +263,16 @@ def _judge_uv(thing: bpy.types.Object, layer: str, triangles: np.ndarray, uv: np
 
 def _require_same_topology(thing: bpy.types.Object, mesh: bpy.types.Mesh) -> None:
     """Raises a Problem where new UVs for the evaluated mesh could not be carried back to the object's own."""
+    if not thing.data.polygons:
+        raise no_base_faces(thing)
+    if not _same_topology(thing.data, mesh) and thing.data.uv_layers:
+        raise Problem(
+            f"The modifier '{_topology_modifier(thing)}' of '{thing.name}' changes its faces, so a new UV map "
+            "could not be carried back. Use the map it has, or apply the modifier.",
+            "ddrep.set_uv_source",
+            "Use the active UV map",
+            source="ACTIVE",
+        )
     if not _same_topology(thing.data, mesh):
         raise Problem(
             f"'{thing.name}' has no UV map, and its modifier '{_topology_modifier(thing)}' changes its faces, so new "
@@ -262,9 +297,11 @@ def _integers(collection: bpy.types.bpy_prop_collection, attribute: str, width: 
 
 def _layer_name(mesh: bpy.types.Mesh, uv_source: str, uv_name: str) -> str:
     """The UV map to use, "" when one must be made."""
-    if uv_source == "NEW" or not mesh.uv_layers:
+    names = [layer.name for layer in mesh.uv_layers if not layer.name.startswith(".")]  # those are nodes' own, nameless
+    if uv_source == "NEW" or not names:
         return ""
-    return uv_name if uv_source == "NAMED" else mesh.uv_layers.active.name
+    active = mesh.uv_layers.active
+    return uv_name if uv_source == "NAMED" else active.name if active and active.name in names else names[0]
 
 
 def _lost_uv(thing: bpy.types.Object, layer: str) -> Problem:

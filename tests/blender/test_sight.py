@@ -6,7 +6,6 @@ import json
 import math
 
 import bpy
-
 import pytest
 from conftest import ENGINE, needs_engine, select
 from fake_layout import Layout
