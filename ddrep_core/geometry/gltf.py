@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ddrep_core.confined import Confined
 from ddrep_core.errors import RequestError
 from ddrep_core.geometry.gltf_document import GltfDocument, base_color_uv_set, primitive_faces, world_matrices
 from ddrep_core.geometry.mesh import Y_UP_TO_WORLD, Float, GltfPrimitive, Mesh, Part
@@ -49,17 +50,20 @@ def _primitives(document: GltfDocument) -> Iterator[tuple[GltfPrimitive, dict[st
                 yield GltfPrimitive(index, node["mesh"], number), primitive, world if skin is None else skin
 
 
-def read_gltf(path: Path, axes_to_world: Float = Y_UP_TO_WORLD) -> Mesh:
+def read_gltf(path: Path, axes_to_world: Float = Y_UP_TO_WORLD, files: Confined | None = None) -> Mesh:
     """Read .glb or .gltf. Parts follow the node hierarchy; points and lines are left alone.
 
     Raises:
         RequestError: the file is broken, compressed, or leans on files that are not there.
     """
-    document = GltfDocument.read(path)
+    document = GltfDocument.read(path, files)
     data = document.data
     found: list[tuple[GltfPrimitive, Part]] = []
     corner_counts: dict[int, int] = {}
     try:
+        for image in data.get("images", []):
+            if "uri" in image:
+                document.resolve(image["uri"])  # the result takes them in: what is missing is told before, not after
         for where, primitive, matrices in _primitives(document):
             faces = primitive_faces(document, primitive)
             if faces is None or "POSITION" not in primitive["attributes"]:

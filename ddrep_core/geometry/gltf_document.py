@@ -15,6 +15,7 @@ from urllib.parse import unquote
 import numpy as np
 from numpy.typing import NDArray
 
+from ddrep_core.confined import Confined, LeadsOut
 from ddrep_core.errors import RequestError
 
 Float = NDArray[np.float64]
@@ -42,15 +43,17 @@ class GltfDocument:
         data: the document's JSON.
         buffers: one block of bytes per entry of data["buffers"].
         folder: where relative addresses start.
+        files: where the files that it names must lie.
     """
 
     data: dict[str, Any]
     buffers: list[bytes]
     folder: Path
+    files: Confined
 
     @classmethod
-    def read(cls, path: Path) -> GltfDocument:
-        """Read .glb or .gltf with its buffers.
+    def read(cls, path: Path, files: Confined | None = None) -> GltfDocument:
+        """Read .glb or .gltf with its buffers; `files` it names lie in its own folder or below, where none are given.
 
         Raises:
             RequestError: not glTF 2, truncated, compressed, or a buffer is missing.
@@ -70,7 +73,7 @@ class GltfDocument:
         used = [name for name in COMPRESSIONS if name in data.get("extensionsUsed", [])]
         if used:
             raise RequestError(f"{path.name} is compressed ({used[0]}).", "Export it without compression.")
-        document = cls(data, [], path.parent)
+        document = cls(data, [], path.parent, files or Confined(path.parent))
         for index, buffer in enumerate(data.get("buffers", [])):
             uri = buffer.get("uri")
             block = binary if uri is None and index == 0 else document.resolve(uri) if uri else None
@@ -81,24 +84,24 @@ class GltfDocument:
 
     def copy(self) -> GltfDocument:
         """The same document with a JSON of its own."""
-        return GltfDocument(copy.deepcopy(self.data), list(self.buffers), self.folder)
+        return GltfDocument(copy.deepcopy(self.data), list(self.buffers), self.folder, self.files)
 
     def resolve(self, uri: str) -> bytes:
-        """The bytes behind an address: a data URI, or a file in the document's own folder or below.
+        """The bytes behind an address: a data URI, or a file where it may lie.
 
         Raises:
-            RequestError: a missing file, or one outside the folder.
+            RequestError: a missing file, or one that leads out.
         """
         if uri.startswith("data:"):
             try:
                 return base64.b64decode(uri.partition(",")[2], validate=True)
             except binascii.Error as error:
                 raise RequestError("The glTF file holds data that is not base64.", "Export it again.") from error
-        target = (self.folder / unquote(uri)).resolve()
-        if not target.is_relative_to(self.folder.resolve()):
-            raise RequestError(f"The glTF file asks for '{uri}', outside its own folder.", "Export it as .glb.")
         try:
-            return target.read_bytes()
+            return self.files.read_bytes(self.folder / unquote(uri))
+        except LeadsOut as error:
+            message = f"The glTF file asks for '{uri}', outside its own folder."
+            raise RequestError(message, "Export it as .glb.") from error
         except OSError as error:
             raise RequestError(
                 f"The glTF file asks for '{uri}', which is not beside it.", "Copy it there, or export as .glb."

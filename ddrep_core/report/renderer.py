@@ -14,6 +14,7 @@ from ddrep_core.geometry.mesh import Float, Int, Mesh
 from ddrep_core.geometry.normals import crease_normals
 from ddrep_core.geometry.raycast import RayCaster
 from ddrep_core.geometry.texels import position_ids
+from ddrep_core.pictures import to_linear, to_srgb
 from ddrep_core.views import Camera
 
 Single = NDArray[np.float32]
@@ -24,18 +25,6 @@ KEY_LIGHT = np.array([-0.45, 0.55, 0.70])  # in the camera's axes: upper left, i
 KEY_STRENGTH, SKY, GROUND = 0.62, 0.62, 0.34  # how bright the key light is, and surfaces facing up and down
 OCCLUSION_RAYS = 2_000_000
 SHADOW_GRID = 96
-
-
-def to_linear(srgb: NDArray) -> Single:
-    """sRGB -> linear light."""
-    values = np.asarray(srgb, np.float32)
-    return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4).astype(np.float32)
-
-
-def to_srgb(linear: NDArray) -> Single:
-    """Linear light -> sRGB in [0, 1]."""
-    values = np.clip(np.asarray(linear, np.float32), 0.0, 1.0)
-    return np.where(values <= 0.0031308, values * 12.92, 1.055 * values ** (1 / 2.4) - 0.055).astype(np.float32)
 
 
 class Renderer:
@@ -165,8 +154,9 @@ class Renderer:
             for part in self.mesh.parts:
                 own = part.normals if part.normals is not None else crease_normals(part)
                 normals.append(own.astype(np.float32))
-                place = position_ids(part).reshape(-1)
-                _, corner = np.unique(place, return_index=True)
+                # Numbered by the places that faces use: a vertex that no face uses has a place of its own.
+                _, corner, place = np.unique(position_ids(part), return_index=True, return_inverse=True)
+                place = place.reshape(-1)
                 points = part.triangles.reshape(-1, 3)[corner]
                 mean = np.stack([np.bincount(place, own.reshape(-1, 3)[:, k]) for k in range(3)], axis=1)
                 mean /= np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), 1e-9)
