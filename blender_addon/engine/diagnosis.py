@@ -53,7 +53,8 @@ def diagnose(folder: JobFolder, message: str = "", fix: str = "", status: int | 
             job=name,
         )
     if BACKS.search(message):
-        return Problem(_without_options(message, fix), "ddrep.retry_job", "Paint both sides", job=name, both_sides=True)
+        words = f"{message} {fix}".strip()
+        return Problem(words, "ddrep.retry_job", "Paint both sides", job=name, both_sides=True)
     if BLIND.search(message):
         return _blind(folder, message, fix)
     if message:
@@ -76,9 +77,3 @@ def _blind(folder: JobFolder, message: str, fix: str) -> Problem:
         words = f"{message} {fix}".strip()
         return Problem(words, "ddrep.retry_job", "Leave it out", job=folder.name, leave_out=named[1])
     return Problem(f"{message} Or look from an orbit around it.", "ddrep.use_orbit", "Use an orbit")
-
-
-def _without_options(message: str, fix: str) -> str:
-    """What the engine says, without the options of its command line: here is a button for them."""
-    kept = re.sub(r"ask for both sides \([^)]*\)", "paint both sides", fix)
-    return f"{message} {kept}".strip()

@@ -210,6 +210,8 @@ def _captured(
     if layer:
         uv = _uv_of(thing, mesh, layer)[loops]
         warnings = _judge_uv(thing, layer, vertices[corners].reshape(-1, 3, 3), uv.reshape(-1, 3, 2))
+    if needs_uv:
+        warnings += _judge_materials(thing, mesh)
     if np.linalg.det(matrix[:3, :3]) < 0:  # mirrored: turn every face over, and remember which loop went where
         order = reversed_faces(sizes)
         corners, loops = corners[order], loops[order]
@@ -259,6 +261,18 @@ def _judge_uv(thing: bpy.types.Object, layer: str, triangles: np.ndarray, uv: np
     if lost > 0.02:
         return [f"{lost:.0%} of the surface of '{thing.name}' has no place in the UV map '{layer}'."]
     return []
+
+
+def _judge_materials(thing: bpy.types.Object, mesh: bpy.types.Mesh) -> list[str]:
+    """A warning about faces whose material is set by a modifier, over whatever the object's slots show."""
+    own = {slot.material.name for slot in thing.material_slots if slot.material is not None}
+    others = [each.name for each in mesh.materials if each is not None and each.name not in own]
+    if not others:
+        return []
+    return [
+        f"The modifiers of '{thing.name}' set the material '{others[0]}' themselves: those faces will not show the "
+        "texture until the modifier lets the object's own material through."
+    ]
 
 
 def _require_same_topology(thing: bpy.types.Object, mesh: bpy.types.Mesh) -> None:

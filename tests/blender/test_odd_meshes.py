@@ -238,6 +238,23 @@ def test_a_new_map_for_faces_that_a_modifier_changes_offers_the_one_there_is(add
     write(addon, tmp_path)
 
 
+def test_a_material_that_nodes_set_is_told(addon, cube, tmp_path):
+    bpy.ops.ddrep.texture()
+    assert bpy.context.window_manager.ddrep.warnings == ""
+    rust = bpy.data.materials.new("Rust")
+
+    def build(add, links, end):
+        begin, put = add.new("NodeGroupInput"), add.new("GeometryNodeSetMaterial")
+        put.inputs["Material"].default_value = rust
+        links.new(begin.outputs[0], put.inputs["Geometry"])
+        links.new(put.outputs[0], end)
+
+    nodes(cube, build)
+    bpy.context.view_layer.update()
+    bpy.ops.ddrep.texture()
+    assert "set the material 'Rust' themselves" in bpy.context.window_manager.ddrep.warnings
+
+
 def test_instances_beside_faces_are_told(addon, cube, tmp_path):
     def build(add, links, end):
         begin, both = add.new("NodeGroupInput"), add.new("GeometryNodeJoinGeometry")

@@ -165,6 +165,14 @@ def test_a_job_that_sees_nothing_offers_what_helps_and_no_useless_retry(addon, c
         assert bpy.context.scene.ddrep.cameras.source == "ORBIT"
 
 
+def test_a_camera_that_the_engine_left_out_is_told_in_blender_s_words(addon, cube, run_texture):
+    bpy.context.scene.ddrep.texture.prompt = "a leaf"
+    job = run_texture()
+    (words,) = job.progress.warnings
+    assert "'Away' sees the mesh only from behind" in words and words.endswith("ask for both sides.")
+    assert job.state == "done" and job.imported
+
+
 def test_the_last_camera_of_a_job_is_never_left_out(addon, cube, pump):
     camera = look_away()
     bpy.data.objects["Camera"].ddrep.use = False

@@ -4,7 +4,7 @@ slow: takes its time, watches for the cancel file.   stuck: takes its time, igno
 crash: dies in the middle.   memory: runs out of memory.   full: the disk is full.
 error: says an error with a fix.   silent: stops without a word.   views: shows pictures of its views, too.
 blind: refuses while the camera "Away" is among the job's.   none: no camera sees anything.
-inside: refuses until both sides are painted.
+inside: refuses until both sides are painted.   leaf: leaves a camera out with a note.
 """
 
 import json
@@ -108,6 +108,11 @@ class Run:
         if refused := self.refused(words):
             self.say("error", message=refused[0], fix=refused[1], status=2)
             return 2
+        if "leaf" in words:
+            left = (
+                "Camera 'Away' sees the mesh only from behind or edge on: is left out, and 1 is sampled. Should they "
+            )
+            self.say("warning", message=f"{left}be, ask for both sides (--both-sides; texture.both_sides in job.json).")
         for sample in range(samples):
             for index in range(1, STEPS + 1):
                 if (self.job / "cancel").exists() and "stuck" not in words:
