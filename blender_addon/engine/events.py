@@ -132,8 +132,8 @@ def _number(value: Any) -> float | None:
 
 
 def without_options(words: str) -> str:
-    """What the engine says, without the options of its command line that it names in brackets: here are buttons."""
-    return re.sub(r" \(--[^)]*\)", "", words)
+    """What the engine says, without the options of its command line that it names in brackets: here are ticks."""
+    return re.sub(r" \(--[^)]*\)", "", words).replace("ask for both sides", "tick Paint Both Sides")
 
 
 def duration(seconds: float | None) -> str:

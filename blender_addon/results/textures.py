@@ -52,7 +52,7 @@ def bring_in(folder: JobFolder, sample: SampleResult) -> list[bpy.types.Object]:
         layer = made[thing] if entry.get("makes_layer") else str(entry.get("layer", ""))
         _show(thing, pictures, entry, result, layer)
         thing.ddrep.job, thing.ddrep.sample = folder.name, sample.number
-    return [thing for thing, _, _ in pairs]
+    return list(dict.fromkeys(thing for thing, _, _ in pairs))
 
 
 def prepare(folder: JobFolder, sample: SampleResult) -> Iterator[None]:
@@ -82,7 +82,10 @@ class Pictures:
 
     def __init__(self, folder: JobFolder, about: dict[str, Any], sample: SampleResult) -> None:
         self.prefix = f"{folder.name}/{sample.number}"
-        self.prompt = str(folder.request().get("prompt", ""))
+        request = folder.request()
+        self.prompt = str(request.get("prompt", ""))
+        texture = request.get("texture")
+        self.both_sides = isinstance(texture, dict) and texture.get("both_sides") is True
         self.seed = sample.seed
         self.storage = "BESIDE" if about.get("storage") == "BESIDE" else "PACK"
         self.wants_coverage = about.get("coverage_map") is True
@@ -365,6 +368,8 @@ def _material(
             return material
     texture, coverage = pictures.load(entry, result)
     material = painted(old, pictures.title(entry)[:60], (MARK, mark), texture, layer, coverage)
+    if pictures.both_sides:
+        material.use_backface_culling = False
     material[OBJECT], material[SLOT] = str(entry.get("name")), slots or ALL_SLOTS
     return material
 

@@ -19,6 +19,7 @@ from .meshes import slots_of
 
 POINTS = 1500
 GRAZING = 0.12  # cosine below which a surface is seen too flatly to be painted well
+GLIMPSE = 0.1  # cosine below which the engine takes a surface for unseen
 MOSTLY_BEHIND = 0.8  # of what is seen of an object: then it is inside out
 PROBE = 8  # every eighth point is also asked whether it is seen from behind
 LARGEST_AUTOMATIC = 40_000  # faces: what one slice can read; above that, only on request
@@ -174,7 +175,7 @@ class Estimate:
                     self.seen[number, index] = True
                 yield
             self.glimpsed[number] = self.seen[number].any()
-            for index in np.flatnonzero((cosine > 0) & (cosine <= GRAZING)):
+            for index in np.flatnonzero((cosine > GLIMPSE) & (cosine <= GRAZING)):
                 if self.glimpsed[number]:
                     break
                 self.glimpsed[number] = _unhidden(self.surface, int(index), view, self.both_sides)

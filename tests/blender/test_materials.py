@@ -70,6 +70,13 @@ def test_what_is_not_painted_survives(addon, cube, run_texture):
     assert cube.material_slots[0].material is old
 
 
+def test_a_material_whose_backs_are_painted_shows_them(addon, cube, run_texture):
+    cube.material_slots[0].material = leaf()
+    bpy.context.scene.ddrep.texture.both_sides = True
+    run_texture()
+    assert not cube.material_slots[0].material.use_backface_culling
+
+
 def test_a_leaf_is_as_transparent_as_it_was(addon, cube, run_texture, tmp_path):
     """To the renderer: where the old material let one look through, the new one does."""
     old = leaf()

@@ -169,7 +169,7 @@ def test_a_camera_that_the_engine_left_out_is_told_in_blender_s_words(addon, cub
     bpy.context.scene.ddrep.texture.prompt = "a leaf"
     job = run_texture()
     (words,) = job.progress.warnings
-    assert "'Away' sees the mesh only from behind" in words and words.endswith("ask for both sides.")
+    assert "'Away' sees the mesh only from behind" in words and words.endswith("tick Paint Both Sides.")
     assert job.state == "done" and job.imported
 
 
