@@ -8,6 +8,7 @@ import bpy
 import numpy as np
 import pytest
 from conftest import ENGINE, needs_engine
+from snapshot import snapshot
 from test_scene_to_job import read_obj, write
 
 
@@ -78,7 +79,7 @@ def test_how_much_two_slots_may_share(addon, cube, tmp_path, shift):
         write(addon, tmp_path)
 
 
-def test_a_picture_a_slot_comes_in_as_one_undo_step_and_goes(addon, cube, run_texture):
+def test_a_picture_a_slot_comes_in_and_goes(addon, cube, run_texture):
     two_slots(cube)
     before = [slot.material for slot in cube.material_slots]
     bpy.context.scene.ddrep.texture.material_target = "SLOTS"
@@ -89,6 +90,23 @@ def test_a_picture_a_slot_comes_in_as_one_undo_step_and_goes(addon, cube, run_te
     assert "top" in worn[0].name and "sides" in worn[1].name
     bpy.ops.ddrep.show_original(job=job.name)
     assert [slot.material for slot in cube.material_slots] == before
+
+
+@pytest.mark.parametrize("uv_source", ["ACTIVE", "NEW"])
+def test_all_pictures_of_all_slots_are_one_undo_step(addon, cube, pump, uv_source):
+    two_slots(cube)
+    settings = bpy.context.scene.ddrep.texture
+    settings.material_target, settings.uv_source = "SLOTS", uv_source
+    bpy.ops.ed.undo_push(message="before")
+    before = snapshot()
+    bpy.ops.ddrep.texture()
+    pump()
+    after = snapshot()
+    assert len(after["images"]) == len(before["images"]) + 2
+    bpy.ops.ed.undo()
+    assert snapshot() == before
+    bpy.ops.ed.redo()
+    assert snapshot() == after
 
 
 @pytest.mark.parametrize("mirrored", [False, True])
