@@ -5,6 +5,7 @@ import json
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import bpy
@@ -19,6 +20,7 @@ from .slots import Target, split
 
 SCHEMA_VERSION = 1
 MOST_OBJECTS = 64
+MOST_INSTANCES = 20_000  # looked at: a scattered forest must not hold the button up
 
 
 @dataclass
@@ -156,7 +158,7 @@ def texture_draft(
         "coverage_map": settings.coverage_map,
     }
     warnings = list(dict.fromkeys(warning for mesh in targeted for warning in mesh.warnings))
-    if _instancers(depsgraph) & {thing.name for thing in objects}:
+    if _shows_instances(depsgraph, objects):
         warnings.append("Instances are not textured; make them real first (Object > Apply > Make Instances Real).")
     files = {"inputs/mesh.obj": obj_pieces([*targeted, *in_the_way]), "inputs/cameras.json": [camera_file(views)]}
     return Draft(request, about, files, warnings)
@@ -267,6 +269,12 @@ def _occluders(context: bpy.types.Context, objects: Sequence[bpy.types.Object]) 
     ]
 
 
-def _instancers(depsgraph: bpy.types.Depsgraph) -> set[str]:
-    """The objects that show instances: by their settings, or by geometry nodes."""
-    return {each.parent.name for each in depsgraph.object_instances if each.is_instance and each.parent is not None}
+def _shows_instances(depsgraph: bpy.types.Depsgraph, objects: Sequence[bpy.types.Object]) -> bool:
+    """Whether one of the objects shows instances: by its settings, or by geometry nodes (among the scene's first)."""
+    if any(thing.is_instancer and thing.instance_type != "NONE" for thing in objects):
+        return True
+    names = {thing.name for thing in objects if any(each.type == "NODES" for each in thing.modifiers)}
+    return bool(names) and any(
+        each.is_instance and each.parent is not None and each.parent.name in names
+        for each in islice(depsgraph.object_instances, MOST_INSTANCES)
+    )
