@@ -120,6 +120,12 @@ class DDREP_OT_leave_blind_out(bpy.types.Operator):
 
     @telling
     def execute(self, context: bpy.types.Context) -> set[str]:
+        if runtime.current().coverage_key != runtime.coverage_key(context):
+            raise Problem(
+                "Something has changed since it was measured what the cameras see.",
+                "ddrep.measure_coverage",
+                "Measure again",
+            )
         blind = [each for each in scene_cameras(context.scene) if each.name in runtime.current().blind]
         if not any(each.ddrep.use for each in blind):
             raise Problem("Every ticked camera sees something, as far as it was measured.")

@@ -71,6 +71,17 @@ def test_a_camera_that_sees_nothing_is_marked_before_the_press_and_left_out_by_a
         bpy.ops.ddrep.leave_blind_out()
 
 
+def test_a_camera_that_was_moved_since_is_not_left_out(addon, cube, pump):
+    away = look_away()
+    bpy.context.scene.ddrep.cameras.automatic_coverage = False
+    measured(pump)
+    away.matrix_world = bpy.data.objects["Camera"].matrix_world
+    bpy.context.view_layer.update()
+    with pytest.raises(RuntimeError, match="Something has changed"):
+        bpy.ops.ddrep.leave_blind_out()
+    assert away.ddrep.use
+
+
 def test_where_no_camera_sees_anything_the_panel_says_so(addon, cube, pump):
     look_away()
     bpy.data.objects["Camera"].ddrep.use = False
