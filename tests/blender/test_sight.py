@@ -7,7 +7,7 @@ import math
 
 import bpy
 import pytest
-from conftest import ENGINE, needs_engine, select
+from conftest import ENGINE, ROOT, needs_engine, select
 from fake_layout import Layout
 from mathutils import Matrix
 from test_scene_to_job import write
@@ -217,5 +217,6 @@ def test_the_engine_leaves_out_what_the_bar_says_sees_nothing(addon, cube, pump,
         "outlook = look_at_mesh(Views.load(Path(sys.argv[1], 'inputs/cameras.json')), mesh, 64, 64)\n"
         "print(json.dumps(outlook.left_out_names))\n"
     )
-    told = subprocess.run([str(ENGINE), "-c", program, str(folder)], capture_output=True, text=True, check=True).stdout
+    command = [str(ENGINE), "-c", program, str(folder)]  # this checkout, not what is installed
+    told = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout
     assert set(json.loads(told.splitlines()[-1])) == addon.runtime.current().blind == {"Away", "Inside"}

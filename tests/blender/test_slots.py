@@ -7,7 +7,7 @@ import json
 import bpy
 import numpy as np
 import pytest
-from conftest import ENGINE, needs_engine
+from conftest import ENGINE, ROOT, needs_engine
 from snapshot import snapshot
 from test_scene_to_job import read_obj, write
 
@@ -189,5 +189,6 @@ def test_no_colour_of_the_other_slot_gets_into_the_picture(addon, cube, tmp_path
         "mesh = load_mesh(Path(sys.argv[1], job['mesh']), job['mesh_up'], objects=job['objects'])\n"
         "print(json.dumps([[part.object_name, part.textured, len(part.faces)] for part in mesh.parts]))\n"
     )
-    told = subprocess.run([str(ENGINE), "-c", program, str(folder)], capture_output=True, text=True, check=True).stdout
+    command = [str(ENGINE), "-c", program, str(folder)]  # this checkout, not what is installed
+    told = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout
     assert sorted(json.loads(told.splitlines()[-1])) == [["Cube", True, 2], ["Cube_2", False, 10]]
