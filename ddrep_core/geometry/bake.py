@@ -23,6 +23,7 @@ from ddrep_core.geometry.refine import finer
 from ddrep_core.geometry.texel_graph import PartTexels, TexelGraph, nearest_pixels, texel_graph
 from ddrep_core.geometry.texels import covered_share, texel_samples
 from ddrep_core.pictures import to_uint8
+from ddrep_core.progress import Progress, counted, portion, unheard
 from ddrep_core.views import Views
 
 SEEN, FILLED, OUTSIDE = 255, 128, 0  # values of a coverage map
@@ -84,6 +85,7 @@ class Baker:
         facing_power: w is the cosine to the surface to this power: views that look straight on decide.
         most_texels: textures that have more between them are solved for at a lower resolution that still has several
             texels to a pixel, and interpolated along the surface (`geometry.refine`).
+        progress: told what share of this is done.
 
     Raises:
         RequestError: no camera sees anything straight enough; a texture too coarse for any island.
@@ -99,19 +101,21 @@ class Baker:
         smoothness: float = 0.15,
         facing_power: float = 2.0,
         most_texels: int = MOST_TEXELS,
+        progress: Progress = unheard,
     ) -> None:
         self.mesh = mesh
         self.view_size = view_size
         height, width = view_size
         self.resolution = resolution
-        graph = texel_graph(mesh, solving_resolution(mesh, resolution, len(views) * height * width, most_texels))
+        solved = solving_resolution(mesh, resolution, len(views) * height * width, most_texels)
+        graph = texel_graph(mesh, solved, portion(progress, 0, 0.4))
         self.graph: TexelGraph = graph
         if not self.graph.node_count:
             raise RequestError(f"A texture of {resolution} texels is too coarse for the UVs of {mesh.path.name}.")
         caster = ray_caster(mesh)
         subsamples = subsamples_of(view_size)
         blocks, weights, shares, nearest = [], [], [], []
-        for camera in views:
+        for camera in counted(views, portion(progress, 0.4, 0.65)):
             samples = view_samples(caster, camera, width, height, subsamples)
             blocks.append(_view_matrix(self.graph, mesh, samples, facing_power))
             weights.append(np.full(height * width, camera.weight))
@@ -128,7 +132,7 @@ class Baker:
         self._weight = weight.astype(np.float32)[:, None]
         self._transposed = self._matrix.T.tocsr()
         density = self._transposed @ (self._weight[:, 0] * self._share.reshape(-1))
-        self.seen = self._seen(caster, views)
+        self.seen = self._seen(caster, views, portion(progress, 0.65, 0.8))
         if not self.seen.any():
             raise RequestError("No camera sees the mesh straight enough to paint it.", "Move the cameras around it.")
         mu = smoothness * float(np.median(self._weight[self._weight > 0]))
@@ -141,7 +145,7 @@ class Baker:
         system = self._laplacian + sparse.diags_array((density + self._tie).astype(np.float32))
         self._multigrid = Multigrid(system.tocsr(), self.graph.aggregates)
 
-    def _seen(self, caster: RayCaster, views: Views) -> NDArray[np.bool_]:
+    def _seen(self, caster: RayCaster, views: Views, progress: Progress) -> NDArray[np.bool_]:
         """[N] which texels some camera with a weight sees straight enough to paint; asked once for 2 x 2 texels.
 
         A texel that several faces share is seen where any of them is.
@@ -152,7 +156,7 @@ class Baker:
         asked[chosen] = True
         seen = np.zeros(len(block), bool)
         starts = dict(zip((part.name for part in self.mesh.parts), self.mesh.face_starts, strict=False))
-        for entry in self.graph.parts:
+        for entry in counted(self.graph.parts, progress):
             part, own = entry.part, slice(entry.start, entry.start + entry.count)
             for texel, face, weights in texel_samples(part, entry.texels, asked[own]):
                 if not len(texel):
@@ -165,11 +169,12 @@ class Baker:
                         seen[entry.start + texel[visible]] = True
         return seen[chosen][block]
 
-    def bake(self, images: Tensor) -> dict[str, BakedTexture]:
+    def bake(self, images: Tensor, progress: Progress = unheard) -> dict[str, BakedTexture]:
         """The textures, by part name.
 
         Args:
             images: [V, 3, H, W] sRGB in [0, 1], one a camera.
+            progress: told what share of this is done.
         """
         height, width = self.view_size
         if tuple(images.shape[2:]) != (height, width) or len(images) != len(self._share):
@@ -189,9 +194,12 @@ class Baker:
 
         rhs += self._tie * mean
         start = np.broadcast_to(mean, rhs.shape).astype(np.float32)
-        values = conjugate_gradient(apply, rhs, start, self._multigrid, tolerance=3e-3, most_iterations=40)
+        solved = 0.7 if self.graph.resolution == self.resolution else 0.4
+        finding = portion(progress, 0, solved)
+        values = conjugate_gradient(apply, rhs, start, self._multigrid, 3e-3, most_iterations=40, progress=finding)
         np.clip(values, 0.0, 1.0, out=values)
-        return {part.part.name: self._texture(part, values) for part in self.graph.parts}
+        delivering = counted(self.graph.parts, portion(progress, solved, 1))
+        return {part.part.name: self._texture(part, values) for part in delivering}
 
     def _texture(self, part: PartTexels, values: NDArray[np.float32]) -> BakedTexture:
         size = self.graph.resolution

@@ -11,6 +11,7 @@ from scipy import sparse
 from scipy.sparse.linalg import splu
 
 from ddrep_core.geometry.mesh import Float, Int
+from ddrep_core.progress import Progress, unheard
 
 COARSEST = 3000  # unknowns that are solved directly
 
@@ -86,12 +87,14 @@ def conjugate_gradient(
     precondition: Callable[[NDArray], NDArray],
     tolerance: float = 1e-3,
     most_iterations: int = 100,
+    progress: Progress = unheard,
 ) -> NDArray:
     """Solve apply(x) = rhs for K right-hand sides at once, in as little memory as that needs.
 
     Args:
         apply: a symmetric positive definite map of [N, K].
         rhs, start: [N, K].
+        precondition: gives a new array, which is written to.
         tolerance: of the error's energy norm, as the preconditioner judges it, against that of the first error.
     """
     x = start.copy()
@@ -100,9 +103,12 @@ def conjugate_gradient(
     direction = precondition(residual)
     product = (residual * direction).sum(axis=0)
     goal = tolerance**2 * product
+    first = np.maximum(product, np.finfo(product.dtype).tiny)
     for _ in range(most_iterations):
         if (product <= goal).all():
             break
+        digits = np.log(np.clip(product / first, tolerance**2, 1.0)) / np.log(tolerance**2)
+        progress(float(np.min(digits)))  # the error falls by about the same factor each time
         image = apply(direction)
         curvature = (direction * image).sum(axis=0)
         step = product / np.where(curvature == 0, 1, curvature)

@@ -20,6 +20,7 @@ from ddrep_core.geometry.texels import (
     texture_groups,
     to_texel_space,
 )
+from ddrep_core.progress import Progress, counted, portion, unheard
 
 MARGIN = 16  # texels around a texture that repeats, so that the nearest one may lie across the border
 PIECE = 500_000  # pairs of texels at a time
@@ -87,12 +88,12 @@ class TexelGraph:
         return image
 
 
-def texel_graph(mesh: Mesh, resolution: int) -> TexelGraph:
+def texel_graph(mesh: Mesh, resolution: int, progress: Progress = unheard) -> TexelGraph:
     """The texels of a mesh's textured parts and how they hang together on the surface."""
     parts: list[PartTexels] = []
     rows, columns, weights = [], [], []
     start = 0
-    for part in mesh.textured_parts:
+    for part in counted(mesh.textured_parts, portion(progress, 0, 0.7)):
         entry = _part_texels(part, resolution, start)
         for i, j, w in (_neighbours(entry, resolution), _welds(entry, resolution)):
             rows.append(i)
