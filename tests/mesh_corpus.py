@@ -185,6 +185,7 @@ def _square_uvs(shape: Shape, first: int) -> str:
 def obj_cases() -> list[Case]:
     plain, round_ = obj(cube()), obj(vase())
     mtl = "newmtl Old  oak\nKd 0.5 0.4 0.3\nd 0.5\nmap_Kd -s 2 2 1 -bm 0.5 -clamp on old wood.png\n"
+    windows = {"maps/look.mtl": mtl.replace("old wood", "C:\\w\\old wood"), "maps/old wood.png": picture()}
     worn = plain.replace("o Thing", "mtllib my look.mtl\no Thing\nusemtl Old  oak")
     half = plain.index("f 5/")
     hole = "v 0 0 0\nv 4 0 0\nv 4 4 0\nv 0 4 0\nv 1 1 0\nv 1 3 0\nv 3 3 0\nv 3 1 0\nf 1 2 3 4 1 5 6 7 8 5\n"
@@ -262,8 +263,8 @@ def obj_cases() -> list[Case]:
     found = [Case(f"obj_{name}.obj", text(content)) for name, content in cases.items()]
     found += [
         Case("obj_materials.obj", with_files(worn, {"my look.mtl": mtl, "old wood.png": picture()})),
-        Case("obj_windows_paths.obj", with_files(worn.replace("my look.mtl", "maps\\look.mtl"), {"maps/look.mtl": mtl.replace("old wood.png", "C:\\w\\old wood.png"), "maps/old wood.png": picture()})),
-        Case("obj_library_outside.obj", with_files(worn.replace("my look.mtl", "../outside.mtl"), {"../outside.mtl": mtl})),
+        Case("obj_windows_paths.obj", with_files(worn.replace("my look.mtl", "maps\\look.mtl"), windows)),
+        Case("obj_library_outside.obj", with_files(worn.replace("my look", "../outside"), {"../outside.mtl": mtl})),
         Case("obj_ngon_2000.obj", text(ngon(2000))),
         Case("obj_needle.obj", text(obj(cube().moved((1e-7, 1, 1e-7)))), "either"),
         Case("obj_truncated.obj", text(plain[: len(plain) * 3 // 4]), "either"),
@@ -332,6 +333,7 @@ def off(shape: Shape, head: str = "OFF", colour: str = "") -> str:
 
 
 def plain_cases() -> list[Case]:
+    named = "comment TextureFile "
     quads = "\n".join(
         ["ply", "format ascii 1.0", "element vertex 8", "property double x", "property double y", "property double z"]
         + ["element face 6", "property list uint8 uint32 vertex_index", "end_header"]
@@ -345,9 +347,9 @@ def plain_cases() -> list[Case]:
         Case("ply_uv.ply", text(ply(vase(), uv=True))),
         Case("ply_colours.ply", text(ply(vase(), "binary_little_endian", colours=True))),
         Case("ply_quads.ply", text(quads + "\n")),
-        Case("ply_picture.ply", with_files(ply(vase(), uv=True, comment="comment TextureFile a.png"), {"a.png": picture()})),
-        Case("ply_lost_picture.ply", text(ply(vase(), uv=True, comment="comment TextureFile lost.png"))),
-        Case("ply_picture_outside.ply", text(ply(vase(), uv=True, comment="comment TextureFile ../../x.png"))),
+        Case("ply_picture.ply", with_files(ply(vase(), uv=True, comment=named + "a.png"), {"a.png": picture()})),
+        Case("ply_lost_picture.ply", text(ply(vase(), uv=True, comment=named + "lost.png"))),
+        Case("ply_picture_outside.ply", text(ply(vase(), uv=True, comment=named + "../../x.png"))),
         Case("ply_bad_index.ply", text(quads.replace("4 0 1 3 2", "4 0 1 3 99") + "\n"), "refused"),
         Case("ply_points.ply", text(quads.split("element face")[0] + "end_header\n" + "0 0 0\n" * 8), "refused"),
         Case("ply_truncated.ply", text(ply(vase(), "binary_little_endian")[:-200]), "either"),
@@ -736,6 +738,7 @@ def gltf_cases() -> list[Case]:
     found += [Case(f"glb_{name}.glb", text(content), "refused") for name, content in refused.items()]
     found += [Case(f"glb_{name}.glb", text(content), "either") for name, content in either.items()]
     outside = Gltf().thing(cube())
+    leads_out = with_files(outside.separate("../out.bin"), {"../out.bin": bytes(outside.binary)})
     external = Gltf().thing(vase())
     external.data |= {"images": [{"uri": "a%20b.webp"}], "textures": [{"source": 0}]}
     external.data["materials"][0]["pbrMetallicRoughness"]["baseColorTexture"] = {"index": 0}
@@ -747,7 +750,7 @@ def gltf_cases() -> list[Case]:
         Case("gltf_webp_beside.gltf", with_files(external.embedded(), {"a b.webp": picture("WEBP")})),
         Case("gltf_no_buffer.gltf", text(plain.separate()), "refused"),
         Case("gltf_lost_picture.gltf", text(external.embedded()), "refused"),
-        Case("gltf_outside.gltf", with_files(outside.separate("../out.bin"), {"../out.bin": bytes(outside.binary)}), "refused"),
+        Case("gltf_outside.gltf", leads_out, "refused"),
         Case("gltf_not_base64.gltf", text(plain.separate("data:application/octet-stream;base64,!!!")), "refused"),
         Case("gltf_buffers_list.gltf", text('{"asset":{"version":"2.0"},"buffers":[[]]}'), "refused"),
         Case("gltf_list.gltf", text("[]"), "refused"),
@@ -775,14 +778,16 @@ def collada(shape: Shape, up: str = "Z_UP", nodes: Sequence[str] = ("",), uv: bo
             f'stride="{len(params)}">{listed}</accessor></technique_common></source>'
         )
 
-    bind = '<bind_material><technique_common><instance_material symbol="M" target="#M"/></technique_common></bind_material>'
+    bind = '<instance_material symbol="M" target="#M"/>'
+    bind = f"<bind_material><technique_common>{bind}</technique_common></bind_material>"
     listed = "".join(
         f'<node id="n{k}" name="Node {k}">{transform}<instance_geometry url="#g">{bind}</instance_geometry></node>'
         for k, transform in enumerate(nodes)
     )
     texcoord = '<input semantic="TEXCOORD" source="#u" offset="1" set="0"/>' if uv else ""
     return (
-        '<?xml version="1.0" encoding="utf-8"?><COLLADA xmlns="http://www.collada.org/2005/11/COLLADASchema" version="1.4.1">'
+        '<?xml version="1.0" encoding="utf-8"?>'
+        '<COLLADA xmlns="http://www.collada.org/2005/11/COLLADASchema" version="1.4.1">'
         f'<asset><unit name="meter" meter="1"/><up_axis>{up}</up_axis></asset>'
         '<library_effects><effect id="E"><profile_COMMON><technique sid="common"><lambert><diffuse><color>0.8 0.2 0.2 1'
         "</color></diffuse></lambert></technique></profile_COMMON></effect></library_effects>"

@@ -27,6 +27,7 @@ GLTF_SUFFIXES = (".glb", ".gltf")
 Z_UP_SUFFIXES = (".stl", ".ply", ".3mf")
 SMALLEST_EXTENT, LARGEST_COORDINATE = 1e-18, 1e18  # squares of both are numbers in single precision
 UNWRAP_LIMIT = 100_000  # four minutes or so on one core
+STUMBLES = (AttributeError, TypeError, LookupError, StopIteration, AssertionError, RecursionError)
 SOFT_DEPENDENCIES = {"dae": ("collada",), "zae": ("collada",), "3mf": ("lxml", "networkx")}
 PACKAGES = {"collada": "pycollada"}  # where pip's name is another
 DEMO_MESH = Path(__file__).parent / "assets" / "duck.obj"
@@ -163,7 +164,9 @@ def _read_with_trimesh(path: Path, axes_to_world: Float, files: Confined) -> Mes
         named: Any = _Named(path.parent, files)
         scene = trimesh.load_scene(path, process=False, maintain_order=True, resolver=named)
     except Exception as error:  # each of trimesh's readers fails in its own way
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+        # What a reader stumbles over inside itself (an attribute, a key) says nothing to a person.
+        told = str(error).strip().splitlines() if not isinstance(error, STUMBLES) else []
+        reason = told[0].rstrip(".") if told else "it is damaged, or of another kind"
         raise RequestError(f"{path.name} cannot be read as a mesh: {reason}.", "Export it as .glb or .obj.") from error
     notes = [
         f"{path.name} names the file '{name}', which {why}: it was left out." for name, why in named.missed.items()
