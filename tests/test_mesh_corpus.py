@@ -32,6 +32,8 @@ WHOLE = (
 )
 # Read in other places than the readers of this corpus' formats: UVs that tile 100,000 times are the texels' to refuse.
 SLOW = {"obj_uv_100000.obj"}
+SLOW |= {f"glb_{name}.glb" for name in ("extensions_text", "material_list", "huge_number")}
+SLOW |= {"gltf_buffers_list.gltf", "gltf_nesting.gltf"}
 
 
 @pytest.mark.parametrize("file", [file for file in CASES if file not in SLOW])
