@@ -24,12 +24,14 @@ from typing import Any
 
 import bpy
 
+from . import runtime
 from .engine import process
 from .engine.diagnosis import diagnose
 from .engine.environment import Probe, candidates, python_in
 from .engine.events import EventTail, Progress, duration
 from .engine.folder import JobFolder, new_folder_name, require_space, write_job
 from .engine.manager import Job
+from .preferences import preferences
 from .problems import Problem
 from .properties import PANORAMA_WIDTHS, TEXTURE_SIZES
 from .results.bring_in import bring_in, made_from
@@ -335,15 +337,11 @@ def _named(name: str) -> bpy.types.Object:
 
 
 def _prior() -> str:
-    from .preferences import preferences
-
     return preferences().prior
 
 
 def _engine(given: str | None) -> Path:
     """The engine's Python. Raises a Problem where there is none that fits."""
-    from .preferences import preferences
-
     location = given or preferences().engine
     if location:
         python = python_in(location)
@@ -361,8 +359,6 @@ def _engine(given: str | None) -> Path:
 
 
 def _jobs(given: str | None) -> Path:
-    from . import runtime
-
     return Path(given).expanduser().resolve() if given else runtime.jobs_folder()
 
 

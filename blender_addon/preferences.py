@@ -7,6 +7,7 @@ import bpy
 from bpy.props import StringProperty
 
 from . import __package__ as base_package
+from . import changes
 from .engine.environment import ENGINE_VERSION
 from .ui.widgets import draw_problem, paragraph, width_of
 
@@ -20,7 +21,7 @@ class DDREP_AP_preferences(bpy.types.AddonPreferences):
         name="Engine",
         description="The engine's environment (a folder), or its Python. Empty: not set up yet",
         subtype="FILE_PATH",
-        update=lambda self, context: _engine_changed(),
+        update=changes.tell(changes.engine),
     )
     engine_folder: StringProperty(
         name="Set Up In",
@@ -43,7 +44,7 @@ class DDREP_AP_preferences(bpy.types.AddonPreferences):
         description="Where jobs and their results are kept. The folder stays when the extension is removed",
         subtype="DIR_PATH",
         default=str(HOME / "jobs"),
-        update=lambda self, context: _jobs_folder_changed(),
+        update=changes.tell(changes.jobs_folder),
     )
     prior: StringProperty(
         name="Default Prior",
@@ -94,18 +95,6 @@ class DDREP_AP_preferences(bpy.types.AddonPreferences):
         box.label(text="Jobs", icon="FILE_FOLDER")
         box.prop(self, "jobs_folder")
         box.prop(self, "prior")
-
-
-def _engine_changed() -> None:
-    from . import runtime
-
-    runtime.forget_engine()
-
-
-def _jobs_folder_changed() -> None:
-    from . import runtime
-
-    runtime.find_jobs(anew=True)
 
 
 def preferences() -> DDREP_AP_preferences:

@@ -16,10 +16,11 @@ from bpy.props import (
     StringProperty,
 )
 
-LARGEST_SEED = 2**31 - 1
+from . import changes
+from .scene.sampling import LARGEST_SEED
+
 TEXTURE_SIZES = (128, 256, 512, 1024, 2048, 4096)
 PANORAMA_WIDTHS = (512, 1024, 2048, 4096, 8192)
-STEPS = {"DRAFT": 12, "STANDARD": None, "FINE": 100}
 
 
 def square_sizes(sizes: Sequence[int], default: int) -> Any:
@@ -250,10 +251,7 @@ class DDREP_PG_panorama(SamplingSettings, bpy.types.PropertyGroup):
     )
 
 
-def _cameras_changed(self: bpy.types.PropertyGroup, context: bpy.types.Context) -> None:
-    from . import runtime
-
-    runtime.touch_coverage()
+_cameras_changed = changes.tell(changes.cameras)
 
 
 class DDREP_PG_cameras(bpy.types.PropertyGroup):

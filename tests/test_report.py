@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+from ddrep_core.errors import RunError
 from ddrep_core.geometry import load_mesh
 from ddrep_core.geometry.mesh import Mesh
 from ddrep_core.report import Renderer, contact_sheet, result_page, turntable
@@ -80,6 +81,54 @@ def test_turntable_is_a_film_of_the_right_length_and_the_same_twice(tmp_path: Pa
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
     assert imageio_ffmpeg.count_frames_and_secs(str(tmp_path / "a.mp4"))[0] == 5
     assert Image.open(tmp_path / "a.png").size == (128, 128)
+
+
+TETRAHEDRON = ["v 0 0 0", "v 1 0 0", "v 0 1 0", "v 0 0 1"]
+TETRAHEDRON_FACES = ["f 1 3 2", "f 1 2 4", "f 1 4 3", "f 2 3 4"]
+
+
+@pytest.mark.parametrize("loose", ["-1 -1 -1", "0.5 0.5 0.5", "2 2 2", "-1e9 0 0", "nan nan nan", "inf 0 -inf"])
+def test_vertices_that_no_face_uses_change_no_picture(loose: str, tmp_path: Path) -> None:
+    pictures = []
+    for name, extra in (("plain", []), ("loose", [f"v {loose}"])):
+        path = tmp_path / f"{name}.obj"
+        path.write_text("\n".join(["o T", *TETRAHEDRON, *extra, *TETRAHEDRON_FACES]))
+        mesh = load_mesh(path)
+        renderer = Renderer(mesh, {"T": ramp()})
+        pictures.append(renderer.lit(shapes.cameras([(3, -6, 4)], 48)[0], 48, 48))
+        assert mesh.textured_parts[0].unwrapped
+    assert np.ptp(pictures[0]) > 0.1
+    assert np.array_equal(*pictures)
+
+
+@pytest.mark.parametrize("normal", ["nan nan nan", "inf 0 0", "0 0 0"])
+def test_normals_that_point_nowhere_are_the_faces_own(normal: str, tmp_path: Path) -> None:
+    path = tmp_path / "mesh.obj"
+    faces = [" ".join(["f", *(f"{v}//1" for v in line.split()[1:])]) for line in TETRAHEDRON_FACES]
+    path.write_text("\n".join([*TETRAHEDRON, f"vn {normal}", *faces]))
+    part = load_mesh(path).parts[0]
+    assert part.normals is not None
+    edges = part.triangles[:, 1:] - part.triangles[:, :1]
+    expected = np.cross(edges[:, 0], edges[:, 1])
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    assert np.allclose(part.normals, expected[:, None])
+
+
+def test_a_turntable_without_an_encoder_leaves_the_still(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mesh = load_mesh(shapes.cube_obj(tmp_path / "cube.obj"))
+    for name, encoder in (("missing", tmp_path / "no-ffmpeg"), ("broken", Path("/bin/false"))):
+        monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(encoder))
+        with pytest.raises(RunError, match="turntable"):
+            turntable(mesh, {"Cube": ramp()}, tmp_path / "film.mp4", tmp_path / f"{name}.png", frames=3, size=64)
+        assert Image.open(tmp_path / f"{name}.png").size == (128, 128)
+
+
+def test_a_mesh_too_thin_to_be_seen_still_has_a_film(tmp_path: Path) -> None:
+    path = tmp_path / "needle.obj"
+    path.write_text("v 0 0 0\nv 1e-7 0 0\nv 0 1 0\nv 0 0 1e-7\n" + "\n".join(TETRAHEDRON_FACES))
+    mesh = load_mesh(path)
+    turntable(mesh, {"needle": ramp()}, tmp_path / "film.mp4", tmp_path / "still.png", frames=2, size=64)
+    assert imageio_ffmpeg.count_frames_and_secs(str(tmp_path / "film.mp4"))[0] == 2
 
 
 class Outline(HTMLParser):

@@ -14,9 +14,7 @@ from ..scene.draft import (
     Draft,
     generate_draft,
     panorama_draft,
-    require_object_mode,
-    require_prompt,
-    require_texture,
+    require_scene,
     roll,
     targets,
     texture_draft,
@@ -28,28 +26,6 @@ TASKS = (
     ("generate", "Generate", "A new object at the 3D cursor"),
     ("panorama", "Panorama", "The world around"),
 )
-
-
-def require_scene(context: bpy.types.Context, task: str) -> None:
-    """Whether the scene allows a task, by what is cheap to know. Raises a Problem when not."""
-    if task == "texture":
-        require_object_mode(context)
-        require_texture(context, targets(context))
-    else:
-        require_prompt(getattr(context.scene.ddrep, task))
-
-
-def require(context: bpy.types.Context, task: str) -> None:
-    """Whether a task could begin: the scene allows it, and there is an engine. Raises a Problem when not."""
-    require_scene(context, task)
-    if not preferences().engine.strip():
-        raise Problem(
-            "The engine is not set up yet. It is a program of its own that does the sampling.",
-            "ddrep.open_preferences",
-            "Set up the engine",
-        )
-    if runtime.current().engine_problem is not None:
-        raise runtime.current().engine_problem
 
 
 def draft(context: bpy.types.Context, task: str) -> Draft:
@@ -68,11 +44,11 @@ class _Start:
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return allowed(cls, lambda: require(context, cls.task))
+        return allowed(cls, lambda: runtime.require(context, cls.task))
 
     @telling
     def execute(self, context: bpy.types.Context) -> set[str]:
-        require(context, self.task)
+        runtime.require(context, self.task)
         made = draft(context, self.task)
         runtime.queue(made)
         roll(getattr(context.scene.ddrep, self.task))

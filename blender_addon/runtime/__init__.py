@@ -7,7 +7,7 @@ it themselves. Nothing here runs off the main thread, and each call is over in a
 
 from .coverage import coverage_key, measure_coverage, touch_coverage
 from .engine import check_engine, engine_python, forget_engine
-from .jobs import belongs_here, discarded_of, find_jobs, job_named, jobs_folder, queue, samples_of
+from .jobs import belongs_here, discarded_of, find_jobs, job_named, jobs_folder, queue, require, samples_of
 from .previews import preview_picture
 from .pump import pump, register, tick, unregister
 from .rows import words_of
@@ -31,6 +31,7 @@ __all__ = [
     "pump",
     "queue",
     "register",
+    "require",
     "samples_of",
     "tick",
     "touch_coverage",

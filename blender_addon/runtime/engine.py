@@ -6,13 +6,12 @@ from pathlib import Path
 import bpy
 
 from ..engine.environment import Doctor, Probe, python_in
+from ..preferences import preferences
 from ..problems import Problem, encode
 from .state import current, enabled, wake
 
 
 def _chosen_python() -> Path:
-    from ..preferences import preferences
-
     return python_in(bpy.path.abspath(preferences().engine))
 
 
@@ -37,6 +36,18 @@ def engine_python() -> Path | None:
         raise probe.problem
     known.fitting[str(python)] = probe.version or ""
     return python
+
+
+def require_engine() -> None:
+    """Raises a Problem where there is no engine, as far as is known without asking it."""
+    if not preferences().engine.strip():
+        raise Problem(
+            "The engine is not set up yet. It is a program of its own that does the sampling.",
+            "ddrep.open_preferences",
+            "Set up the engine",
+        )
+    if current().engine_problem is not None:
+        raise current().engine_problem
 
 
 def forget_engine() -> None:
@@ -95,8 +106,6 @@ def look_at_set_up() -> None:
     set_up = current().set_up
     if set_up is None:
         return
-    from ..preferences import preferences
-
     fraction, words, status = set_up.look()
     window = bpy.context.window_manager.ddrep
     window.setup_fraction, window.setup_words = fraction, words

@@ -8,16 +8,16 @@ import bpy
 
 from ..engine.folder import JobFolder, new_folder_name, require_space, write_job
 from ..engine.manager import Job
+from ..preferences import HOME, preferences
 from ..problems import Problem, disk_problem
 from ..results.outcome import SampleResult, read_samples
-from ..scene.draft import Draft
+from ..scene.draft import Draft, require_scene
+from .engine import require_engine
 from .state import SESSION, current, enabled, wake
 
 
 def jobs_folder() -> Path:
     """Where jobs are kept."""
-    from ..preferences import HOME, preferences
-
     chosen = bpy.path.abspath(preferences().jobs_folder).strip()
     return Path(os.path.expandvars(chosen)).expanduser() if chosen else HOME / "jobs"
 
@@ -32,6 +32,12 @@ def find_jobs(anew: bool = False) -> None:
         manager.changed = True
     manager.find(jobs_folder())
     wake()
+
+
+def require(context: bpy.types.Context, task: str) -> None:
+    """Whether a task could begin: the scene allows it, and there is an engine. Raises a Problem when not."""
+    require_scene(context, task)
+    require_engine()
 
 
 def queue(draft: Draft) -> Job:

@@ -9,10 +9,10 @@ import uuid
 import bpy
 from bpy.app.handlers import persistent
 
-from .. import viewport_preview
+from .. import changes, viewport_preview
 from .arrivals import bring_in_arrivals
 from .coverage import forget_coverage, measuring, step_coverage, touch_coverage
-from .engine import engine_python, look_at_doctor, look_at_set_up
+from .engine import engine_python, forget_engine, look_at_doctor, look_at_set_up
 from .jobs import find_jobs
 from .previews import show_previews
 from .rows import show_changes
@@ -105,11 +105,22 @@ def _first_look() -> None:
     touch_coverage()
 
 
+def _find_jobs_anew() -> None:
+    find_jobs(anew=True)
+
+
+LISTENERS = (
+    (changes.engine, forget_engine),
+    (changes.jobs_folder, _find_jobs_anew),
+    (changes.cameras, touch_coverage),
+)
 HANDLERS = ((bpy.app.handlers.load_post, _loaded), (bpy.app.handlers.depsgraph_update_post, _changed))
 
 
 def register() -> None:
     begin(engine_python, tick)
+    for listeners, listener in LISTENERS:
+        listeners.append(listener)
     for handlers, handler in HANDLERS:
         handlers.append(handler)
     if not bpy.app.background:
@@ -118,9 +129,9 @@ def register() -> None:
 
 def unregister() -> None:
     """Leave nothing behind in Blender."""
-    for handlers, handler in HANDLERS:
-        if handler in handlers:
-            handlers.remove(handler)
+    for each, mine in (*LISTENERS, *HANDLERS):
+        if mine in each:
+            each.remove(mine)
     for timer in (tick, _first_look):
         if bpy.app.timers.is_registered(timer):
             bpy.app.timers.unregister(timer)

@@ -11,10 +11,10 @@ import bpy
 import numpy as np
 
 from ..problems import Problem
-from ..properties import LARGEST_SEED, STEPS
 from .cameras import View, chosen_views, require_cameras
 from .front import front_degrees
 from .meshes import CapturedMesh, capture, job_names, obj_pieces, require_textureable
+from .sampling import LARGEST_SEED, STEPS
 
 SCHEMA_VERSION = 1
 MOST_OBJECTS = 64
@@ -52,6 +52,15 @@ def require_texture(context: bpy.types.Context, objects: Sequence[bpy.types.Obje
     require_prompt(settings)
     require_cameras(context.scene)
     require_storage(settings)
+
+
+def require_scene(context: bpy.types.Context, task: str) -> None:
+    """Whether the scene allows a task, by what is cheap to know. Raises a Problem when not."""
+    if task == "texture":
+        require_object_mode(context)
+        require_texture(context, targets(context))
+    else:
+        require_prompt(getattr(context.scene.ddrep, task))
 
 
 def require_prompt(settings: Any) -> None:

@@ -8,7 +8,6 @@ import bpy
 
 from .. import runtime
 from ..engine.manager import Job
-from ..operators.make import require
 from ..problems import Problem
 from ..results import gallery
 from ..results.textures import MARK
@@ -71,7 +70,7 @@ def draw_button(layout: bpy.types.UILayout, context: bpy.types.Context, task: st
     row.operator("ddrep.write_job", text="", icon="FILE_TICK").task = task
     draw_progress(layout, task)
     settings = getattr(context.scene.ddrep, task)
-    problem = problem_of(lambda: require(context, task))
+    problem = problem_of(lambda: runtime.require(context, task))
     if problem is not None and settings.prompt.strip():
         draw_problem(layout, problem, width_of(context))
 

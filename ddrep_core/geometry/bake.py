@@ -125,20 +125,29 @@ class Baker:
         self._multigrid = Multigrid(system.tocsr(), self.graph.aggregates)
 
     def _seen(self, caster: RayCaster, views: Views) -> NDArray[np.bool_]:
-        """[N] which texels some camera with a weight sees straight enough to paint; asked once for 2 x 2 texels."""
+        """[N] which texels some camera with a weight sees straight enough to paint; asked once for 2 x 2 texels.
+
+        A texel that several faces share is seen where any of them is.
+        """
         block = self.graph.aggregates(1)
         _, chosen = np.unique(block, return_index=True)
-        positions, normals = [], []
+        asked = np.zeros(len(block), bool)
+        asked[chosen] = True
+        nodes, places, normals = [], [], []
         starts = dict(zip((part.name for part in self.mesh.parts), self.mesh.face_starts, strict=False))
         for part in self.graph.parts:
-            positions.append(part.texels.positions(part.part))
-            normals.append(caster.face_normals[part.texels.face + starts[part.part.name]])
-        places, directions = np.concatenate(positions)[chosen], np.concatenate(normals)[chosen]
-        seen = np.zeros(len(chosen), bool)
+            first, also = starts[part.part.name], part.texels.also
+            nodes += [part.start + np.arange(part.count), part.start + also.texel]
+            places += [part.texels.positions(part.part), also.positions(part.part)]
+            normals += [caster.face_normals[first + part.texels.face], caster.face_normals[first + also.face]]
+        node = np.concatenate(nodes)
+        wanted = asked[node]
+        node, places, normals = node[wanted], np.concatenate(places)[wanted], np.concatenate(normals)[wanted]
+        seen = np.zeros(len(block), bool)
         for camera in views:
             if camera.weight > 0:
-                seen |= caster.visible(camera, places, directions, least_cosine=PAINTS)
-        return seen[block]
+                seen[node[caster.visible(camera, places, normals, least_cosine=PAINTS)]] = True
+        return seen[chosen][block]
 
     def bake(self, images: Tensor) -> dict[str, BakedTexture]:
         """The textures, by part name.

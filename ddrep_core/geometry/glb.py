@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 from torch import Tensor
 
+from ddrep_core.confined import Confined, LeadsOut
 from ddrep_core.errors import RequestError
 from ddrep_core.geometry.glb_builder import (
     ARRAY_BUFFER,
@@ -309,12 +310,12 @@ def _pbr(builder: GlbBuilder, material: SimpleMaterial) -> dict[str, Any]:
 def _image_for_gltf(path: Path) -> bytes | None:
     """An image file as glTF may hold it: PNG, JPEG and WebP as they are, others as PNG; None for what is no image."""
     try:
-        content = path.read_bytes()
+        content = Confined(path.parent).read_bytes(path)
         if mime_type(content) in ("image/png", "image/jpeg", WEBP):
             return content
         with Image.open(io.BytesIO(content)) as picture:
             return encode_png(np.asarray(picture.convert("RGBA" if picture.has_transparency_data else "RGB")))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+    except (OSError, LeadsOut, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
 
 

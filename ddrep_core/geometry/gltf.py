@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ddrep_core.confined import Confined
 from ddrep_core.errors import RequestError
 from ddrep_core.geometry.gltf_document import GltfDocument, is_triangles, primitive_faces, world_matrices
 from ddrep_core.geometry.gltf_materials import base_color_uvs
@@ -75,16 +76,21 @@ def _primitives(document: GltfDocument) -> Iterator[tuple[GltfPrimitive, dict[st
                 yield GltfPrimitive(index, node["mesh"], number), primitive, world if skin is None else skin
 
 
-def read_gltf(path: Path, axes_to_world: Float = Y_UP_TO_WORLD) -> Mesh:
+def read_gltf(path: Path, axes_to_world: Float = Y_UP_TO_WORLD, files: Confined | None = None) -> Mesh:
     """Read .glb or .gltf. Parts follow the node hierarchy; points and lines are left alone.
 
     UVs are those that the base colour reads, its KHR_texture_transform applied. A part has only the vertices that its
     faces use, in the file's order.
 
+    Args:
+        path: the file.
+        axes_to_world: [3, 3] the file's axes in the world.
+        files: where the files that it names must lie; its own folder where nothing is given.
+
     Raises:
         RequestError: the file is broken, compressed, or leans on files that are not there.
     """
-    document = GltfDocument.read(path)
+    document = GltfDocument.read(path, files)
     data = document.data
     found: list[Part] = []
     corner_counts: dict[int, int] = {}

@@ -14,6 +14,7 @@ from urllib.parse import unquote
 import numpy as np
 from numpy.typing import NDArray
 
+from ddrep_core.confined import Confined, LeadsOut
 from ddrep_core.errors import RequestError
 from ddrep_core.geometry.gltf_schema import read_json
 
@@ -61,12 +62,17 @@ class GltfDocument:
     pictures: dict[int, bytes] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, path: Path) -> GltfDocument:
+    def read(cls, path: Path, files: Confined | None = None) -> GltfDocument:
         """Read .glb or .gltf with its buffers and pictures.
+
+        Args:
+            path: the file.
+            files: where the files that it names must lie; its own folder or below where nothing is given.
 
         Raises:
             RequestError: not glTF 2, broken, truncated, compressed, or a buffer or picture is missing.
         """
+        files = files or Confined(path.parent)
         content = path.read_bytes()
         binary: bytes | None = None
         text = content
@@ -79,13 +85,13 @@ class GltfDocument:
         document = cls(read_json(text, path.name), buffers, path.name)
         for index, buffer in enumerate(document.data.get("buffers", [])):
             uri = buffer.get("uri")
-            block = binary if uri is None and index == 0 else _fetch(path, uri) if uri else None
+            block = binary if uri is None and index == 0 else _fetch(path, uri, files) if uri else None
             if block is None or len(block) < buffer["byteLength"]:
                 raise RequestError(f"{path.name} is cut short: buffer {index} is not all there.", "Export it again.")
             buffers.append(block[: buffer["byteLength"]])
         for index, image in enumerate(document.data.get("images", [])):
             if uri := image.get("uri"):
-                document.pictures[index] = _fetch(path, uri)
+                document.pictures[index] = _fetch(path, uri, files)
         return document
 
     def copy(self) -> GltfDocument:
@@ -175,11 +181,11 @@ class GltfDocument:
         return RequestError(f"{self.name} cannot be read as glTF: {what}.", "Export it again.")
 
 
-def _fetch(document: Path, uri: str) -> bytes:
-    """The bytes behind an address: a data URI, or a file in the document's own folder or below.
+def _fetch(document: Path, uri: str, files: Confined) -> bytes:
+    """The bytes behind an address: a data URI, or a file where it may lie.
 
     Raises:
-        RequestError: a missing file, or one outside the folder.
+        RequestError: a missing file, or one that leads out.
     """
     if uri.startswith("data:"):
         try:
@@ -188,19 +194,13 @@ def _fetch(document: Path, uri: str) -> bytes:
             raise RequestError(f"{document.name} holds data that is not base64.", "Export it again.") from error
     shown = uri if len(uri) < 100 else f"{uri[:100]}…"
     try:
-        target = (document.parent / unquote(uri)).resolve()
-        if not target.is_relative_to(document.parent.resolve()):
-            raise RequestError(
-                f"{document.name} is a glTF file that asks for '{shown}', outside its own folder.", "Export it as .glb."
-            )
-        if not target.is_file():  # a pipe or device would be read for ever
-            raise FileNotFoundError(uri)
-        return target.read_bytes()
-    except (OSError, ValueError, RuntimeError) as error:  # too long a name, a null byte, links in a circle
-        raise RequestError(
-            f"{document.name} is a glTF file that asks for '{shown}', which is not beside it.",
-            "Copy it there, or export as .glb.",
-        ) from error
+        return files.read_bytes(document.parent.absolute() / unquote(uri))
+    except LeadsOut as error:
+        message = f"The glTF file {document.name} asks for '{shown}', outside its own folder."
+        raise RequestError(message, "Export it as .glb.") from error
+    except OSError as error:
+        message = f"The glTF file {document.name} asks for '{shown}', which is not beside it."
+        raise RequestError(message, "Copy it there, or export as .glb.") from error
 
 
 def _glb_chunks(content: bytes) -> tuple[bytes, bytes | None]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
+from ddrep_core.confined import Confined
 from ddrep_core.errors import DdrepWarning, RequestError
 from ddrep_core.geometry.gltf import read_gltf
 from ddrep_core.geometry.mesh import Y_UP_TO_WORLD, Z_UP_TO_WORLD, Float, Mesh, Part
@@ -31,7 +33,12 @@ def demo_mesh_path() -> Path:
 
 
 def load_mesh(
-    path: str | Path, up: UpAxis = "auto", *, objects: Sequence[str] | None = None, unwrap_limit: int = UNWRAP_LIMIT
+    path: str | Path,
+    up: UpAxis = "auto",
+    *,
+    objects: Sequence[str] | None = None,
+    unwrap_limit: int = UNWRAP_LIMIT,
+    root: str | Path | None = None,
 ) -> Mesh:
     """Read a mesh file: glTF and OBJ in full (objects, materials, hierarchy), and whatever else trimesh reads.
 
@@ -40,6 +47,8 @@ def load_mesh(
         up: which of the file's axes points up; "auto" knows each format's habit (STL and PLY z, all others y).
         objects: names of the objects to texture, all when None; the others only stand in the way.
         unwrap_limit: refuse to make UVs for a part of more faces than this, which would take many minutes.
+        root: the folder that holds all files which the mesh may name (materials, buffers, pictures): what leads out of
+            it is not read. The mesh's own folder when not given.
 
     Returns:
         The mesh. What it lacks or does oddly stands in `mesh.warnings`, and is warned of.
@@ -49,7 +58,7 @@ def load_mesh(
             without UVs above the limit; an unknown object.
     """
     path = Path(path)
-    mesh = _read(path, up)
+    mesh = _read(path, up, Confined(path.parent if root is None else root))
     mesh = _named(replace(mesh, parts=tuple(part for part in mesh.parts if len(part.faces))))
     if not mesh.parts:
         raise RequestError(f"{path.name} has no faces.", "Texturing needs a surface: export the mesh with its faces.")
@@ -60,7 +69,8 @@ def load_mesh(
                 "Repair the mesh (in Blender: Mesh > Clean Up), then export it again.",
             )
     mesh = mesh.with_textured(objects)
-    notes: list[str] = []
+    mesh = replace(mesh, parts=tuple(replace(part, normals=_sound_normals(part)) for part in mesh.parts))
+    notes = list(mesh.warnings)
     extent = np.ptp(mesh.bounds, axis=0).max()
     if extent <= 0:
         raise RequestError(f"All vertices of {path.name} lie in one point.", "Export the mesh again.")
@@ -70,11 +80,13 @@ def load_mesh(
     return replace(mesh, parts=parts, warnings=tuple(notes))
 
 
-def _read(path: Path, up: UpAxis) -> Mesh:
+def _read(path: Path, up: UpAxis, files: Confined) -> Mesh:
     if not path.exists():
         raise RequestError(f"There is no mesh file {path}.", "Check the path.")
     if path.is_dir():
         raise RequestError(f"{path} is a folder, not a mesh file.", "Name the file inside it.")
+    if not path.is_file():
+        raise RequestError(f"{path} is a pipe or a device, not a mesh file.", "Save the mesh as a file.")
     try:
         with path.open("rb") as stream:
             empty = not stream.read(1)
@@ -88,14 +100,29 @@ def _read(path: Path, up: UpAxis) -> Mesh:
     y_up = up == "y" or (up == "auto" and suffix not in Z_UP_SUFFIXES)
     axes = Y_UP_TO_WORLD if y_up else Z_UP_TO_WORLD
     if suffix in GLTF_SUFFIXES:
-        return read_gltf(path, axes)
+        return read_gltf(path, axes, files)
     if suffix == ".obj":
-        return read_obj(path, axes)
-    return _read_with_trimesh(path, axes)
+        return read_obj(path, axes, files)
+    return _read_with_trimesh(path, axes, files)
 
 
-def _read_with_trimesh(path: Path, axes_to_world: Float) -> Mesh:
+class _Named:
+    """The files that a mesh names, as trimesh's readers ask for them."""
+
+    def __init__(self, folder: Path, files: Confined) -> None:
+        self._folder, self._files = folder, files
+
+    def get(self, name: str) -> bytes:
+        return self._files.read_bytes(self._folder / name.strip())
+
+    __getitem__ = get
+
+
+def _read_with_trimesh(path: Path, axes_to_world: Float, files: Confined) -> Mesh:
     import trimesh  # here, for most meshes never need it
+
+    # It logs the traceback of each picture that it misses, and Python prints what nobody listens to.
+    logging.getLogger("trimesh").addHandler(logging.NullHandler())
 
     suffix = path.suffix.lower().lstrip(".")
     readable = sorted(trimesh.available_formats())
@@ -103,7 +130,8 @@ def _read_with_trimesh(path: Path, axes_to_world: Float) -> Mesh:
         raise RequestError(f"Mesh files of the type '.{suffix}' cannot be read.", "Export it as .glb or .obj.")
     try:
         # No processing: vertices and faces stay as they are in the file.
-        scene = trimesh.load_scene(path, process=False, maintain_order=True)
+        resolver: Any = _Named(path.parent, files)
+        scene = trimesh.load_scene(path, process=False, maintain_order=True, resolver=resolver)
     except Exception as error:  # each of trimesh's readers fails in its own way
         raise RequestError(f"{path.name} cannot be read as a mesh: {error}.", "Export it as .glb or .obj.") from error
     parts = []
@@ -133,6 +161,21 @@ def _read_with_trimesh(path: Path, axes_to_world: Float) -> Mesh:
             )
         )
     return Mesh(path, tuple(parts), axes_to_world)
+
+
+def _sound_normals(part: Part) -> Float | None:
+    """The file's normals; where one is NaN, infinite or has no length, its face's own."""
+    if part.normals is None:
+        return None
+    with np.errstate(invalid="ignore", over="ignore"):
+        length = np.linalg.norm(part.normals, axis=2)
+    wrong = ~(np.isfinite(length) & (length > 0))
+    if not wrong.any():
+        return part.normals
+    edges = part.triangles[:, 1:] - part.triangles[:, :1]
+    upright = np.repeat(np.cross(edges[:, 0], edges[:, 1])[:, None], 3, axis=1)
+    upright /= np.maximum(np.linalg.norm(upright, axis=2, keepdims=True), 1e-300)
+    return np.where(wrong[..., None], upright, part.normals)
 
 
 def _named(mesh: Mesh) -> Mesh:

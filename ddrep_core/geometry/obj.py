@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ddrep_core.confined import Confined, LeadsOut
 from ddrep_core.errors import RequestError
 from ddrep_core.geometry.mesh import Float, Int, Mesh, Part, SimpleMaterial
 
@@ -25,11 +26,14 @@ class _Object:
     materials: list[str] = field(default_factory=list)  # one a polygon
 
 
-def read_obj(path: Path, axes_to_world: Float) -> Mesh:
+def read_obj(path: Path, axes_to_world: Float, files: Confined) -> Mesh:
     """Read an OBJ file and its material library.
 
     An object with several materials becomes several parts. Polygons are cut into triangles: convex ones as a fan,
     others by clipping ears.
+
+    Args:
+        files: what the file names (material libraries and their pictures) is read from in there, or not at all.
 
     Raises:
         RequestError: a line that cannot be read, or an index to something that is not there.
@@ -39,6 +43,7 @@ def read_obj(path: Path, axes_to_world: Float) -> Mesh:
     uvs: list[list[float]] = []
     normals: list[list[float]] = []
     materials: dict[str, SimpleMaterial] = {}
+    notes: list[str] = []
     objects: dict[str, _Object] = {}
     current = _Object(path.stem)
     material = ""
@@ -70,7 +75,7 @@ def read_obj(path: Path, axes_to_world: Float) -> Mesh:
             elif keyword == "usemtl":
                 material = rest.strip()
             elif keyword == "mtllib":
-                materials.update(_read_materials(path.parent / rest.strip()))
+                materials.update(_read_materials(path.parent / rest.strip(), files, notes))
     except (ValueError, IndexError) as error:
         raise RequestError(f"{path.name}, line {number}, cannot be read: {error}.", "Export the mesh again.") from error
     if any(len(position) != 3 for position in positions):
@@ -82,7 +87,7 @@ def read_obj(path: Path, axes_to_world: Float) -> Mesh:
     parts: list[Part] = []
     for entry in objects.values():
         parts.extend(_parts(entry, vertices, coordinates, directions, path, whole=len(objects) == 1))
-    return Mesh(path, tuple(parts), axes_to_world, materials=materials)
+    return Mesh(path, tuple(parts), axes_to_world, materials=materials, warnings=tuple(notes))
 
 
 def _corner(word: str, vertices: int, uvs: int, normals: int) -> tuple[int, int, int]:
@@ -187,11 +192,17 @@ def _clip_ears(points: Float, normal: Float) -> Int:
     return np.asarray(result, np.int64)
 
 
-def _read_materials(path: Path) -> dict[str, SimpleMaterial]:
-    """The materials of an MTL file: diffuse colour, opacity, texture. A library that is not there has none."""
+def _read_materials(path: Path, files: Confined, notes: list[str]) -> dict[str, SimpleMaterial]:
+    """The materials of an MTL file: diffuse colour, opacity, texture. A library that is not there has none.
+
+    What leads out of where a mesh may read is left out; `notes` says so.
+    """
     try:
-        text = path.read_bytes().decode("utf-8", errors="replace")
+        text = files.read_bytes(path).decode("utf-8", errors="replace")
     except OSError:
+        return {}
+    except LeadsOut as error:
+        notes.append(f"The mesh's material library was not read: {error.message}")
         return {}
     found: dict[str, SimpleMaterial] = {}
     name = ""
@@ -205,7 +216,10 @@ def _read_materials(path: Path) -> dict[str, SimpleMaterial]:
             if keyword == "map_Kd":
                 image = path.parent / rest.split(" -")[0].strip().split()[-1] if rest.startswith("-") else None
                 image = image or path.parent / rest.strip()
-                found[name] = SimpleMaterial(name, old.color, image)
+                try:
+                    found[name] = SimpleMaterial(name, old.color, files.path(image))
+                except LeadsOut as error:
+                    notes.append(f"The picture of the material '{name}' was left out: {error.message}")
                 continue
             try:
                 values = [float(value) for value in rest.split()]

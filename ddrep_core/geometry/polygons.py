@@ -68,7 +68,7 @@ def _density(part: Part, uv: Float, kept: NDArray[np.bool_]) -> float:
     in_world = np.linalg.norm(np.cross(points[:, 1] - points[:, 0], points[:, 2] - points[:, 0]), axis=1).sum()
     if in_uv > 0 and in_world > 0:
         return float(np.sqrt(in_uv / in_world))
-    return 0.5 / max(float(np.ptp(part.vertices, axis=0).max()), 1e-30)
+    return 0.5 / max(float(np.ptp(part.triangles, axis=(0, 1)).max()), 1e-30)
 
 
 def _on_shelves(islands: list[Float], gap: float) -> tuple[list[Float], float]:

@@ -21,20 +21,42 @@ MOST_SAMPLES = 200_000_000
 
 
 @dataclass(frozen=True)
+class SharedTexels:
+    """Faces that lie on texels besides those texels' own face: M pairs, none where no UVs overlap.
+
+    Args:
+        texel: [M] position in `Texels.index`.
+        face: [M] the part's face.
+        barycentric: [M, 3] where in it the texel's centre lies.
+    """
+
+    texel: Int
+    face: Int
+    barycentric: Float
+
+    def positions(self, part: Part) -> Float:
+        """[M, 3] where the texel centres are in the world, on these faces."""
+        return np.einsum("nk,nkj->nj", self.barycentric, part.triangles[self.face])
+
+
+@dataclass(frozen=True)
 class Texels:
     """The texels of one part whose centres lie on its surface.
 
     Args:
         resolution: T, of the square texture.
         index: [N] row * T + column, ascending, each once.
-        face: [N] the part's face each lies on (the first one, where UVs overlap).
+        face: [N] the part's face each lies on; where UVs overlap, one of several, chosen by where the faces lie in the
+            world and never by their order in the file.
         barycentric: [N, 3] where in that face.
+        also: the other faces under texels that several share.
     """
 
     resolution: int
     index: Int
     face: Int
     barycentric: Float
+    also: SharedTexels
 
     @cached_property
     def mask(self) -> NDArray[np.bool_]:
@@ -114,10 +136,33 @@ def rasterize(part: Part, resolution: int) -> Texels:
     points = to_texel_space(part.uv, resolution)
     face, row, column = scan_triangles(points)
     index = (row % resolution) * resolution + column % resolution
-    index, first = np.unique(index, return_index=True)
-    face = face[first]
-    centres: Float = np.stack([column[first], row[first]], axis=1) + np.float64(0.5)
-    return Texels(resolution, index, face, barycentric(centres, points[face]))
+    found, first = np.unique(index, return_index=True)
+    others = np.zeros(0, np.int64)
+    if len(found) < len(index):
+        order = np.lexsort((_places_in_line(part)[face], index))
+        leads = np.concatenate([[True], np.diff(index[order]) > 0])
+        first, others = order[leads], order[~leads]
+
+    def within(sample: Int) -> Float:
+        centres: Float = np.stack([column[sample], row[sample]], axis=1) + np.float64(0.5)
+        return barycentric(centres, points[face[sample]])
+
+    also = SharedTexels(np.searchsorted(found, index[others]), face[others], within(others))
+    return Texels(resolution, found, face[first], within(first), also)
+
+
+def _places_in_line(part: Part) -> Int:
+    """[F] the place of each face in a line that its file's order has no say in: island by island, each by where its
+    first face lies, so that a texel and its neighbours go to the same one of several islands."""
+    centres = part.triangles.mean(axis=1)
+    line = np.empty(len(centres), np.int64)
+    line[np.lexsort(centres.T)] = np.arange(len(centres))
+    island = islands(part)
+    first = np.full(int(island.max()) + 1, len(line))
+    np.minimum.at(first, island, line)
+    place = np.empty(len(line), np.int64)
+    place[np.lexsort((line, first[island]))] = np.arange(len(line))
+    return place
 
 
 def overlap_share(uv: Float, resolution: int = 512) -> float:

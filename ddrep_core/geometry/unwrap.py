@@ -15,10 +15,13 @@ def unwrap(part: Part) -> Float:
     """[F, 3, 2] non-overlapping UVs in 0..1, one per triangle corner, v upward. Takes seconds per 10,000 faces."""
     import xatlas  # here, for most meshes never need it
 
-    vertices = part.vertices - part.vertices.mean(axis=0)
+    # Vertices that no face uses may lie anywhere, even at infinity.
+    used, faces = np.unique(part.faces, return_inverse=True)
+    vertices = part.vertices[used]
+    vertices = vertices - vertices.mean(axis=0)
     vertices = (vertices / max(np.abs(vertices).max(), 1e-30)).astype(np.float32)
     atlas = xatlas.Atlas()
-    atlas.add_mesh(vertices, part.faces.astype(np.uint32))
+    atlas.add_mesh(vertices, faces.reshape(-1, 3).astype(np.uint32))
     pack = xatlas.PackOptions()
     pack.padding, pack.resolution, pack.bilinear = PADDING, RESOLUTION, True
     atlas.generate(xatlas.ChartOptions(), pack)

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from ddrep_core.confined import Confined, LeadsOut
 from ddrep_core.errors import RequestError, RunError
 from ddrep_core.jobs.request import Request, parse_request_text
 
@@ -169,18 +170,17 @@ class JobFolder:
         Raises:
             RequestError: the file is missing, or a link leads out of the job folder.
         """
-        root = self.path.resolve()
         try:
-            path = (root / relative).resolve(strict=True)
-        except (OSError, RuntimeError) as error:
+            path = Confined(self.path).path(relative)
+        except LeadsOut as error:
+            raise RequestError(
+                f"{relative} is a link that leads out of the job folder.",
+                "Copy the file itself into the job's inputs/.",
+            ) from error
+        if not path.exists():
             raise RequestError(
                 f"job.json names {relative}, and the job folder {self.path} has no such file.",
                 "Copy the file there, or correct the path.",
-            ) from error
-        if not path.is_relative_to(root):
-            raise RequestError(
-                f"{relative} is a link that leads out of the job folder, to {path}.",
-                "Copy the file itself into the job's inputs/.",
             )
         return path
 

@@ -51,7 +51,8 @@ class TextureTask:
         assert settings is not None
         self.settings: TextureRequest = settings
         session.stage("Reading the mesh")
-        self.mesh = load_mesh(session.folder.resolve(settings.mesh), settings.mesh_up, objects=settings.objects)
+        path, root = session.folder.resolve(settings.mesh), session.folder.path
+        self.mesh = load_mesh(path, settings.mesh_up, objects=settings.objects, root=root)
         cameras = request_cameras(request, session.folder)
         prior = session.prior
         self.arguments = session.sampling_arguments(AUTO_SCHEDULE, TEXTURE_GUIDANCE)

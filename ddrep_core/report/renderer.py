@@ -165,8 +165,9 @@ class Renderer:
             for part in self.mesh.parts:
                 own = part.normals if part.normals is not None else crease_normals(part)
                 normals.append(own.astype(np.float32))
-                place = position_ids(part).reshape(-1)
-                _, corner = np.unique(place, return_index=True)
+                # Numbered by the places that faces use: a vertex that no face uses has a place of its own.
+                _, corner, place = np.unique(position_ids(part), return_index=True, return_inverse=True)
+                place = place.reshape(-1)
                 points = part.triangles.reshape(-1, 3)[corner]
                 mean = np.stack([np.bincount(place, own.reshape(-1, 3)[:, k]) for k in range(3)], axis=1)
                 mean /= np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), 1e-9)

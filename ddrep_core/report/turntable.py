@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -43,11 +44,20 @@ def turntable(
         front_degrees: which way the mesh faces, where the film begins: around Z from -Y (0) towards +X (90).
 
     Raises:
-        RunError: the film cannot be written.
+        RunError: the film cannot be written; the still is there by then.
+        OSError: the still cannot be written.
     """
     renderer = Renderer(mesh, textures)
-    views = framed_orbit(mesh, frames, elevation_degrees, size, front_degrees)
+    if still is not None:  # first: it needs no encoder, and stays where the film cannot be made
+        camera = framed_orbit(mesh, 1, elevation_degrees, 2 * size, front_degrees + still_degrees)[0]
+        Image.fromarray(to_bytes(renderer.lit(camera, 2 * size, 2 * size))).save(still, format="PNG")
     side = size - size % 2  # H.264 wants even sides
+    pictures = (
+        to_bytes(renderer.lit(camera, side, side))
+        for camera in framed_orbit(mesh, frames, elevation_degrees, size, front_degrees)
+    )
+    # The encoder starts when there is something to encode: without a picture it would only leave a broken file.
+    first = next(pictures)
     writer = imageio_ffmpeg.write_frames(
         os.fspath(film),
         (side, side),
@@ -59,14 +69,14 @@ def turntable(
     )
     try:
         writer.send(None)
-        for camera in views:
-            writer.send(np.ascontiguousarray(to_bytes(renderer.lit(camera, side, side))))
-        writer.close()
-    except OSError as error:
+        for picture in itertools.chain([first], pictures):
+            writer.send(np.ascontiguousarray(picture))
+    except (OSError, RuntimeError) as error:  # RuntimeError: there is no ffmpeg for this machine
         raise RunError(f"The turntable {film} cannot be written: {error}.") from error
-    if still is not None:
-        camera = framed_orbit(mesh, 1, elevation_degrees, 2 * size, front_degrees + still_degrees)[0]
-        Image.fromarray(to_bytes(renderer.lit(camera, 2 * size, 2 * size))).save(still, format="PNG")
+    finally:
+        writer.close()
+    if not Path(film).is_file() or not Path(film).stat().st_size:
+        raise RunError(f"The turntable {film} cannot be written: the encoder made no film.")
 
 
 def to_bytes(image: np.ndarray) -> np.ndarray:
