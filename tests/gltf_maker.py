@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 CODES = {"int8": 5120, "uint8": 5121, "int16": 5122, "uint16": 5123, "uint32": 5125, "float32": 5126}
+GLOSSY = "KHR_materials_pbrSpecularGlossiness"
 KINDS = {1: "SCALAR", 2: "VEC2", 3: "VEC3", 4: "VEC4", 16: "MAT4"}
 
 
@@ -67,7 +68,7 @@ class Maker:
         return path
 
 
-def cube(split: int = 2) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def cube() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Positions [24, 3], normals [24, 3], UVs [24, 2] (v downward) in 0.02..0.98 and faces [12, 3] of a cube."""
     points = np.array(shapes.CUBE_POINTS, np.float32)[np.array(shapes.CUBE_QUADS).reshape(-1)]
     faces = np.concatenate([np.array([[0, 1, 2], [0, 2, 3]]) + 4 * side for side in range(6)])
@@ -101,7 +102,7 @@ def picture(kind: str = "PNG", mode: str = "RGB", size: int = 8, seed: int = 0) 
 
 def rich() -> Maker:
     """A cube that uses all that the reader and the writer look at, and a second one without UVs."""
-    maker = Maker(extensionsUsed=["KHR_texture_transform", "KHR_materials_clearcoat", "EXT_texture_webp"])
+    maker = Maker(extensionsUsed=["KHR_texture_transform", "EXT_texture_webp", "KHR_materials_clearcoat", GLOSSY])
     maker.append("samplers", {"wrapS": 10497})
     color = maker.texture(picture(mode="RGBA"), sampler=0)
     shine, bumps = maker.texture(picture(seed=1)), maker.texture(picture("JPEG", seed=2), "image/jpeg")
@@ -128,7 +129,7 @@ def rich() -> Maker:
             "doubleSided": True,
             "extensions": {
                 "KHR_materials_clearcoat": {"clearcoatFactor": 1, "clearcoatTexture": {"index": bumps}},
-                "KHR_materials_pbrSpecularGlossiness": {
+                GLOSSY: {
                     "diffuseFactor": [1, 1, 1, 1],
                     "diffuseTexture": {"index": color},
                 },
@@ -151,7 +152,8 @@ def rich() -> Maker:
     maker.data["accessors"][base]["max"] = [0.0, 1.0, 1.0]
     first["targets"] = [{"POSITION": base}]
     number = maker.mesh(first, skin=0, name="Body")
-    bone = maker.append("nodes", {"name": "Bone", "translation": [0, 0, 1], "rotation": [0, 0, 0, 1], "scale": [1, 1, 1]})
+    pose = {"translation": [0, 0, 1], "rotation": [0, 0, 0, 1], "scale": [1, 1, 1]}
+    bone = maker.append("nodes", {"name": "Bone", **pose})
     maker.data["nodes"][number]["children"] = [bone]
     bind = maker.accessor(np.eye(4, dtype=np.float32).reshape(1, 16))
     maker.append("skins", {"joints": [bone], "inverseBindMatrices": bind})

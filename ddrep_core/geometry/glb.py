@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 from torch import Tensor
@@ -25,7 +24,6 @@ from ddrep_core.geometry.glb_builder import (
     ELEMENT_ARRAY_BUFFER,
     WEBP,
     GlbBuilder,
-    encode_png,
     mime_type,
 )
 from ddrep_core.geometry.glb_repair import repair_accessors
@@ -42,6 +40,7 @@ from ddrep_core.geometry.gltf_materials import (
 )
 from ddrep_core.geometry.mesh import Y_UP_TO_WORLD, Float, Int, Mesh, Part, SimpleMaterial
 from ddrep_core.geometry.normals import corner_normals
+from ddrep_core.pictures import png_bytes, to_uint8
 
 ROUNDING = 5e-5  # how far single precision may move a vertex, as a share of its object's size
 
@@ -62,13 +61,6 @@ def write_glb(mesh: Mesh, textures: Mapping[str, Tensor | ArrayLike], path: str 
     pictures = {name: to_uint8(texture) for name, texture in textures.items()}
     builder = _patched(mesh, mesh.document, pictures) if mesh.document else _built(mesh, pictures)
     Path(path).write_bytes(builder.content())
-
-
-def to_uint8(image: Tensor | ArrayLike) -> NDArray[np.uint8]:
-    """[C, H, W] or [H, W] in [0, 1] -> [H, W, C] or [H, W] bytes."""
-    values = image.detach().to("cpu", torch.float32).numpy() if isinstance(image, Tensor) else np.asarray(image)
-    values = np.rint(np.clip(np.nan_to_num(values), 0.0, 1.0) * 255).astype(np.uint8)
-    return values if values.ndim == 2 else np.ascontiguousarray(values.transpose(1, 2, 0))
 
 
 # --- a document that came as glTF -------------------------------------------------------------------------------
@@ -93,7 +85,7 @@ def _patched(mesh: Mesh, source: GltfDocument, pictures: Mapping[str, NDArray[np
         if new_uvs is None and picture.shape[-1] == 3:
             alpha = base_color_alpha(source, old, (picture.shape[1], picture.shape[0]))
             picture = picture if alpha is None else np.dstack([picture, alpha])
-        texture = builder.add_texture(encode_png(picture), part.name)
+        texture = builder.add_texture(png_bytes(Image.fromarray(picture)), part.name)
         material = painted(old, f"{part.name} (ddrep)", texture, new_uvs)
         if TRANSFORM in base_color_info(material).get("extensions", {}):
             builder.use_extension(TRANSFORM)
@@ -246,7 +238,7 @@ def _built(mesh: Mesh, pictures: Mapping[str, NDArray[np.uint8]]) -> GlbBuilder:
             primitive = _primitive(builder, part, origin)
             known = mesh.materials.get(part.material, SimpleMaterial(part.material))
             if part.name in pictures:
-                texture = builder.add_texture(encode_png(pictures[part.name]), part.name)
+                texture = builder.add_texture(png_bytes(Image.fromarray(pictures[part.name])), part.name)
                 material = painted(_transparency(known), f"{part.name} (ddrep)", texture)
                 primitive["material"] = builder.add_material(material)
             elif part.material:
@@ -314,7 +306,7 @@ def _image_for_gltf(path: Path) -> bytes | None:
         if mime_type(content) in ("image/png", "image/jpeg", WEBP):
             return content
         with Image.open(io.BytesIO(content)) as picture:
-            return encode_png(np.asarray(picture.convert("RGBA" if picture.has_transparency_data else "RGB")))
+            return png_bytes(picture.convert("RGBA" if picture.has_transparency_data else "RGB"))
     except (OSError, LeadsOut, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
 

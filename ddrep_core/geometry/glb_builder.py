@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import struct
 from collections.abc import Mapping
@@ -10,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from ddrep_core.geometry.gltf_document import (
     BINARY_CHUNK,
@@ -148,10 +146,3 @@ def mime_type(content: bytes) -> str | None:
     if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
         return WEBP
     return "image/ktx2" if content.startswith(b"\xabKTX 20\xbb") else None
-
-
-def encode_png(image: NDArray[np.uint8]) -> bytes:
-    """The PNG file of an [H, W], [H, W, 3] or [H, W, 4] picture."""
-    stream = io.BytesIO()
-    Image.fromarray(image).save(stream, "PNG")
-    return stream.getvalue()
