@@ -86,12 +86,17 @@ def _patched(mesh: Mesh, source: GltfDocument, pictures: Mapping[str, NDArray[np
             alpha = base_color_alpha(source, old, (picture.shape[1], picture.shape[0]))
             picture = picture if alpha is None else np.dstack([picture, alpha])
         texture = builder.add_texture(png_bytes(Image.fromarray(picture)), part.name)
-        material = painted(old, f"{part.name} (ddrep)", texture, new_uvs)
+        material = _seen_from(mesh, painted(old, f"{part.name} (ddrep)", texture, new_uvs))
         if TRANSFORM in base_color_info(material).get("extensions", {}):
             builder.use_extension(TRANSFORM)
         primitive["material"] = builder.add_material(material)
         _hide_vertex_colors(builder, primitive, old)
     return builder
+
+
+def _seen_from(mesh: Mesh, material: dict[str, Any]) -> dict[str, Any]:
+    """A new material, seen from both sides where both are painted."""
+    return {**material, "doubleSided": True} if mesh.both_sides else material
 
 
 def _joined(data: dict[str, Any], source: GltfDocument) -> GlbBuilder:
@@ -239,7 +244,7 @@ def _built(mesh: Mesh, pictures: Mapping[str, NDArray[np.uint8]]) -> GlbBuilder:
             known = mesh.materials.get(part.material, SimpleMaterial(part.material))
             if part.name in pictures:
                 texture = builder.add_texture(png_bytes(Image.fromarray(pictures[part.name])), part.name)
-                material = painted(_transparency(known), f"{part.name} (ddrep)", texture)
+                material = _seen_from(mesh, painted(_transparency(known), f"{part.name} (ddrep)", texture))
                 primitive["material"] = builder.add_material(material)
             elif part.material:
                 if part.material not in materials:
