@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ddrep_core.diffreps.siren import SirenDiffrep, grid_coordinates, image_siren
-from ddrep_core.errors import RequestError
+from ddrep_core.errors import RequestError, RunError
 from ddrep_core.jobs.folder import replacing, write_bytes
 from ddrep_core.jobs.session import Preview, Session, png_bytes
 from ddrep_core.priors.protocol import Prior
@@ -137,9 +137,20 @@ def draw(rep: SirenDiffrep, prior: Prior, width: int, height: int) -> Image.Imag
 
 
 def decode(prior: Prior, latents: Tensor) -> Tensor:
-    """[B, 3, H, W] sRGB in [0, 1] on the CPU."""
+    """[B, 3, H, W] sRGB in [0, 1] on the CPU.
+
+    Raises:
+        RunError: the pictures are not finite.
+    """
     with torch.no_grad():
-        return prior.decode(latents.to(prior.device)).float().cpu().clamp(0, 1)
+        pictures = prior.decode(latents.to(prior.device)).float().cpu()
+    if not pictures.isfinite().all():
+        raise RunError(
+            "The prior's decoder gave pictures that are not finite.",
+            "Half precision may be too coarse for it: try --precision fp32. If that does not help, the model's "
+            "configuration may be wrong (its autoencoder's scaling factor).",
+        )
+    return pictures.clamp(0, 1)
 
 
 def to_picture(image: Tensor) -> Image.Image:
