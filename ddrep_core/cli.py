@@ -233,7 +233,7 @@ def redraw(
     with _answering(debug):
         from ddrep_core.jobs.folder import write_bytes
         from ddrep_core.jobs.image import redraw as draw_again
-        from ddrep_core.jobs.session import png_bytes
+        from ddrep_core.pictures import png_bytes
         from ddrep_core.priors import load_prior
 
         write_bytes(out, png_bytes(draw_again(siren, width, height, prior, load_prior)))

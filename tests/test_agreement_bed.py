@@ -13,7 +13,7 @@ from agreement_bed import Bed, make_bed  # pyright: ignore[reportMissingImports]
 
 from ddrep_core.sampling import parse_schedule, sample
 from ddrep_core.sampling.disagreement import unrelated_share
-from ddrep_core.sampling.linear import LinearSolver
+from ddrep_core.solvers.linear import LinearSolver
 
 
 def left_by_a_neighbour(bed: Bed) -> float:

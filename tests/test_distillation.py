@@ -11,7 +11,7 @@ from ddrep_core.distillation.mode_seeking import _usable_levels
 from ddrep_core.errors import RequestError
 from ddrep_core.priors import EmpiricalPrior, GaussianPrior
 from ddrep_core.sampling.sample import sample
-from ddrep_core.sampling.schedule import ddim_schedule
+from ddrep_core.schedules.named import ddim_schedule
 from ddrep_core.views import orbit_views
 
 SHAPE = (1, 2, 2)

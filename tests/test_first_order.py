@@ -8,10 +8,11 @@ import torch
 from ddrep_core.diffreps.linear import LinearDiffrep
 from ddrep_core.diffreps.siren import SirenDiffrep, grid_coordinates
 from ddrep_core.errors import RequestError, RunError
-from ddrep_core.sampling.first_order import AdamSolver, WarmStartSolver
-from ddrep_core.sampling.gauss_newton import GaussNewtonSolver, _Anchor
-from ddrep_core.sampling.linear import LinearSolver
-from ddrep_core.sampling.solver import Solver, choose_solver
+from ddrep_core.solvers.choose import choose_solver
+from ddrep_core.solvers.first_order import AdamSolver, WarmStartSolver
+from ddrep_core.solvers.gauss_newton import GaussNewtonSolver, _Anchor
+from ddrep_core.solvers.linear import LinearSolver
+from ddrep_core.solvers.protocol import Solver
 
 ALL = torch.arange(2)
 

@@ -22,8 +22,8 @@ from ddrep_core.sampling import (
     repaint_schedule,
     sample,
 )
-from ddrep_core.sampling.disagreement import unlike_when_turned
-from ddrep_core.sampling.overlap import Overlap
+from ddrep_core.schedules.auto import unlike_when_turned
+from ddrep_core.schedules.overlap import Overlap
 from ddrep_core.views import Views, orbit_views
 
 VIEWS, SIZE, OBJECTS = 6, 24, 3

@@ -91,7 +91,7 @@ def outside(package: str) -> dict[str, set[str]]:
     return {name: {other.split(".")[0] for other in imports_of(name, path, known)} for name, path in known.items()}
 
 
-@pytest.mark.parametrize("package", ["blender_addon"])
+@pytest.mark.parametrize("package", ["blender_addon", "ddrep_core"])
 def test_nobody_imports_in_a_circle(package):
     assert circles(graph_of(package)) == []
 
@@ -123,6 +123,45 @@ def test_the_rooms_of_the_extension_look_one_way():
         and level[name.split(".")[1]] < level[other.split(".")[1]]
     ]
     assert wrong == []
+
+
+ENGINE_ROOMS = [
+    {"errors"},
+    {"confined", "json_text", "pictures", "sparse", "features", "process", "training"},
+    {"views"},
+    {"geometry"},
+    {"noise"},
+    {"diffreps", "priors"},  # beside each other: neither knows the other
+    {"solvers"},
+    {"schedules"},
+    {"sampling"},
+    {"distillation"},
+    {"report"},
+    {"jobs"},
+    {"cli"},
+    {"__main__"},
+]
+
+
+def test_the_rooms_of_the_engine_look_one_way():
+    """cli → jobs → report → distillation → sampling → schedules → solvers → diffreps → noise → geometry → views."""
+    level = {room: number for number, group in enumerate(ENGINE_ROOMS) for room in group}
+    graph = graph_of("ddrep_core")
+    assert {name.split(".")[1] for name in graph if name.count(".")} == set(level)
+    wrong = [
+        (name, other)
+        for name, others in graph.items()
+        for other in others
+        if name.count(".")
+        and other.count(".")
+        and (room := name.split(".")[1]) != (beside := other.split(".")[1])
+        and level[room] <= level[beside]
+    ]
+    assert wrong == []
+
+
+def test_the_engine_knows_nothing_of_blender():
+    assert {name for name, found in outside("ddrep_core").items() if found & {"bpy", "blender_addon"}} == set()
 
 
 def test_a_circle_is_seen_wherever_the_import_stands(tmp_path):

@@ -17,9 +17,9 @@ from ddrep_core.geometry import load_mesh
 from ddrep_core.priors import EmpiricalPrior
 from ddrep_core.sampling import Grown, SamplerState, ddim_schedule, noise_levels, sample
 from ddrep_core.sampling.disagreement import unrelated_share
-from ddrep_core.sampling.linear import LinearSolver
-from ddrep_core.sampling.picture_fit import PictureSolver
-from ddrep_core.sampling.solver import choose_solver
+from ddrep_core.solvers.choose import choose_solver
+from ddrep_core.solvers.linear import LinearSolver
+from ddrep_core.solvers.meeting import PictureSolver
 
 pytestmark = pytest.mark.filterwarnings("ignore::ddrep_core.errors.DdrepWarning")
 POSITIONS = [(0.5, -4, 1), (2.5, -3, 1), (-3, 2.5, 2)]

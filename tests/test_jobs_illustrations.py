@@ -1,10 +1,10 @@
 """The result is safe before any picture of it is drawn; a picture that fails costs a warning, and resume draws it."""
 
 import functools
-import functools
 import json
 import shutil
 import time
+from typing import ClassVar
 
 import pytest
 from geometry_shapes import cube_obj
@@ -24,9 +24,9 @@ PARTS = ("the film", "the sheet")
 class DrawnTask(ToyTask):
     """A toy that draws two pictures of its result; `breaks` says what happens at one: {(sample, what): error}."""
 
-    breaks: dict[tuple[int, str], BaseException] = {}
-    drawn: list[tuple[int, str]] = []
-    result_was_there: list[bool] = []
+    breaks: ClassVar[dict[tuple[int, str], BaseException]] = {}
+    drawn: ClassVar[list[tuple[int, str]]] = []
+    result_was_there: ClassVar[list[bool]] = []
 
     def run_sample(self, session):
         record = super().run_sample(session)
@@ -68,7 +68,9 @@ def test_the_result_is_written_before_its_pictures(drawn_job):
     assert not list((folder.path / "checkpoint" / "stages").glob("*"))
 
 
-@pytest.mark.parametrize("error", [RuntimeError("no such filter"), OSError(28, "full"), MemoryError(), RequestError("a")])
+@pytest.mark.parametrize(
+    "error", [RuntimeError("no such filter"), OSError(28, "full"), MemoryError(), RequestError("a")]
+)
 @pytest.mark.parametrize("broken", [[(0, "the film")], [(1, "the sheet")]])
 def test_a_picture_that_fails_costs_a_warning_and_resume_draws_it(drawn_job, error, broken):
     whole = drawn_job("whole", samples=2)

@@ -7,8 +7,8 @@ import pytest
 from test_jobs_run import StopAfter, events_of, make_job, prior  # noqa: F401  (fixtures)
 
 from ddrep_core.errors import Cancelled, DdrepError, RequestError
-from ddrep_core.jobs.create import create_job
 from ddrep_core.jobs import run as run_module
+from ddrep_core.jobs.create import create_job
 from ddrep_core.jobs.folder import JobFolder, read_json, write_json
 from ddrep_core.jobs.run import is_resumable, run_job
 
@@ -70,7 +70,11 @@ def interrupted(make_job, kept, tmp_path):  # noqa: F811
 @pytest.mark.parametrize("place", [*FILES, *FOLDERS])
 @pytest.mark.parametrize("resume", [False, True])
 def test_a_link_in_any_place_is_refused_and_what_it_leads_to_is_left_alone(
-    make_job, interrupted, outside, place, resume  # noqa: F811
+    make_job,  # noqa: F811
+    interrupted,
+    outside,
+    place,
+    resume,
 ):
     folder = interrupted if resume else make_job("fresh", samples=2)
     target = outside / "file" if place in FILES else outside

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from ddrep_core.diffreps import LinearDiffrep
-from ddrep_core.sampling import linear
-from ddrep_core.sampling.linear import LinearSolver
+from ddrep_core.solvers import linear
+from ddrep_core.solvers.linear import LinearSolver
 
 
 def sparse_problem(rows: int, columns: int, seed: int = 0) -> torch.Tensor:

@@ -15,12 +15,12 @@ from ddrep_core.diffreps.voxel_nerf import (
     VoxelNerfDiffrep,
     finest_grid,
     rays_per_pixel,
-    sphere_bank,
     voxel_centres,
 )
 from ddrep_core.errors import RequestError
-from ddrep_core.sampling.first_order import WarmStartSolver
+from ddrep_core.solvers.first_order import WarmStartSolver
 from ddrep_core.views import direction_words
+from ddrep_core.views.banks import sphere_bank
 
 
 def nerf(levels: int = 1, grid: int = 16, count: int = 3, **settings) -> VoxelNerfDiffrep:

@@ -12,7 +12,7 @@ from PIL import Image
 
 import ddrep_core as dd
 from ddrep_core.diffreps.ray_samples import ball_interval
-from ddrep_core.diffreps.voxel_nerf import VoxelNerfDiffrep, sphere_bank
+from ddrep_core.diffreps.voxel_nerf import VoxelNerfDiffrep
 from ddrep_core.errors import Cancelled, RunError
 from ddrep_core.jobs import generate as generate_module
 from ddrep_core.jobs import run as run_module
@@ -20,6 +20,7 @@ from ddrep_core.jobs import texture as texture_module
 from ddrep_core.jobs.folder import JobFolder, write_json
 from ddrep_core.jobs.generate import BANK
 from ddrep_core.jobs.run import run_job
+from ddrep_core.views.banks import sphere_bank
 
 VIEWS, SIZE = 3, 12
 

@@ -12,9 +12,10 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "scripts" / "experiments")
 from nerf import pictures, shapes
 
 import ddrep_core as dd
-from ddrep_core.diffreps.voxel_nerf import VoxelNerfDiffrep, sphere_bank
+from ddrep_core.diffreps.voxel_nerf import VoxelNerfDiffrep
 from ddrep_core.sampling import CommonNoise, ddim_schedule
-from ddrep_core.sampling.first_order import WarmStartSolver
+from ddrep_core.solvers.first_order import WarmStartSolver
+from ddrep_core.views.banks import sphere_bank
 
 VIEWS, SIZE = 8, 12
 

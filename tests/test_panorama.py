@@ -15,13 +15,13 @@ from ddrep_core.diffreps.panorama import (
     cylinder_points,
     fibonacci_sphere,
     sphere_coordinates,
-    sphere_views,
 )
 from ddrep_core.diffreps.panorama_picture import decode_cylinder, decode_sphere, equirectangular_directions
 from ddrep_core.diffreps.protocol import Diffrep, LinearRendering
 from ddrep_core.errors import RequestError
-from ddrep_core.sampling.linear import LinearSolver
+from ddrep_core.solvers.linear import LinearSolver
 from ddrep_core.views import direction_words
+from ddrep_core.views.banks import sphere_views
 
 
 def waves(directions: torch.Tensor) -> torch.Tensor:

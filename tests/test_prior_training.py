@@ -14,6 +14,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent.parent / "scripts" / "prior"))
 
 from captions import Facts, caption, view_phrase
+from ddrep_core.training.loop import Leg, load_state, save_atomically, shuffled_batches
 from ddrep_core.views import Camera, DirectionWords, direction_words, look_at, perspective_projection
 from directions import for_ddrep
 from landscapes import LANDS, SKIES, camera_rays, landscape, landscape_picture
@@ -22,7 +23,6 @@ from muon import Muon, orthogonal
 from pictures import placed
 from rendering import render_samples
 from shapes import build_geometry
-from training import Leg, load_state, save_atomically, shuffled_batches
 
 
 def test_a_leg_is_kept_until_it_ends_and_only_then_followed_by_another() -> None:

@@ -15,10 +15,10 @@ from torch.nn.functional import interpolate
 import ddrep_core as dd
 from ddrep_core.diffreps import LinearDiffrep
 from ddrep_core.errors import DdrepWarning, RequestError, RunError
+from ddrep_core.noise.fields import ViewNoise
 from ddrep_core.priors import Prior, load_prior
 from ddrep_core.priors.diffusers_prior import DiffusersPrior
-from ddrep_core.sampling.noise import ViewNoise
-from ddrep_core.sampling.schedule import Schedule, Segment
+from ddrep_core.schedules.schedule import Schedule, Segment
 
 STEPS = 5
 PROMPT, NEGATIVE = "a wooden cow", "blurry"

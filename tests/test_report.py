@@ -15,8 +15,8 @@ from PIL import Image
 from ddrep_core.errors import RunError
 from ddrep_core.geometry import load_mesh
 from ddrep_core.geometry.mesh import Mesh
+from ddrep_core.pictures import to_linear, to_srgb
 from ddrep_core.report import Renderer, contact_sheet, result_page, turntable
-from ddrep_core.report.renderer import to_linear, to_srgb
 from ddrep_core.views import Camera, look_at
 
 

@@ -13,6 +13,7 @@ import ddrep_core as dd
 from ddrep_core.diffreps import LinearDiffrep
 from ddrep_core.errors import Cancelled, RequestError, RunError
 from ddrep_core.priors import EmpiricalPrior, GaussianMixturePrior, GaussianPrior
+from ddrep_core.process.diffusion import langevin_share
 from ddrep_core.sampling import (
     Schedule,
     Segment,
@@ -24,7 +25,7 @@ from ddrep_core.sampling import (
     restart_schedule,
     sample,
 )
-from ddrep_core.sampling.schedule import Jump, langevin_share
+from ddrep_core.schedules.steps import Jump
 from ddrep_core.views import orbit_views
 
 SHAPE = (2, 3, 3)

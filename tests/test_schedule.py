@@ -8,18 +8,10 @@ import numpy as np
 import pytest
 
 from ddrep_core.errors import RequestError
-from ddrep_core.sampling.schedule import (
-    Jump,
-    Reverse,
-    Schedule,
-    Segment,
-    ddim_schedule,
-    karras_levels,
-    langevin_share,
-    noise_levels,
-    repaint_schedule,
-    restart_schedule,
-)
+from ddrep_core.process.diffusion import langevin_share
+from ddrep_core.schedules.named import ddim_schedule, karras_levels, noise_levels, repaint_schedule, restart_schedule
+from ddrep_core.schedules.schedule import Schedule, Segment
+from ddrep_core.schedules.steps import Jump, Reverse
 
 SIGMAS = np.geomspace(40.0, 0.02, 1000)
 

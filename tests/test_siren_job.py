@@ -16,7 +16,7 @@ from ddrep_core.jobs import run as run_module
 from ddrep_core.jobs.folder import JobFolder, write_json
 from ddrep_core.jobs.image import draw, shape_for
 from ddrep_core.jobs.run import run_job
-from ddrep_core.sampling.solver import choose_solver
+from ddrep_core.solvers.choose import choose_solver
 
 
 class PixelPrior(dd.priors.EmpiricalPrior):

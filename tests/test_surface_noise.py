@@ -7,9 +7,9 @@ import pytest
 import torch
 
 import ddrep_core as dd
-from ddrep_core.diffreps.matrix_noise import MatrixNoise, noise_rows
-from ddrep_core.diffreps.surface_noise import surface_noise
 from ddrep_core.geometry.raycast import RayCaster
+from ddrep_core.noise.matrix import MatrixNoise, noise_rows
+from ddrep_core.noise.surface import surface_noise
 from ddrep_core.views import Views, orbit_views
 
 SIDE = 16

@@ -7,9 +7,9 @@ from typing import Protocol, Self
 import torch
 from torch import Tensor
 
-from ddrep_core.diffreps.surface_noise import surface_noise
 from ddrep_core.diffreps.texture import TextureDiffrep
 from ddrep_core.geometry.mesh import Mesh
+from ddrep_core.noise.surface import surface_noise
 from ddrep_core.views import Views
 
 GREY = 0.5  # where an RGB texture starts
@@ -49,7 +49,7 @@ class ImageTextureDiffrep:
 
     Meeting costs a decoding and two encodings of all views, as much as the prior itself where the prior is small. In
     between, the views move together by the texture of latents, which is linear in θ. How often they meet is the
-    solver's to choose (`sampling.picture_fit.PictureSolver`).
+    solver's to choose (`solvers.meeting.PictureSolver`).
 
     Args:
         mesh, views, resolution, texels_per_pixel, dtype, device: as for `TextureDiffrep`; of both textures.

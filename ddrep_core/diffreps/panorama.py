@@ -20,13 +20,13 @@ from scipy import sparse
 from scipy.spatial import ConvexHull, KDTree
 from torch import Tensor
 
-from ddrep_core.diffreps.matrix_noise import MatrixNoise
-from ddrep_core.diffreps.sparse_product import SparseMatrix, sparse_product, torch_csr
 from ddrep_core.errors import RequestError
-from ddrep_core.views import Camera, Views, look_at, perspective_projection
+from ddrep_core.noise.matrix import MatrixNoise
+from ddrep_core.sparse import SparseMatrix, sparse_product, torch_csr
+from ddrep_core.views import Camera, Views
+from ddrep_core.views.banks import sphere_views
 
 CROPS_AROUND = 8  # views of 45° around the cylinder
-SPHERE_FOV = 65.0
 POINTS_PER_PIXEL = 1.0  # canvas points to a pixel in the middle of a view
 NOISE_PER_PIXEL = 24  # noise cells to a pixel
 
@@ -193,26 +193,6 @@ class SphereDiffrep(CanvasDiffrep):
         """[N, C] the canvas in directions [N, 3] of unit length."""
         matrix = self.interpolation(directions.double().cpu().numpy())
         return torch.from_numpy(matrix @ self.theta.detach().double().cpu().numpy()).to(self.theta)
-
-
-def sphere_views(fov_degrees: float = SPHERE_FOV) -> Views:
-    """Cameras at the origin that see every direction about twice: rings at the horizon and ±45°, and both poles.
-
-    Neighbours on a ring stand 4/5 of the field of view apart, or closer; 23 cameras with the default.
-    """
-    if not 60 <= fov_degrees <= 110:
-        raise RequestError(f"A field of view of {fov_degrees} degrees does not tile the sphere.", "Use 60 to 110.")
-    projection = perspective_projection(fov_degrees)
-    cameras = []
-    for elevation in (0.0, 45.0, -45.0, 90.0, -90.0):
-        around = 1 if abs(elevation) == 90 else math.ceil(360 / (0.8 * fov_degrees))
-        for number in range(around):
-            azimuth = math.radians(360 * (number + (0.5 if abs(elevation) == 45 else 0)) / around)
-            tilt = math.radians(elevation)
-            forward = np.array([math.sin(azimuth) * math.cos(tilt), math.cos(azimuth) * math.cos(tilt), math.sin(tilt)])
-            matrix = look_at((0.0, 0.0, 0.0), forward)
-            cameras.append(Camera(f"{elevation:+.0f} degrees, {number}", matrix, projection))
-    return Views(tuple(cameras))
 
 
 def feathered(count: int) -> Tensor:

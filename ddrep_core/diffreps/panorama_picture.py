@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ddrep_core.diffreps.panorama import SPHERE_FOV, sphere_coordinates, sphere_views
+from ddrep_core.diffreps.panorama import sphere_coordinates
 from ddrep_core.views import Camera, Views
+from ddrep_core.views.banks import SPHERE_FOV, sphere_views
 
 Decode: TypeAlias = Callable[[Tensor], Tensor]
 """[B, C, h, w] -> [B, 3, H, W], sRGB in [0, 1]."""

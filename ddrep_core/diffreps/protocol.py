@@ -50,7 +50,7 @@ class Diffrep(Protocol):
 
 @runtime_checkable
 class LinearRendering(Diffrep, Protocol):
-    """What a diffrep adds when f(θ) = Aθ + offset: then the pull-back is exact (`sampling.linear.LinearSolver`).
+    """What a diffrep adds when f(θ) = Aθ + offset: then the pull-back is exact (`solvers.linear.LinearSolver`).
 
     θ is [P, K]: K columns share the matrix A [R, P] (K = C for a texture, whose channels all look through the same
     weights; K = 1 where A mixes channels). R counts the rows of all V views, view after view.

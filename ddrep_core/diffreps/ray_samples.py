@@ -7,7 +7,6 @@ and adds gradients voxel by voxel, a pass on a CPU costs about a sixth (`docs/re
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -15,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from ddrep_core.sparse import unchecked_csr
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class LookUp:
         corners, weights = trilinear_corners(points.reshape(-1, 3), grid, extent)
         rows = torch.arange(0, corners.numel() + 1, 8, dtype=torch.int32, device=corners.device)
         size = (len(corners), grid**3)
-        self._forward = _sparse(rows, corners.reshape(-1).int(), weights.reshape(-1), size)
+        self._forward = unchecked_csr(rows, corners.reshape(-1).int(), weights.reshape(-1), size)
 
     def __call__(self, field: Tensor) -> Tensor:
         """[M, ·] values at the points, of a field [R³, ·] in the order z, y, x."""
@@ -66,7 +67,9 @@ class LookUp:
     @cached_property
     def _backward(self) -> Tensor:
         turned = self._forward.to_sparse_coo().t().coalesce().to_sparse_csr()
-        return _sparse(turned.crow_indices().int(), turned.col_indices().int(), turned.values(), tuple(turned.shape))
+        return unchecked_csr(
+            turned.crow_indices().int(), turned.col_indices().int(), turned.values(), tuple(turned.shape)
+        )
 
 
 @dataclass(frozen=True)
@@ -165,12 +168,6 @@ def march(field: Tensor, rays: Rays, background: Tensor, extent: float) -> Tenso
         field[None], points[None, None], mode="bilinear", padding_mode="border", align_corners=False
     )[0, :, 0]  # [1 + C, N, K]
     return torch.cat(Composite.of(looked_up.movedim(0, -1), background, rays.step).sums(), dim=-1)
-
-
-def _sparse(rows: Tensor, columns: Tensor, values: Tensor, size: tuple[int, ...]) -> Tensor:
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Sparse")  # both that it is in beta, and that it trusts us
-        return torch.sparse_csr_tensor(rows, columns, values, size)
 
 
 def ball_interval(origins: Tensor, directions: Tensor, radius: float) -> tuple[Tensor, Tensor]:

@@ -9,12 +9,12 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from ddrep_core.diffreps.sparse_product import sparse_product, torch_csr
 from ddrep_core.errors import RequestError
-from ddrep_core.geometry.footprints import ViewSamples, texel_densities, view_samples
+from ddrep_core.geometry.footprints import ViewSamples, view_samples
 from ddrep_core.geometry.mesh import Float, Int, Mesh
 from ddrep_core.geometry.raycast import RayCaster
-from ddrep_core.geometry.texels import texture_groups
+from ddrep_core.geometry.texel_grids import grid_resolutions, island_groups
+from ddrep_core.sparse import sparse_product, torch_csr
 from ddrep_core.views import Views
 
 LATENT_FACTOR = 8  # pixels of a picture per latent pixel, where nobody says otherwise
@@ -134,49 +134,6 @@ class TextureDiffrep:
     def to_rows(self, images: Tensor) -> Tensor:
         """[B, C, h, w] -> [B * h * w, C]."""
         return images.permute(0, 2, 3, 1).reshape(-1, self._image_shape[0])
-
-
-def grid_resolutions(
-    caster: RayCaster, samples: list[ViewSamples], views: Views, limit: int, texels_per_pixel: float
-) -> Int:
-    """[F] the texel grid's resolution for each face, one number an island (group): as fine as the nearest view.
-
-    A texture can disagree with its views only where texels are no finer than pixels: between the rays of two views,
-    finer ones hold both pictures, whatever these show (docs/agreement.md).
-
-    Args:
-        limit: no grid is finer.
-        texels_per_pixel: texels to a pixel of the view that resolves an island best.
-    """
-    mesh = caster.mesh
-    density = np.zeros(len(mesh.faces))
-    for view, camera in zip(samples, views, strict=True):
-        face, here = texel_densities(caster, view, camera)
-        density[face] = np.maximum(density[face], here)
-    side = mesh.uv[:, 1:] - mesh.uv[:, :1]
-    uv_area = np.abs(side[:, 0, 0] * side[:, 1, 1] - side[:, 0, 1] * side[:, 1, 0]) / 2
-    groups = island_groups(mesh)
-    resolutions = np.ones(len(mesh.faces), np.int64)
-    for group in np.unique(groups[(density > 0) & (groups >= 0)]):
-        member = np.flatnonzero((groups == group) & (density > 0))
-        # The density that three quarters of the island's seen texture stay below.
-        order = member[np.argsort(density[member])]
-        filled = np.cumsum(uv_area[order])
-        typical = density[order[np.searchsorted(filled, 0.75 * filled[-1])]]
-        resolutions[groups == group] = int(np.clip(np.ceil(np.sqrt(typical * texels_per_pixel)), 1, limit))
-    return resolutions
-
-
-def island_groups(mesh: Mesh) -> Int:
-    """[F] a number for each set of islands that share texels, through all parts; -1 where nothing is textured."""
-    groups = np.full(len(mesh.faces), -1, np.int64)
-    count = 0
-    for part, start in zip(mesh.parts, mesh.face_starts, strict=False):
-        if part.textured:
-            own = texture_groups(part)
-            groups[start : start + len(own)] = own + count
-            count += int(own.max()) + 1
-    return groups
 
 
 def bilinear(uv: Float, resolution: Int) -> tuple[Int, Int, Float]:

@@ -17,14 +17,13 @@ import math
 from dataclasses import dataclass
 from typing import Self
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from ddrep_core.diffreps.ray_samples import LookUp, Rays, RenderRays, ball_interval, march
 from ddrep_core.errors import RequestError
-from ddrep_core.views import Camera, Views, look_at, perspective_projection
+from ddrep_core.views import Camera, Views
 
 # σ_init(x) = 10 (1 − ‖x‖ / r), before the softplus (§4.3). The paper's r = 0.5 is 0.7 to 0.9 of half a frame, for its
 # cameras stand near; here the frame is as wide as the field.
@@ -291,43 +290,3 @@ def background_cells(directions: Tensor) -> Tensor:
     by_turn = torch.cat([by_turn[:, :1] + by_turn[:, -1:], by_turn[:, 1:-1]], dim=1)
     by_rise = (1 - (rise[:, None] - torch.arange(rises).to(rise)).abs()).clamp_min(0)
     return (by_rise[:, :, None] * by_turn[:, None]).flatten(1)
-
-
-def sphere_bank(
-    count: int = 16,
-    generator: torch.Generator | None = None,
-    *,
-    extent: float = 1.0,
-    elevations: tuple[float, float] = (-10.0, 45.0),
-    fov_degrees: tuple[float, float] = (40.0, 50.0),
-    size: int = 64,
-) -> Views:
-    """Cameras around the origin, well spread: azimuths in equal strata, elevations and fields of view in the best
-    order to be met with them (a lattice of the golden ratio's powers), each jittered within its stratum.
-
-    Every camera stands so far away that the ball of radius `extent` just fits its frame. A prior draws an object as
-    large as its frame allows, whatever the field of view: from cameras at one distance the views would contradict each
-    other about its size, and what one frame cuts off another would show.
-
-    Args:
-        extent: radius of the ball that all see whole.
-        elevations: degrees; spread evenly in their sine, so that equal areas get equal shares.
-        fov_degrees: the range of fields of view.
-        size: of the pictures, in pixels.
-    """
-    generator = generator or torch.Generator().manual_seed(0)
-    jitter = torch.rand(count, 3, generator=generator).numpy()
-    low, high = (math.sin(math.radians(angle)) for angle in elevations)
-    cameras = []
-    for number in range(count):
-        azimuth = 2 * math.pi * (number + 0.5 * (jitter[number, 0] - 0.5)) / count
-        spread = ((number * 0.7548776662 + 0.35) % 1, (number * 0.5698402910 + 0.6) % 1)
-        elevation = math.asin(low + (high - low) * spread[0])
-        fov = fov_degrees[0] + (fov_degrees[1] - fov_degrees[0]) * spread[1]
-        offset = np.array(
-            [math.sin(azimuth) * math.cos(elevation), -math.cos(azimuth) * math.cos(elevation), math.sin(elevation)]
-        )
-        distance = extent / math.sin(math.radians(fov) / 2)
-        matrix = look_at(distance * offset, (0.0, 0.0, 0.0))
-        cameras.append(Camera(f"bank {number}", matrix, perspective_projection(fov), size, size))
-    return Views(tuple(cameras))

@@ -19,6 +19,7 @@ from ddrep_core.geometry.mesh import Int, Mesh
 from ddrep_core.geometry.multigrid import Multigrid, conjugate_gradient
 from ddrep_core.geometry.raycast import RayCaster
 from ddrep_core.geometry.texel_graph import PartTexels, TexelGraph, nearest_pixels, texel_graph
+from ddrep_core.pictures import to_uint8
 from ddrep_core.views import Views
 
 SEEN, FILLED, OUTSIDE = 255, 128, 0  # values of a coverage map
@@ -48,8 +49,6 @@ class BakedTexture:
 
     def save(self, texture_path: str | Path, coverage_path: str | Path | None = None) -> None:
         """Write the PNG files: the texture sRGB, the coverage map linear."""
-        from ddrep_core.geometry.glb import to_uint8
-
         Image.fromarray(to_uint8(self.texture)).save(texture_path)
         if coverage_path is not None:
             Image.fromarray(self.coverage).save(coverage_path)

@@ -7,7 +7,6 @@ primitives' materials are new. Other formats become a plain document with one no
 from __future__ import annotations
 
 import copy
-import io
 import json
 import struct
 from collections.abc import Mapping
@@ -15,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 from torch import Tensor
@@ -34,6 +32,7 @@ from ddrep_core.geometry.gltf_document import (
 )
 from ddrep_core.geometry.mesh import Y_UP_TO_WORLD, Int, Mesh, Part, SimpleMaterial
 from ddrep_core.geometry.normals import crease_normals
+from ddrep_core.pictures import png_bytes, to_uint8
 
 ROUGHNESS = 0.8
 ARRAY_BUFFER, ELEMENT_ARRAY_BUFFER = 34962, 34963
@@ -54,23 +53,9 @@ def write_glb(mesh: Mesh, textures: Mapping[str, Tensor | ArrayLike], path: str 
     """
     if unknown := [name for name in textures if name not in {part.name for part in mesh.parts}]:
         raise RequestError(f"{mesh.path.name} has no part called '{unknown[0]}'.")
-    images = {name: encode_png(to_uint8(texture)) for name, texture in textures.items()}
+    images = {name: png_bytes(Image.fromarray(to_uint8(texture))) for name, texture in textures.items()}
     builder = _patched(mesh, mesh.document, images) if mesh.document else _built(mesh, images)
     Path(path).write_bytes(builder.content())
-
-
-def to_uint8(image: Tensor | ArrayLike) -> NDArray[np.uint8]:
-    """[C, H, W] or [H, W] in [0, 1] -> [H, W, C] or [H, W] bytes."""
-    values = image.detach().to("cpu", torch.float32).numpy() if isinstance(image, Tensor) else np.asarray(image)
-    values = np.rint(np.clip(np.nan_to_num(values), 0.0, 1.0) * 255).astype(np.uint8)
-    return values if values.ndim == 2 else np.ascontiguousarray(values.transpose(1, 2, 0))
-
-
-def encode_png(image: NDArray[np.uint8]) -> bytes:
-    """The PNG file of an [H, W], [H, W, 3] or [H, W, 4] picture."""
-    stream = io.BytesIO()
-    Image.fromarray(image).save(stream, "PNG")
-    return stream.getvalue()
 
 
 class _Builder:

@@ -13,13 +13,12 @@ from PIL import Image
 from scipy import ndimage
 from torch import Tensor
 
-from ddrep_core.diffreps.voxel_nerf import VoxelNerfDiffrep, finest_grid, sphere_bank
+from ddrep_core.diffreps.voxel_nerf import VoxelNerfDiffrep, finest_grid
 from ddrep_core.geometry.bake import Baker
 from ddrep_core.geometry.mesh import Mesh
 from ddrep_core.geometry.raycast import RayCaster, depth_maps
 from ddrep_core.geometry.surface import best_level, extract_surface, intersection_over_union, mesh_of, rest_on_ground
 from ddrep_core.geometry.unwrap import unwrap
-from ddrep_core.jobs.image import decode, to_picture
 from ddrep_core.jobs.request import TextureRequest
 from ddrep_core.jobs.session import Preview, Session, agreement
 from ddrep_core.jobs.texture import AUTO_SCHEDULE as PAINT_SCHEDULE
@@ -31,10 +30,12 @@ from ddrep_core.jobs.texture import (
     write_textured_mesh,
 )
 from ddrep_core.jobs.views import sampled_views, square_frame
-from ddrep_core.sampling.first_order import WarmStartSolver
-from ddrep_core.sampling.noise import CommonNoise
+from ddrep_core.noise.fields import CommonNoise
+from ddrep_core.pictures import decode, to_picture
 from ddrep_core.sampling.sample import Result, StepReport
+from ddrep_core.solvers.first_order import WarmStartSolver
 from ddrep_core.views import Views
+from ddrep_core.views.banks import sphere_bank
 
 AUTO_SCHEDULE = "plain"  # the paper repaints; at 49 and at 199 evaluations that made no better object (docs/results.md)
 VIEWS_PER_STEP = 8  # of cameras from a file

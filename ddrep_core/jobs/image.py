@@ -9,13 +9,13 @@ from typing import Any
 
 import torch
 from PIL import Image
-from torch import Tensor
 from torch.nn import functional
 
 from ddrep_core.diffreps.siren import SirenDiffrep, grid_coordinates, image_siren
-from ddrep_core.errors import RequestError, RunError
+from ddrep_core.errors import RequestError
 from ddrep_core.jobs.folder import replacing, write_bytes
-from ddrep_core.jobs.session import Preview, Session, png_bytes
+from ddrep_core.jobs.session import Preview, Session
+from ddrep_core.pictures import decode, png_bytes, to_picture
 from ddrep_core.priors.protocol import Prior
 from ddrep_core.sampling.sample import StepReport
 
@@ -134,29 +134,6 @@ def draw(rep: SirenDiffrep, prior: Prior, width: int, height: int) -> Image.Imag
                 decoded, places, mode="bicubic", padding_mode="border", align_corners=False
             )[0].expand(3, -1, -1)
     return to_picture(picture / phases**2)
-
-
-def decode(prior: Prior, latents: Tensor) -> Tensor:
-    """[B, 3, H, W] sRGB in [0, 1] on the CPU.
-
-    Raises:
-        RunError: the pictures are not finite.
-    """
-    with torch.no_grad():
-        pictures = prior.decode(latents.to(prior.device)).float().cpu()
-    if not pictures.isfinite().all():
-        raise RunError(
-            "The prior's decoder gave pictures that are not finite.",
-            "Half precision may be too coarse for it: try --precision fp32. If that does not help, the model's "
-            "configuration may be wrong (its autoencoder's scaling factor).",
-        )
-    return pictures.clamp(0, 1)
-
-
-def to_picture(image: Tensor) -> Image.Image:
-    """An 8-bit picture of [3, H, W] sRGB in [0, 1]; one channel becomes grey."""
-    shown = image.expand(3, -1, -1) if image.shape[0] == 1 else image[:3]
-    return Image.fromarray((shown * 255 + 0.5).clamp(0, 255).to(torch.uint8).permute(1, 2, 0).numpy())
 
 
 def _fitted(size: tuple[int, int], longest: int) -> tuple[int, int]:

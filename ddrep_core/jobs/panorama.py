@@ -16,10 +16,10 @@ from ddrep_core.diffreps.panorama import CylinderDiffrep, SphereDiffrep
 from ddrep_core.diffreps.panorama_picture import decode_cylinder, decode_sphere
 from ddrep_core.errors import RequestError
 from ddrep_core.jobs.folder import replacing, write_bytes
-from ddrep_core.jobs.image import decode, to_picture
-from ddrep_core.jobs.session import Preview, Session, agreement, png_bytes
-from ddrep_core.sampling.linear import LinearSolver
+from ddrep_core.jobs.session import Preview, Session, agreement
+from ddrep_core.pictures import decode, png_bytes, to_linear, to_picture
 from ddrep_core.sampling.sample import StepReport
+from ddrep_core.solvers.linear import LinearSolver
 
 AUTO_SCHEDULE = "plain"
 PREVIEW_WIDTH = 512
@@ -95,8 +95,7 @@ def _resize_around(strip: Tensor, width: int, height: int) -> Tensor:
 
 def write_radiance(path: Path, picture: Tensor) -> None:
     """Write [3, H, W] sRGB in [0, 1] as a Radiance .hdr: linear light, four bytes a pixel (RGBE), not compressed."""
-    encoded = picture.clamp(0, 1).permute(1, 2, 0).double().numpy()
-    linear = np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
+    linear = to_linear(picture.clamp(0, 1).permute(1, 2, 0).double().numpy(), np.float64)
     brightest = linear.max(axis=2)
     mantissa, exponent = np.frexp(brightest)
     scale = np.where(brightest > 1e-32, mantissa * 256 / np.maximum(brightest, 1e-32), 0)

@@ -24,7 +24,7 @@ from ddrep_core.jobs.folder import JobFolder, read_json, write_bytes, write_json
 from ddrep_core.jobs.request import SCHEMA_VERSION, Request
 from ddrep_core.jobs.session import Illustration, Session, StopSwitch, is_record
 from ddrep_core.report.page import result_page
-from ddrep_core.sampling.parse import check_schedule
+from ddrep_core.schedules.parse import check_schedule
 
 STARTING_SECONDS = 20.0
 MOST_THREADS = 1024

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 import shutil
 import signal
@@ -24,9 +23,10 @@ from ddrep_core.jobs.checkpoint import Checkpoint, read_checkpoint, write_checkp
 from ddrep_core.jobs.events import EventLog, TimeLeft
 from ddrep_core.jobs.folder import JobFolder, read_json, write_bytes, write_json
 from ddrep_core.jobs.request import Request
+from ddrep_core.pictures import png_bytes
 from ddrep_core.priors.protocol import Prior
-from ddrep_core.sampling.parse import parse_schedule
 from ddrep_core.sampling.sample import Result, SamplerState, StepReport, sample
+from ddrep_core.schedules.parse import parse_schedule
 
 STAGE_SECONDS = 4.0  # after which something is heard of a stage again
 PreviewKind = Literal["texture", "views", "image", "panorama", "object"]
@@ -383,13 +383,6 @@ def agreement(disagreement: float | None) -> float | None:
     if disagreement is None or not math.isfinite(disagreement):
         return None
     return round(min(1.0, max(0.0, 1.0 - disagreement)), 4)
-
-
-def png_bytes(picture: Image.Image) -> bytes:
-    """A PNG without dates or names inside: the same picture, the same bytes."""
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def _restored(rep: Diffrep, kept: Checkpoint) -> Result | None:

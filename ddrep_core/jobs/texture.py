@@ -14,19 +14,19 @@ from ddrep_core.diffreps.image_texture import ImageTextureDiffrep
 from ddrep_core.diffreps.texture import TextureDiffrep
 from ddrep_core.geometry.bake import BakedTexture, Baker, coverage_share
 from ddrep_core.geometry.facing import facing_views
-from ddrep_core.geometry.glb import to_uint8, write_glb
+from ddrep_core.geometry.glb import write_glb
 from ddrep_core.geometry.load import load_mesh
 from ddrep_core.geometry.mesh import Mesh, Part
 from ddrep_core.geometry.raycast import depth_maps
 from ddrep_core.jobs.folder import replacing, write_json
-from ddrep_core.jobs.image import decode
 from ddrep_core.jobs.request import TextureRequest
 from ddrep_core.jobs.session import Preview, Session, StageProgress, agreement
 from ddrep_core.jobs.views import request_cameras, sampled_views
+from ddrep_core.pictures import decode, to_uint8
 from ddrep_core.report import contact_sheet, turntable
-from ddrep_core.sampling.linear import LinearSolver
-from ddrep_core.sampling.picture_fit import DAMPING, PictureSolver
 from ddrep_core.sampling.sample import StepReport
+from ddrep_core.solvers.linear import LinearSolver
+from ddrep_core.solvers.meeting import DAMPING, PictureSolver
 from ddrep_core.views import Views
 
 AUTO_SCHEDULE = "repaint:1,1,2"  # growing wins on the beds, not yet on the bundled prior: docs/agreement.md

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from ddrep_core.geometry.bake import BakedTexture
 from ddrep_core.geometry.mesh import Mesh
+from ddrep_core.pictures import to_bytes
 from ddrep_core.report.renderer import Renderer
-from ddrep_core.report.turntable import to_bytes
 from ddrep_core.views import Views
 
 PAPER, INK, FAINT = (250, 250, 248), (40, 40, 44), (120, 120, 126)

@@ -14,6 +14,7 @@ from ddrep_core.geometry.mesh import Float, Int, Mesh
 from ddrep_core.geometry.normals import crease_normals
 from ddrep_core.geometry.raycast import RayCaster
 from ddrep_core.geometry.texels import position_ids
+from ddrep_core.pictures import to_linear, to_srgb
 from ddrep_core.views import Camera
 
 Single = NDArray[np.float32]
@@ -24,18 +25,6 @@ KEY_LIGHT = np.array([-0.45, 0.55, 0.70])  # in the camera's axes: upper left, i
 KEY_STRENGTH, SKY, GROUND = 0.62, 0.62, 0.34  # how bright the key light is, and surfaces facing up and down
 OCCLUSION_RAYS = 2_000_000
 SHADOW_GRID = 96
-
-
-def to_linear(srgb: NDArray) -> Single:
-    """sRGB -> linear light."""
-    values = np.asarray(srgb, np.float32)
-    return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4).astype(np.float32)
-
-
-def to_srgb(linear: NDArray) -> Single:
-    """Linear light -> sRGB in [0, 1]."""
-    values = np.clip(np.asarray(linear, np.float32), 0.0, 1.0)
-    return np.where(values <= 0.0031308, values * 12.92, 1.055 * values ** (1 / 2.4) - 0.055).astype(np.float32)
 
 
 class Renderer:

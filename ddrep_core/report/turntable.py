@@ -15,6 +15,7 @@ from torch import Tensor
 from ddrep_core.errors import RunError
 from ddrep_core.geometry.bake import BakedTexture
 from ddrep_core.geometry.mesh import Mesh
+from ddrep_core.pictures import to_bytes
 from ddrep_core.report.renderer import Renderer
 from ddrep_core.views import Views, orbit_views
 
@@ -80,11 +81,6 @@ def turntable(
         writer.close()
     if not Path(film).is_file() or not Path(film).stat().st_size:
         raise RunError(f"The turntable {film} cannot be written: the encoder made no film.")
-
-
-def to_bytes(image: np.ndarray) -> np.ndarray:
-    """[H, W, 3] in [0, 1] -> bytes."""
-    return np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
 
 
 def framed_orbit(

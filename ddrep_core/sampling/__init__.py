@@ -1,15 +1,13 @@
 """The method: one readable loop, noise levels and jumps, noise fields, pull-back solvers."""
 
-from ddrep_core.diffreps.matrix_noise import MatrixNoise
+from ddrep_core.noise.fields import CommonNoise, MixedNoise, NoiseField, ViewNoise
+from ddrep_core.noise.matrix import MatrixNoise
 from ddrep_core.sampling.disagreement import disagreement_map
-from ddrep_core.sampling.grown import Auto, Grown
-from ddrep_core.sampling.noise import CommonNoise, MixedNoise, NoiseField, ViewNoise
-from ddrep_core.sampling.parse import parse_schedule
 from ddrep_core.sampling.sample import Result, SamplerState, StepReport, sample
-from ddrep_core.sampling.schedule import (
+from ddrep_core.schedules.auto import Auto
+from ddrep_core.schedules.grown import Grown
+from ddrep_core.schedules.named import (
     RestartInterval,
-    Schedule,
-    Segment,
     annealed_schedule,
     ddim_schedule,
     karras_levels,
@@ -17,7 +15,9 @@ from ddrep_core.sampling.schedule import (
     repaint_schedule,
     restart_schedule,
 )
-from ddrep_core.sampling.walk import Plan
+from ddrep_core.schedules.parse import parse_schedule
+from ddrep_core.schedules.schedule import Schedule, Segment
+from ddrep_core.schedules.steps import Plan
 
 __all__ = [
     "Auto",

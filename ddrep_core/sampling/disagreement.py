@@ -15,10 +15,9 @@ import torch
 from torch import Tensor
 
 from ddrep_core.diffreps.protocol import Diffrep, LinearRendering
-from ddrep_core.priors.protocol import Prior
-from ddrep_core.sampling.solver import Solver
-
-PROBE_SEED = 20241
+from ddrep_core.noise.pictures import unrelated_pictures
+from ddrep_core.solvers.protocol import Solver
+from ddrep_core.sparse import absolute, transpose
 
 
 def unrelated_share(rep: Diffrep, solver: Solver, indices: Tensor, weights: Tensor, moving: int) -> Tensor:
@@ -38,38 +37,11 @@ def unrelated_share(rep: Diffrep, solver: Solver, indices: Tensor, weights: Tens
     with torch.no_grad():
         before = twin.render(indices)
         probe = torch.zeros_like(before)
-        probe[:moving] = _unrelated_pictures(tuple(before[:moving].shape)).to(before)
+        probe[:moving] = unrelated_pictures(tuple(before[:moving].shape)).to(before)
         solver.fit(twin, before + probe, indices, weights, math.inf)
         left = weights * (before + probe - twin.render(indices)) ** 2
         whole = weights * probe**2
     return (left[:moving].sum((1, 2, 3)) / whole[:moving].sum((1, 2, 3)).clamp_min(1e-30)).clamp(0.0, 1.0)
-
-
-def _unrelated_pictures(shape: tuple[int, ...]) -> Tensor:
-    """[B, C, h, w] noise with as much variance in every octave, as pictures have, down to the picture's own mean."""
-    generator = torch.Generator().manual_seed(PROBE_SEED)
-    count, channels, height, width = shape
-    total, octaves, cells = torch.zeros(shape), 0, 1
-    while cells < 2 * max(height, width):
-        size = (min(cells, height), min(cells, width))
-        coarse = torch.randn(count, channels, *size, generator=generator)
-        total += torch.nn.functional.interpolate(coarse, size=(height, width), mode="nearest")
-        octaves, cells = octaves + 1, 2 * cells
-    return total / octaves**0.5
-
-
-def unlike_when_turned(prior: Prior) -> float:
-    """How far a mirrored picture's encoding is from the mirrored encoding, relative to its variance.
-
-    0 where the prior denoises colours; above 0 where it denoises latents that depend on what lies beside them and on
-    which way is up: the least conflict between two views of one thing that any texture of latents can have.
-    """
-    side = prior.image_size
-    picture = (0.5 + 0.2 * _unrelated_pictures((1, 3, side, side))).clamp(0.0, 1.0)
-    with torch.no_grad():
-        encoded, mirrored = prior.encode(picture), prior.encode(picture.flip(-1))
-    variance = (encoded - encoded.mean((2, 3), keepdim=True)).square().mean()
-    return float((mirrored - encoded.flip(-1)).square().mean() / variance.clamp_min(1e-30))
 
 
 def conflicts(left: Tensor, clean: Tensor, weights: Tensor, share: Tensor) -> tuple[Tensor, float]:
@@ -107,11 +79,6 @@ def disagreement_map(rep: LinearRendering, left: Tensor, weights: Tensor) -> Ten
     matrix = rep.matrix()
     rows = rep.to_rows(left).square().sum(1, keepdim=True)
     row_weights = rep.to_rows(weights.expand_as(left).contiguous())[:, :1]
-    absolute = matrix.abs() if matrix.layout == torch.strided else _absolute(matrix)
-    transposed = absolute.T if matrix.layout == torch.strided else absolute.t().to_sparse_csr()
+    transposed = transpose(absolute(matrix))
     seen = transposed @ row_weights
     return torch.where(seen > 0, (transposed @ (row_weights * rows)) / seen.clamp_min(1e-30), 0.0)[:, 0]
-
-
-def _absolute(matrix: Tensor) -> Tensor:
-    return torch.sparse_csr_tensor(matrix.crow_indices(), matrix.col_indices(), matrix.values().abs(), matrix.shape)

@@ -14,12 +14,13 @@ from torch import Tensor
 
 from ddrep_core.diffreps.protocol import Diffrep
 from ddrep_core.errors import RequestError, RunError
+from ddrep_core.noise.fields import NoiseField, ViewNoise
 from ddrep_core.priors.protocol import Conditioning, Prior
+from ddrep_core.process.diffusion import langevin_share
 from ddrep_core.sampling.disagreement import conflicts, unrelated_share
-from ddrep_core.sampling.noise import NoiseField, ViewNoise
-from ddrep_core.sampling.schedule import Jump, Reverse, langevin_share
-from ddrep_core.sampling.solver import Solver, choose_solver
-from ddrep_core.sampling.walk import Moved
+from ddrep_core.schedules.steps import Jump, Moved, Reverse
+from ddrep_core.solvers.choose import choose_solver
+from ddrep_core.solvers.protocol import Solver
 from ddrep_core.views.camera import Views
 
 HOLD_WEIGHT = 10.0

@@ -16,12 +16,12 @@ from torch import Tensor
 
 from ddrep_core.diffreps.protocol import Diffrep
 from ddrep_core.errors import RequestError
+from ddrep_core.noise.fields import NoiseField
 from ddrep_core.priors.protocol import Prior
-from ddrep_core.sampling.noise import NoiseField
 from ddrep_core.sampling.run import Run
-from ddrep_core.sampling.schedule import Jump, Step, ddim_schedule
-from ddrep_core.sampling.solver import Solver
-from ddrep_core.sampling.walk import Moved, Plan, Walk
+from ddrep_core.schedules.named import ddim_schedule
+from ddrep_core.schedules.steps import Jump, Moved, Plan, Step, Walk
+from ddrep_core.solvers.protocol import Solver
 from ddrep_core.views.camera import Views
 
 

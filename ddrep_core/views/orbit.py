@@ -15,6 +15,13 @@ from ddrep_core.views.camera import Camera, Views
 Float = NDArray[np.float64]
 
 
+def direction(azimuth: float, elevation: float) -> Float:
+    """[3] the unit vector `azimuth` radians around Z from -Y towards +X, and `elevation` radians above the horizon."""
+    return np.array(
+        [math.sin(azimuth) * math.cos(elevation), -math.cos(azimuth) * math.cos(elevation), math.sin(elevation)]
+    )
+
+
 def look_at(position: ArrayLike, target: ArrayLike, up: ArrayLike = (0.0, 0.0, 1.0)) -> Float:
     """[4, 4] matrix_world of a camera at `position` that looks at `target`, with `up` upward in its picture."""
     position = np.asarray(position, dtype=np.float64)
@@ -100,8 +107,6 @@ def orbit_views(
     for index in range(count):
         azimuth = math.radians(start_degrees + 360.0 * index / count)
         elevation = math.radians(elevations[index % len(elevations)])
-        offset = np.array(
-            [math.sin(azimuth) * math.cos(elevation), -math.cos(azimuth) * math.cos(elevation), math.sin(elevation)]
-        )
+        offset = direction(azimuth, elevation)
         cameras.append(Camera(f"orbit {index}", look_at(centre + distance * offset, centre), projection, width, height))
     return Views(tuple(cameras), centre)

@@ -16,7 +16,7 @@ from torch import Tensor
 import ddrep_core as dd
 from ddrep_core.diffreps.siren import image_siren
 from ddrep_core.sampling import ddim_schedule
-from ddrep_core.sampling.gauss_newton import GaussNewtonSolver
+from ddrep_core.solvers.gauss_newton import GaussNewtonSolver
 
 
 class CovectorSolver:

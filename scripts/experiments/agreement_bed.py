@@ -24,14 +24,14 @@ from PIL import Image
 from torch import Tensor
 
 from ddrep_core.diffreps.panorama import CylinderDiffrep
-from ddrep_core.diffreps.sparse_product import torch_csr
-from ddrep_core.diffreps.texture import grid_resolutions, rendering_matrix
+from ddrep_core.diffreps.texture import rendering_matrix
 from ddrep_core.geometry.footprints import view_samples
 from ddrep_core.geometry.mesh import Z_UP_TO_WORLD, Mesh, Part
 from ddrep_core.geometry.raycast import RayCaster
+from ddrep_core.geometry.texel_grids import grid_resolutions
 from ddrep_core.priors import EmpiricalPrior, GaussianMixturePrior
 from ddrep_core.sampling import MatrixNoise
-from ddrep_core.sampling.linear import rows_of_views
+from ddrep_core.sparse import rows_of_views, torch_csr
 from ddrep_core.views import Views, orbit_views
 
 

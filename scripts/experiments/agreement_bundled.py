@@ -41,8 +41,8 @@ from ddrep_core.geometry.raycast import RayCaster, depth_maps
 from ddrep_core.jobs.texture import TEXELS_PER_PIXEL
 from ddrep_core.jobs.views import sampled_views
 from ddrep_core.sampling import ddim_schedule, parse_schedule, sample
-from ddrep_core.sampling.linear import LinearSolver
-from ddrep_core.sampling.picture_fit import DAMPING
+from ddrep_core.solvers.linear import LinearSolver
+from ddrep_core.solvers.meeting import DAMPING
 
 MEETING = "rgb+"
 LEAST_COSINE = 0.4

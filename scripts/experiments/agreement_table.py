@@ -18,7 +18,7 @@ from agreement_bed import Bed, ManyPrior, make_bed
 from agreement_report import summary, table_line
 
 from ddrep_core.sampling import Auto, Grown, MixedNoise, NoiseField, StepReport, ViewNoise, parse_schedule, sample
-from ddrep_core.sampling.linear import LinearSolver
+from ddrep_core.solvers.linear import LinearSolver
 
 DEFAULT = ("plain", "repaint:1,1,2", "repaint:10,10,5", "annealed:40,8,2,0.3,6", "grown", "auto")
 ONE_BY_ONE, TOGETHER = 5, 25

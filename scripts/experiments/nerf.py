@@ -27,7 +27,7 @@ from PIL import Image
 from torch import Tensor
 
 import ddrep_core as dd
-from ddrep_core.diffreps.voxel_nerf import VoxelNerfDiffrep, finest_grid, sphere_bank
+from ddrep_core.diffreps.voxel_nerf import VoxelNerfDiffrep, finest_grid
 from ddrep_core.geometry.raycast import RayCaster
 from ddrep_core.geometry.surface import intersection_over_union, mesh_of
 from ddrep_core.jobs.checkpoint import read_checkpoint
@@ -35,8 +35,9 @@ from ddrep_core.jobs.folder import JobFolder, read_json, write_json
 from ddrep_core.jobs.generate import FIELD_GUIDANCE, PASSES, nerf_mesh, silhouettes
 from ddrep_core.jobs.run import run_job
 from ddrep_core.sampling import CommonNoise, MixedNoise, NoiseField, ViewNoise, ddim_schedule, repaint_schedule
-from ddrep_core.sampling.first_order import WarmStartSolver
+from ddrep_core.solvers.first_order import WarmStartSolver
 from ddrep_core.views import Views
+from ddrep_core.views.banks import sphere_bank
 
 SIZE = 16
 PROMPTS = [

@@ -29,8 +29,8 @@ from torch import Tensor
 import ddrep_core as dd
 from ddrep_core.diffreps.siren import OUTPUT_SPREAD, SirenDiffrep, grid_coordinates, image_siren
 from ddrep_core.sampling import ddim_schedule
-from ddrep_core.sampling.first_order import AdamSolver, WarmStartSolver
-from ddrep_core.sampling.gauss_newton import GaussNewtonSolver
+from ddrep_core.solvers.first_order import AdamSolver, WarmStartSolver
+from ddrep_core.solvers.gauss_newton import GaussNewtonSolver
 
 PAPER = {"0": 29.7, "3": 29.9, "10": 27.6, "30": 23.5, "100": 13.6}
 SOLVERS = {

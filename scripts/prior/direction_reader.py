@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from configuration import Configuration, work_folder
-from features import GridFeatures
+from ddrep_core.features import GridFeatures
+from ddrep_core.training.loop import load_state, save_atomically
 from prepare import load_part, parts
-from training import load_state, save_atomically
 
 Array = np.ndarray
 DIRECTIONS = ("front view", "side view", "back view", "overhead view")

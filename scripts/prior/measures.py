@@ -16,9 +16,9 @@ from PIL import Image
 import rendering
 from captions import article
 from configuration import HERE, Configuration
+from ddrep_core.features import PictureFeatures
 from direction_reader import DIRECTIONS, KINDS_WITH_PLAIN_DIRECTIONS, SIDES, DirectionReader, load_renders
 from emoji import load_emoji
-from features import PictureFeatures
 from pictures import emoji_picture
 from prepare import load_part, packages_folder, parts
 from sampling import draw, labelled_grid

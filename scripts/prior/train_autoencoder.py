@@ -15,9 +15,8 @@ from diffusers import AutoencoderKL
 from torch.nn import functional
 
 from configuration import Configuration, load_configuration, work_folder
-from features import PerceptualDistance
-from prepare import load_part, parts
-from training import (
+from ddrep_core.features import PerceptualDistance
+from ddrep_core.training.loop import (
     Leg,
     Stopwatch,
     Workers,
@@ -29,6 +28,7 @@ from training import (
     save_atomically,
     shuffled_batches,
 )
+from prepare import load_part, parts
 
 
 def build_autoencoder(configuration: Configuration) -> AutoencoderKL:

@@ -19,13 +19,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from captions import Facts, caption
 from configuration import Configuration, load_configuration, work_folder
-from emoji import emoji_names
-from mixture import Mixture
-from muon import Muon, split_parameters
-from prepare import load_part, parts
-from tokenizer import load_or_build_tokenizer
-from train_autoencoder import as_tensor, build_autoencoder
-from training import (
+from ddrep_core.training.loop import (
     Leg,
     MovingAverage,
     Stopwatch,
@@ -37,6 +31,12 @@ from training import (
     run_workers,
     save_atomically,
 )
+from emoji import emoji_names
+from mixture import Mixture
+from muon import Muon, split_parameters
+from prepare import load_part, parts
+from tokenizer import load_or_build_tokenizer
+from train_autoencoder import as_tensor, build_autoencoder
 
 CAPTION_DROPOUT = 0.1
 

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from ddrep_core.diffreps.image_texture import ImageTextureDiffrep
 from ddrep_core.diffreps.protocol import Diffrep
-from ddrep_core.sampling.linear import LinearSolver
-from ddrep_core.sampling.solver import Solver
+from ddrep_core.solvers.linear import LinearSolver
+from ddrep_core.solvers.protocol import Solver
 
 MEETING_INTERVAL = 6
 """On the demo's duck 2, 4 and 6 left views equally far apart (0.0125, 0.0125, 0.0127 in RGB; 0.030 without meeting).

@@ -1,153 +1,16 @@
-"""Schedules: which noise levels a run visits, written as a list of segments.
-
-A segment goes down through its levels, `repeats` times over. Where a segment starts above the level that the run has
-reached, the run first jumps up: θ stays, only the noise is refreshed (DESIGN §2, "Forward step"). Plain DDIM is one
-segment; RePaint is many short ones that repeat a piece of the main descent; Restart is few long ones with exact jumps.
-All levels are noise-to-signal ratios σ in variance-exploding coordinates.
-"""
+"""Schedules by name: which of a prior's levels a run visits, and the makers of plain, RePaint and Restart ones."""
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from ddrep_core.errors import RequestError
-from ddrep_core.sampling.walk import FixedWalk
-
-if TYPE_CHECKING:
-    from ddrep_core.sampling.run import Run
-
-
-@dataclass(frozen=True)
-class Reverse:
-    """One step down, σ → σ' (Alg. 1, lines 9-16): one evaluation of the prior, two with Heun's correction.
-
-    `views` move (all, or the next mini-batch, when None). `held` ones do not: what they were accepted as stays in the
-    fit as weighted observations.
-    """
-
-    sigma: float
-    sigma_next: float
-    eta: float
-    heun: bool = False
-    views: tuple[int, ...] | None = None
-    held: tuple[int, ...] = ()
-
-    @property
-    def nfe(self) -> int:
-        return 2 if self.heun else 1
-
-
-@dataclass(frozen=True)
-class Jump:
-    """One jump up, σ → σ_high: ε ← keep·ε + √(1 − keep²)·noise_scale·ξ, for `views` (None: all of them).
-
-    It costs neither evaluation nor fit.
-    """
-
-    sigma: float
-    sigma_high: float
-    keep: float
-    noise_scale: float = 1.0
-    views: tuple[int, ...] | None = None
-
-    @property
-    def nfe(self) -> int:
-        return 0
-
-
-Step = Reverse | Jump
-
-
-@dataclass(frozen=True)
-class Segment:
-    """A descent through noise levels, possibly repeated.
-
-    Args:
-        levels: descending σ, at least two; the last may be 0, the first infinite.
-        repeats: how often the descent is made; before each repetition the run jumps back up to `levels[0]`.
-        eta: DDIM's stochastic share in the descent; None takes the run's.
-        jump_eta: stochastic share of the jump. 1 is the exact forward kernel (Restart); None takes the run's, level by
-            level, as Alg. 1 line 13 does (RePaint).
-        noise_scale: Restart's S_noise, the factor on fresh noise in a jump.
-        heun: second-order steps (only with a stochastic share of zero, and never onto σ = 0).
-    """
-
-    levels: tuple[float, ...]
-    repeats: int = 1
-    eta: float | None = None
-    jump_eta: float | None = 1.0
-    noise_scale: float = 1.0
-    heun: bool = False
-
-    def __post_init__(self) -> None:
-        levels = tuple(float(level) for level in self.levels)
-        object.__setattr__(self, "levels", levels)
-        falling = all(high > low for high, low in itertools.pairwise(levels))
-        if len(levels) < 2 or not falling or levels[-1] < 0 or any(math.isnan(level) for level in levels):
-            raise RequestError(f"Noise levels must fall, from at least one level to another, not {levels}.")
-        if self.repeats < 1:
-            raise RequestError(f"A segment is walked at least once, not {self.repeats} times.")
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """A list of segments, walked in order."""
-
-    segments: tuple[Segment, ...]
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "segments", tuple(self.segments))
-        if not self.segments:
-            raise RequestError("A schedule needs at least one segment.")
-
-    @property
-    def nfe(self) -> int:
-        """Evaluations of the prior that the whole schedule costs, each for all views of a step."""
-        return sum(step.nfe for step in self.steps(0.0))
-
-    def walk(self, run: Run) -> FixedWalk:
-        """Through all steps, whatever happens."""
-        return FixedWalk(self, run.eta)
-
-    def steps(self, eta: float) -> Iterator[Step]:
-        """Every step in order, with `eta` where a segment does not say otherwise."""
-        sigma = self.segments[0].levels[0]
-        for segment in self.segments:
-            for _ in range(segment.repeats):
-                if segment.levels[0] < sigma:
-                    raise RequestError(f"The schedule falls from {sigma} to {segment.levels[0]} without a step.")
-                if segment.levels[0] > sigma:
-                    yield _jump(sigma, segment, eta)
-                share = eta if segment.eta is None else segment.eta
-                for high, low in zip(segment.levels, segment.levels[1:], strict=False):
-                    yield Reverse(high, low, share, segment.heun and low > 0 and math.isfinite(high))
-                sigma = segment.levels[-1]
-
-
-def _jump(sigma: float, segment: Segment, eta: float) -> Jump:
-    high = segment.levels[0]
-    share = eta if segment.jump_eta is None else segment.jump_eta
-    if share == 1.0:
-        keep = sigma / high  # the product below telescopes
-    else:
-        climb = [sigma, *(level for level in reversed(segment.levels) if level > sigma)]
-        keep = math.prod(
-            math.sqrt(1 - langevin_share(upper, lower, share) ** 2) for lower, upper in itertools.pairwise(climb)
-        )
-    return Jump(sigma, high, keep, segment.noise_scale)
-
-
-def langevin_share(sigma: float, sigma_next: float, eta: float) -> float:
-    """λ = η √((σ² − σ'²) / σ²), the share of fresh noise in one step (Alg. 1, line 5, simplified in DESIGN §2)."""
-    ratio = 0.0 if math.isinf(sigma) else sigma_next / sigma
-    return eta * math.sqrt(max(0.0, 1 - ratio * ratio))
+from ddrep_core.schedules.schedule import Schedule, Segment
 
 
 def noise_levels(sigmas: ArrayLike, steps: int, spacing: str = "trailing") -> tuple[float, ...]:

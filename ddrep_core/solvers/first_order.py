@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ddrep_core.diffreps.protocol import Diffrep
 from ddrep_core.errors import RunError
-from ddrep_core.sampling.solver import Solver
+from ddrep_core.solvers.protocol import Solver
 
 
 class AdamSolver(Solver):

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from ddrep_core.diffreps.matrix_noise import MatrixNoise, noise_rows
-from ddrep_core.diffreps.sparse_product import torch_csr
-from ddrep_core.diffreps.texture import grid_resolutions, island_groups
 from ddrep_core.geometry.footprints import view_samples
 from ddrep_core.geometry.mesh import Mesh
 from ddrep_core.geometry.raycast import RayCaster
+from ddrep_core.geometry.texel_grids import grid_resolutions, island_groups
+from ddrep_core.noise.matrix import MatrixNoise, noise_rows
+from ddrep_core.sparse import torch_csr
 from ddrep_core.views import Views
 
 CELLS_PER_PIXEL = 1.0

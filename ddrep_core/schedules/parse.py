@@ -9,16 +9,17 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ddrep_core.errors import RequestError
-from ddrep_core.sampling.grown import Auto, Grown
-from ddrep_core.sampling.schedule import (
-    Schedule,
+from ddrep_core.schedules.auto import Auto
+from ddrep_core.schedules.grown import Grown
+from ddrep_core.schedules.named import (
     annealed_schedule,
     ddim_schedule,
     noise_levels,
     repaint_schedule,
     restart_schedule,
 )
-from ddrep_core.sampling.walk import Plan
+from ddrep_core.schedules.schedule import Schedule
+from ddrep_core.schedules.steps import Plan
 
 FORMS = (
     "plain, repaint[:INTERVAL,LENGTH,VISITS], restart[:LEVELS,REPEATS,LOW,HIGH[;...]], "

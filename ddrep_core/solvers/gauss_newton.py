@@ -17,7 +17,7 @@ from torch import Tensor
 from ddrep_core.diffreps.linearized import Change, Linearization, LinearizedRendering
 from ddrep_core.diffreps.protocol import Diffrep
 from ddrep_core.errors import RequestError, RunError
-from ddrep_core.sampling.solver import Solver
+from ddrep_core.solvers.protocol import Solver
 
 SECANTS = 40
 FAR = 0.1

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import distributed, multiprocessing, nn
+from torch import distributed, nn
+from torch.multiprocessing.spawn import spawn
 
 
 def pick_device() -> torch.device:
@@ -99,7 +100,9 @@ class MovingAverage:
         floats = [
             (self.shadow[name], value) for name, value in modules.state_dict().items() if value.is_floating_point()
         ]
-        torch._foreach_lerp_([pair[0] for pair in floats], [pair[1] for pair in floats], 1.0 - decay)
+        torch._foreach_lerp_(  # pyright: ignore[reportPrivateImportUsage]
+            [pair[0] for pair in floats], [pair[1] for pair in floats], 1.0 - decay
+        )
 
 
 def save_atomically(state: dict, path: Path) -> None:
@@ -170,4 +173,4 @@ def run_workers(function: Callable, *arguments: object, processes: int | None = 
         function(*arguments, Workers(0, 1))
         return
     with tempfile.TemporaryDirectory() as folder:
-        multiprocessing.spawn(_work, (count, f"{folder}/meeting", function, arguments), nprocs=count)
+        spawn(_work, (count, f"{folder}/meeting", function, arguments), nprocs=count)

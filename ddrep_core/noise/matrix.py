@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor
 
-from ddrep_core.diffreps.sparse_product import SparseMatrix
 from ddrep_core.errors import RequestError
+from ddrep_core.sparse import SparseMatrix
 
 
 class MatrixNoise:

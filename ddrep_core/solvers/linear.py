@@ -20,7 +20,8 @@ from torch import Tensor
 
 from ddrep_core.diffreps.protocol import Diffrep, LinearRendering
 from ddrep_core.errors import RunError
-from ddrep_core.sampling.solver import Solver
+from ddrep_core.solvers.protocol import Solver
+from ddrep_core.sparse import rows_of_views, scipy_csr, transpose
 
 DENSE_PARAMETERS = 1024
 DUAL_ROWS = 40_000
@@ -128,7 +129,7 @@ class _Dual:
 
     def __init__(self, matrix: Tensor, weights: Tensor, damping: float = EXACT) -> None:
         self.root = weights.double().cpu().numpy() ** 0.5
-        rows = _scipy(matrix).multiply(self.root).tocsr()
+        rows = scipy_csr(matrix).multiply(self.root).tocsr()
         self.transpose = rows.T.tocsr()
         diagonal = np.asarray(self.transpose.power(2).sum(axis=1))
         price = damping * float(diagonal[diagonal > 1e-12 * diagonal.max()].mean())
@@ -148,8 +149,8 @@ class _Factored:
     """
 
     def __init__(self, matrix: Tensor, weights: Tensor, damping: float = EXACT) -> None:
-        weighted = _scipy(matrix).multiply(weights.double().cpu().numpy()).tocsr()
-        normal = (_scipy(matrix).T @ weighted).tocsc()
+        weighted = scipy_csr(matrix).multiply(weights.double().cpu().numpy()).tocsr()
+        normal = (scipy_csr(matrix).T @ weighted).tocsc()
         diagonal = normal.diagonal()
         self.seen = np.flatnonzero(diagonal > 1e-12 * diagonal.max())
         self.factor = _factor(normal[self.seen][:, self.seen], damping * float(diagonal[self.seen].mean()))
@@ -174,7 +175,7 @@ class _ConjugateGradient:
         damping: float = EXACT,
     ) -> None:
         self.matrix = matrix
-        self.transpose = _transpose(matrix)
+        self.transpose = transpose(matrix)
         self.weights = weights
         diagonal = _column_sums_of_squares(matrix, weights)
         threshold = 1e-12 * diagonal.max()
@@ -212,42 +213,11 @@ class _ConjugateGradient:
 _Way = _Dense | _Dual | _Factored | _ConjugateGradient
 
 
-def rows_of_views(matrix: Tensor, indices: Tensor, count: int) -> Tensor:
-    """The rows [count, P] of A that belong to these views, in their order."""
-    if count == matrix.shape[0] and torch.equal(indices.cpu(), torch.arange(len(indices))):
-        return matrix
-    per_view = count // len(indices)
-    rows = (indices.to(matrix.device)[:, None] * per_view + torch.arange(per_view, device=matrix.device)).reshape(-1)
-    if matrix.layout == torch.strided:
-        return matrix[rows]
-    starts, counts = matrix.crow_indices()[rows], matrix.crow_indices().diff()[rows]
-    ends = counts.cumsum(0)
-    entries = torch.arange(int(ends[-1]), device=matrix.device)
-    entries = entries + torch.repeat_interleave(starts - (ends - counts), counts)
-    return torch.sparse_csr_tensor(
-        torch.cat([ends.new_zeros(1), ends]), matrix.col_indices()[entries], matrix.values()[entries],
-        (count, matrix.shape[1]),
-    )  # fmt: skip
-
-
-def _transpose(matrix: Tensor) -> Tensor:
-    if matrix.layout == torch.strided:
-        return matrix.T.contiguous()
-    return matrix.t().to_sparse_csr()
-
-
 def _factor(symmetric: sparse.csc_array, price: float) -> SuperLU:
     """The factors of a positive matrix with `price` added to its diagonal."""
     count: int = symmetric.shape[0]  # type: ignore[index]  # of a stub that knows of arrays without a shape
     damped = (symmetric + price * sparse.eye_array(count, format="csc")).tocsc()
     return splu(damped, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
-
-
-def _scipy(matrix: Tensor) -> sparse.csr_array:
-    """A torch matrix, CSR or dense, as SciPy's in float64."""
-    matrix = matrix.to_sparse_csr() if matrix.layout == torch.strided else matrix
-    parts = (matrix.values().double(), matrix.col_indices(), matrix.crow_indices())
-    return sparse.csr_array(tuple(part.cpu().numpy() for part in parts), shape=tuple(matrix.shape))
 
 
 def _column_sums_of_squares(matrix: Tensor, weights: Tensor) -> Tensor:

@@ -18,22 +18,16 @@ from __future__ import annotations
 import bisect
 import math
 import warnings
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ddrep_core.diffreps.image_texture import ImageTextureDiffrep
-from ddrep_core.diffreps.protocol import LinearRendering
 from ddrep_core.errors import DdrepWarning, RequestError
-from ddrep_core.sampling.disagreement import unlike_when_turned
-from ddrep_core.sampling.overlap import Overlap
-from ddrep_core.sampling.schedule import Jump, Reverse, Schedule, Segment, Step, repaint_schedule
-from ddrep_core.sampling.walk import FixedWalk, Moved, Walk
-
-if TYPE_CHECKING:
-    from ddrep_core.sampling.run import Run
+from ddrep_core.schedules.overlap import Overlap
+from ddrep_core.schedules.steps import Jump, Moved, Reverse, Step, Walk
 
 UNDECIDED, DECIDED = 0.9, 0.1
 """Of how far the hero's x̂0 was from its final picture at first: this much where the critical band begins, and ends."""
@@ -100,53 +94,14 @@ class Grown:
         """The most that a run is meant to cost; most runs cost about one plain descent."""
         return self.budget or 3.0 * (len(self.levels) - 1)
 
-    def walk(self, run: Run) -> Walk:
+    def walk(self, run: Any) -> Walk:
         return GrownWalk(self, run)
-
-
-@dataclass(frozen=True)
-class Auto:
-    """What the run itself calls for: a plain descent for one view, grown sampling where views share a linear
-    representation and can agree in it, RePaint elsewhere.
-
-    Views can be asked to agree where one thing looks the same from two sides. Colours do; the latents of an autoencoder
-    know which way is up, and then no round of a joining view is ever good enough (docs/agreement.md). Nor can anything
-    be held while the rest moves where the fit is not exact.
-
-    Args:
-        levels: of a whole descent, falling to 0.
-        sigmas: the prior's own levels.
-        budget: the most evaluations.
-        group: views that join at once.
-    """
-
-    levels: tuple[float, ...]
-    sigmas: tuple[float, ...] = field(repr=False)
-    budget: float | None = None
-    group: int = 1
-
-    @property
-    def nfe(self) -> float:
-        """The most that a run is meant to cost."""
-        return self.budget or 3.0 * (len(self.levels) - 1)
-
-    def walk(self, run: Run) -> Walk:
-        if run.rep.view_count == 1:
-            return FixedWalk(Schedule((Segment(self.levels),)), run.eta)
-        grown = Grown(self.levels, self.group, self.budget)
-        exact = isinstance(run.rep, LinearRendering) and run.views_per_step == run.rep.view_count
-        if exact and unlike_when_turned(run.prior) <= grown.tolerance:
-            return grown.walk(run)
-        steps = len(self.levels) - 1
-        if self.budget is not None:  # two visits of all levels but one
-            steps = max(1, min(steps, int(self.budget + 1) // 2))
-        return FixedWalk(repaint_schedule(self.sigmas, steps), run.eta)
 
 
 class GrownWalk:
     """One sample of a `Grown` plan. All that changes is in `numbers` (JSON) and `tensors`."""
 
-    def __init__(self, plan: Grown, run: Run) -> None:
+    def __init__(self, plan: Grown, run: Any) -> None:
         self.plan, self.run = plan, run
         run.solver = run.solver.joining()
         self.overlap = Overlap(run.rep, run.weights, run.views)

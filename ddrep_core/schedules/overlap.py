@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ddrep_core.diffreps.protocol import Diffrep, LinearRendering
+from ddrep_core.sparse import row_numbers
 from ddrep_core.views.camera import Views
 
 PAINTED = 0.05
@@ -61,8 +62,7 @@ def _masses(rep: LinearRendering, channels: int, weights: Tensor) -> Tensor:
     if matrix.layout == torch.strided:
         absolute = matrix.abs().cpu().double() * row_weights[:, None]
         return absolute.reshape(count, per_view, -1).sum(1)
-    starts = matrix.crow_indices().cpu()
-    row = torch.repeat_interleave(torch.arange(matrix.shape[0]), starts.diff())
+    row = row_numbers(matrix)
     masses = torch.zeros(count, matrix.shape[1], dtype=torch.float64)
     values = matrix.values().abs().cpu().double() * row_weights[row]
     return masses.index_put_((row // per_view, matrix.col_indices().cpu()), values, accumulate=True)

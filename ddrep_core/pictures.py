@@ -1,0 +1,64 @@
+"""Pictures between tensors, bytes and files: sRGB in [0, 1], 8 bits, PNG, linear light."""
+
+from __future__ import annotations
+
+import io
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+from PIL import Image
+from torch import Tensor
+
+
+class Decoder(Protocol):
+    """What makes pictures of latents: a prior."""
+
+    @property
+    def device(self) -> torch.device: ...
+
+    def decode(self, latents: Tensor) -> Tensor: ...
+
+
+def decode(prior: Decoder, latents: Tensor) -> Tensor:
+    """[B, 3, H, W] sRGB in [0, 1] on the CPU, of latents [B, C, h, w]; without a graph."""
+    with torch.no_grad():
+        return prior.decode(latents.to(prior.device)).float().cpu().clamp(0, 1)
+
+
+def to_picture(image: Tensor) -> Image.Image:
+    """An 8-bit picture of [3, H, W] sRGB in [0, 1]; one channel becomes grey."""
+    shown = image.expand(3, -1, -1) if image.shape[0] == 1 else image[:3]
+    return Image.fromarray((shown * 255 + 0.5).clamp(0, 255).to(torch.uint8).permute(1, 2, 0).numpy())
+
+
+def to_uint8(image: Tensor | ArrayLike) -> NDArray[np.uint8]:
+    """[C, H, W] or [H, W] in [0, 1] -> [H, W, C] or [H, W] bytes; what is not a number is black."""
+    values = image.detach().to("cpu", torch.float32).numpy() if isinstance(image, Tensor) else np.asarray(image)
+    values = to_bytes(np.nan_to_num(values))
+    return values if values.ndim == 2 else np.ascontiguousarray(values.transpose(1, 2, 0))
+
+
+def to_bytes(image: NDArray[Any]) -> NDArray[np.uint8]:
+    """Numbers in [0, 1] -> bytes, of any shape."""
+    return np.rint(np.clip(image, 0.0, 1.0) * 255).astype(np.uint8)
+
+
+def png_bytes(picture: Image.Image) -> bytes:
+    """A PNG without dates or names inside: the same picture, the same bytes."""
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def to_linear(srgb: ArrayLike, dtype: DTypeLike = np.float32) -> NDArray[Any]:
+    """sRGB -> linear light."""
+    values = np.asarray(srgb, dtype)
+    return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4).astype(dtype)
+
+
+def to_srgb(linear: ArrayLike, dtype: DTypeLike = np.float32) -> NDArray[Any]:
+    """Linear light -> sRGB in [0, 1]."""
+    values = np.clip(np.asarray(linear, dtype), 0.0, 1.0)
+    return np.where(values <= 0.0031308, values * 12.92, 1.055 * values ** (1 / 2.4) - 0.055).astype(dtype)
