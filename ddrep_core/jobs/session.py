@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
 import torch
 from PIL import Image
@@ -214,9 +214,9 @@ class Session:
         taken, self._illustrations = self._illustrations, []
         return taken
 
-    def warn(self, message: str) -> None:
-        """Something a person should know that does not stop the run."""
-        self.events.emit("warning", message=message)
+    def warn(self, message: str, **details: Any) -> None:
+        """Something a person should know that does not stop the run; `details` are for programs."""
+        self.events.emit("warning", message=message, **details)
 
     def sample(
         self,
@@ -368,7 +368,7 @@ class Session:
             )
 
 
-def is_record(record: object) -> bool:
+def is_record(record: object) -> TypeGuard[dict[str, Any]]:
     """Whether this is what result.json says of a sample, as far as a run counts on it."""
     if not isinstance(record, dict) or not isinstance(record.get("files"), dict):
         return False
