@@ -20,7 +20,7 @@ from ddrep_core.geometry.mesh import Mesh, Part
 from ddrep_core.geometry.raycast import depth_maps
 from ddrep_core.jobs.folder import replacing, write_json
 from ddrep_core.jobs.request import TextureRequest
-from ddrep_core.jobs.session import Preview, Session, agreement
+from ddrep_core.jobs.session import Preview, Session, StageProgress, agreement
 from ddrep_core.jobs.views import Outlook, look_at_mesh, request_cameras
 from ddrep_core.pictures import decode, to_uint8
 from ddrep_core.report import contact_sheet, turntable
@@ -35,6 +35,7 @@ TEXTURE_GUIDANCE = 5.0
 PREVIEW_TEXTURE = 256
 PREVIEW_VIEWS = 4
 UV_LAYER = "DDRep"
+LONGEST_NAME = 120  # bytes of an object's or material's name in a file's name
 # A finer texture holds what the views disagree about in the texels between their samples (docs/agreement.md).
 TEXELS_PER_PIXEL = 0.25
 
@@ -95,10 +96,7 @@ class TextureTask:
         baked = self.baker.bake(pictures)
         session.stage("Writing the results")
         record = write_textured_mesh(session, self.mesh, baked, self.settings.front_degrees)
-        files, folder = record["files"], session.folder
-        with replacing(session.outputs / "contact_sheet.png") as path:
-            contact_sheet(self.mesh, baked, self.views, pictures, path)
-        files["contact_sheet"] = folder.relative(session.outputs / "contact_sheet.png")
+        illustrate_views(session, self.mesh, baked, self.views, pictures)
         return {
             **record,
             "nfe": result.nfe,
@@ -160,11 +158,15 @@ def sampling_texture(rep: TextureDiffrep | ImageTextureDiffrep) -> dict[str, Any
 def write_textured_mesh(
     session: Session, mesh: Mesh, baked: dict[str, BakedTexture], front_degrees: float = 0.0
 ) -> dict[str, Any]:
-    """Write textures, coverage maps, new UVs, GLB and turntable; returns the files and objects of the record."""
+    """Write textures, coverage maps, new UVs and GLB; returns the files and objects of the record.
+
+    A turntable is drawn when they are safe.
+    """
     outputs, folder = session.outputs, session.folder
     files: dict[str, str] = {}
     objects = []
     names = _file_names(list(baked))
+    object_names = _file_names(list(mesh.object_names))
     for part_name, texture in baked.items():
         part = next(part for part in mesh.parts if part.name == part_name)
         suffix = "" if len(baked) == 1 else f"_{names[part_name]}"
@@ -174,9 +176,10 @@ def write_textured_mesh(
         for what, path in paths.items():
             files[f"{what}{suffix}"] = folder.relative(path)
         if part.unwrapped:
-            path = outputs / f"uv_{_file_name(part.object_name)}.json"
+            name = object_names[part.object_name]
+            path = outputs / f"uv_{name}.json"
             write_json(path, {"uv": mesh.uv_layout(part.object_name).tolist()})
-            files[f"uv_{_file_name(part.object_name)}"] = folder.relative(path)
+            files[f"uv_{name}"] = folder.relative(path)
         objects.append(
             {
                 "name": part.object_name,
@@ -191,24 +194,44 @@ def write_textured_mesh(
     with replacing(outputs / "mesh.glb") as path:
         write_glb(mesh, textures, path)
     files["mesh"] = folder.relative(outputs / "mesh.glb")
-    with replacing(outputs / "turntable.mp4") as film, replacing(outputs / "turntable.png") as still:
-        turntable(mesh, baked, film, still, front_degrees=front_degrees)
-    files["turntable"] = folder.relative(outputs / "turntable.mp4")
-    files["turntable_still"] = folder.relative(outputs / "turntable.png")
+    film_path, still_path = outputs / "turntable.mp4", outputs / "turntable.png"
+
+    def draw_turntable(progress: StageProgress) -> None:
+        with replacing(film_path) as film, replacing(still_path) as still:
+            turntable(mesh, baked, film, still, front_degrees=front_degrees, progress=progress)
+
+    session.illustrate("the turntable", {"turntable": film_path, "turntable_still": still_path}, draw_turntable)
     return {"files": files, "objects": objects, "coverage_share": round(coverage_share(baked), 4)}
+
+
+def illustrate_views(
+    session: Session, mesh: Mesh, baked: dict[str, BakedTexture], views: Views, pictures: Tensor
+) -> None:
+    """Have a sheet drawn of what each view saw."""
+    sheet = session.outputs / "contact_sheet.png"
+
+    def draw(progress: StageProgress) -> None:
+        with replacing(sheet) as path:
+            contact_sheet(mesh, baked, views, pictures, path, progress=progress)
+
+    session.illustrate("the contact sheet", {"contact_sheet": sheet}, draw)
 
 
 def _file_names(names: Sequence[str]) -> dict[str, str]:
     """A file name for each part, all different."""
     found: dict[str, str] = {}
+    taken: set[str] = set()
     for name in names:
         plain = base = _file_name(name)
         number = 2
-        while plain.lower() in (other.lower() for other in found.values()):
+        while plain.lower() in taken:
             plain, number = f"{base}_{number}", number + 1
+        taken.add(plain.lower())
         found[name] = plain
     return found
 
 
 def _file_name(name: str) -> str:
-    return re.sub(r"[^\w.-]+", "_", name).strip(".") or "object"
+    """The name as any system can have it: no longer than file systems allow with what is put around it."""
+    plain = re.sub(r"[^\w.-]+", "_", name)
+    return plain.encode()[:LONGEST_NAME].decode(errors="ignore").strip(".") or "object"
