@@ -22,12 +22,12 @@ from ddrep_core.geometry.raycast import depth_maps, ray_caster
 from ddrep_core.geometry.sight import Sight, sights
 from ddrep_core.geometry.surface import best_level, extract_surface, intersection_over_union, mesh_of, rest_on_ground
 from ddrep_core.geometry.unwrap import unwrap
-from ddrep_core.jobs.folder import replacing
 from ddrep_core.jobs.request import TextureRequest
 from ddrep_core.jobs.session import Preview, Session, agreement
 from ddrep_core.jobs.texture import AUTO_SCHEDULE as PAINT_SCHEDULE
 from ddrep_core.jobs.texture import (
     TEXTURE_GUIDANCE,
+    illustrate_views,
     sampling_texture,
     tell_left_out,
     texture_diffrep,
@@ -36,7 +36,6 @@ from ddrep_core.jobs.texture import (
 from ddrep_core.jobs.views import LeftOut, look_at_mesh, square_frame
 from ddrep_core.noise.fields import CommonNoise
 from ddrep_core.pictures import decode, to_picture
-from ddrep_core.report import contact_sheet
 from ddrep_core.sampling.sample import Result, StepReport
 from ddrep_core.solvers.first_order import WarmStartSolver
 from ddrep_core.views import Views
@@ -133,9 +132,7 @@ class GenerateTask:
         part = mesh.parts[0]
         placed = replace(mesh, parts=(replace(part, vertices=rest_on_ground(part.vertices, self.settings.size)),))
         record = write_textured_mesh(session, placed, baked)
-        with replacing(session.outputs / "contact_sheet.png") as path:
-            contact_sheet(mesh, baked, painted.views, painted.pictures, path)
-        record["files"]["contact_sheet"] = session.folder.relative(session.outputs / "contact_sheet.png")
+        illustrate_views(session, mesh, baked, painted.views, painted.pictures)
         stages = [result] if painted.result is None else [result, painted.result]
         return {
             **record,
