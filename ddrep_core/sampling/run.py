@@ -96,11 +96,10 @@ class Run:
                 fit.share = self._unrelated_share(fit)
             found = []
             for number, particle in enumerate(self.particles):
-                each, whole = conflicts(left[number], look.clean[number], fit.weights[: len(fit.moving)], fit.share)
+                clean, rest = look.clean[number], left[number]
+                each, whole = conflicts(rest, clean, fit.weights[: len(fit.moving)], fit.share)
                 particle.disagreement = whole
-                found.append(
-                    Moved(fit.moving, look.clean[number], each, whole, fit.share, left[number], render[number])
-                )
+                found.append(Moved(fit.moving, clean, each, whole, fit.share, rest, render[number]))
         return found
 
     def arrange(self, word: Word) -> None:

@@ -1,8 +1,8 @@
 """The method: sample a differentiable representation by pulling the reverse process back to its parameters.
 
 "Diffusing Differentiable Representations" (Savani, Finzi, Kolter; NeurIPS 2024), Algorithm 1, in variance-exploding
-coordinates and with its algebra done (docs/method.md): the state of a run is θ and a noise field ε(π), and what the prior
-sees of a view is x(π) = f(θ, π) + σ ε(π).
+coordinates and with its algebra done (docs/method.md): the state of a run is θ and a noise field ε(π), and what the
+prior sees of a view is x(π) = f(θ, π) + σ ε(π).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ddrep_core.noise.fields import NoiseField, ViewNoise
 from ddrep_core.priors.protocol import Conditioning, Prior
 from ddrep_core.sampling.guide import Guide
 from ddrep_core.sampling.look import Ask, Clock, Look, pixel_importance
-from ddrep_core.sampling.particle import Particle
+from ddrep_core.sampling.particle import Particle, below
 from ddrep_core.sampling.run import Run, follow
 from ddrep_core.schedules.named import ddim_schedule
 from ddrep_core.schedules.steps import Jump, Moved, Plan, Setting, Step, Walk
@@ -303,7 +303,7 @@ def _given(known: Mapping[int, Tensor], rep: Diffrep, prior: Prior) -> dict[int,
 def _state(run: Run, walk: Walk, first: int, earlier: list[Result]) -> SamplerState:
     tensors, walk_numbers = walk.state()
     for prefix, particle in _named(run):
-        tensors |= {f"{prefix}{name}": tensor for name, tensor in particle.state().items()}
+        tensors |= {f"{prefix}.{name}": tensor for name, tensor in particle.state().items()}
     for number, result in enumerate(earlier):
         kept = result.diffrep.parameters()
         tensors |= {f"finished.{number}.{name}": tensor.detach().clone() for name, tensor in kept.items()}
@@ -331,9 +331,7 @@ def _load(run: Run, walk: Walk, state: SamplerState) -> None:
         run.ask.clock.seconds = {part: float(value) for part, value in numbers["seconds"].items()}
         counts = list(zip(numbers["passes"], numbers["disagreement"], strict=True))
         for (prefix, particle), (passes, disagreement) in zip(_named(run), counts, strict=True):
-            particle.load(
-                {name.removeprefix(prefix): t for name, t in state.tensors.items() if name.startswith(prefix)}
-            )
+            particle.load(below(state.tensors, prefix))
             particle.passes, particle.disagreement = int(passes), disagreement
         walk.load(state.tensors, numbers["walk"])
     except (KeyError, TypeError, ValueError) as error:
@@ -344,8 +342,8 @@ def _load(run: Run, walk: Walk, state: SamplerState) -> None:
 
 
 def _named(run: Run) -> list[tuple[str, Particle]]:
-    """Particles, each with what its tensors' names begin with."""
-    return [(f"particle.{number}.", particle) for number, particle in enumerate(run.particles)]
+    """Particles by name."""
+    return [(f"particle.{number}", particle) for number, particle in enumerate(run.particles)]
 
 
 def _finished(rep: Diffrep, state: SamplerState) -> list[Result]:

@@ -60,15 +60,8 @@ class GaussNewtonSolver(Solver):
         self._anchor_state: dict[str, Tensor] = {}
 
     def twin(self) -> GaussNewtonSolver:
-        return GaussNewtonSolver(
-            self.tolerance,
-            self.damping,
-            self.dual_rows,
-            self.linearizations,
-            self.products,
-            self.contraction,
-            self.slack,
-        )
+        budget = self.dual_rows, self.linearizations, self.products
+        return GaussNewtonSolver(self.tolerance, self.damping, *budget, self.contraction, self.slack)
 
     def fit(
         self,
