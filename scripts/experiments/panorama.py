@@ -35,7 +35,7 @@ from ddrep_core.diffreps.panorama import (
 )
 from ddrep_core.diffreps.panorama_picture import decode_cylinder, decode_sphere
 from ddrep_core.diffreps.siren import SirenDiffrep
-from ddrep_core.sampling import ddim_schedule, repaint_schedule
+from ddrep_core.sampling import ViewNoise, ddim_schedule, repaint_schedule
 from ddrep_core.solvers.choose import choose_solver
 from ddrep_core.views import Views
 
