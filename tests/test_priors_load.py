@@ -23,7 +23,7 @@ from ddrep_core.errors import RequestError, RunError
 from ddrep_core.priors import load, load_prior
 from ddrep_core.priors.diffusers_prior import view_prompts
 from ddrep_core.priors.hub import is_hub_id, needed_files
-from ddrep_core.priors.model_folder import choose_weights
+from ddrep_core.priors.model_files import choose_weights
 
 
 @pytest.fixture(scope="module")

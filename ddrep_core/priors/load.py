@@ -142,7 +142,8 @@ def _find_folder(source: str | Path, device: torch.device, precision: str, allow
 
 def _find_controlnet(source: str | Path, dtype: torch.dtype, allow_download: bool) -> Any:
     from ddrep_core.priors.hub import find_controlnet, is_hub_id
-    from ddrep_core.priors.model_folder import load_part
+    from ddrep_core.priors.model_files import ModelFiles
+    from ddrep_core.priors.model_parts import load_network
 
     path = Path(source).expanduser()
     if not path.is_dir():
@@ -151,7 +152,7 @@ def _find_controlnet(source: str | Path, dtype: torch.dtype, allow_download: boo
         path = find_controlnet(source, dtype in (torch.float16, torch.bfloat16), allow_download)
     if not (path / "config.json").is_file():
         raise RequestError(f"'{source}' is not a ControlNet in diffusers' format: it has no config.json.")
-    return load_part(path, "ControlNetModel", str(source), dtype)
+    return load_network(ModelFiles(path, str(source)), ".", "ControlNetModel", dtype)
 
 
 def _choose_precision(precision: str, device: torch.device, folder: ModelFolder) -> torch.dtype:
@@ -175,20 +176,18 @@ def _assemble(
     max_batch: int | None,
 ) -> DiffusersPrior:
     """Read the parts and put them together."""
-    from ddrep_core.priors.autoencoder import Autoencoder, autoencoder_dtype
+    from ddrep_core.priors.autoencoder import Autoencoder, autoencoder_dtype, check_autoencoder
     from ddrep_core.priors.diffusers_prior import DiffusersPrior
-    from ddrep_core.priors.levels import diffusion_levels, flow_levels
+    from ddrep_core.priors.levels import noise_levels
     from ddrep_core.priors.networks import FlowTransformer, UNet
     from ddrep_core.priors.prompts import T5_LENGTH, PromptEncoder, TextEncoder
+    from ddrep_core.priors.try_out import try_out
 
-    scheduler = folder.scheduler()
-    kind = str(scheduler.get("_class_name", ""))
-    if kind.startswith("EDM"):
-        raise RequestError(f"The model '{folder.name}' has a noise schedule of EDM's kind, which is not supported.")
-    levels = (flow_levels if "FlowMatch" in kind else diffusion_levels)(scheduler)
-
+    levels = noise_levels(folder.scheduler(), folder.name)
+    settings = folder.settings()
     core = folder.network(folder.family.network, dtype)
     vae = folder.network("vae", autoencoder_dtype(folder.config("vae"), dtype))
+    check_autoencoder(vae.config, folder.name)
     autoencoder = Autoencoder(vae, device, max_batch)
     _check_network(core, autoencoder.channels, folder)
     if folder.family.network == "unet":
@@ -221,20 +220,21 @@ def _assemble(
         joint_width=core.config.get("joint_attention_dim"),
         zero_empty_negative=bool(folder.index.get("force_zeros_for_empty_prompt", folder.family.style == "sdxl")),
     )
-    settings = folder.settings()
-    return DiffusersPrior(
+    prior = DiffusersPrior(
         name=folder.name,
         network=network,
         levels=levels,
         prompt_encoder=prompts,
         autoencoder=autoencoder,
-        latent_size=_latent_size(core, autoencoder.factor, image_size),
+        latent_size=_latent_size(core, folder.family.style, autoencoder.factor, image_size or settings.image_size),
         device=device,
         dtype=dtype,
         max_batch=max_batch,
         default_guidance_scale=settings.guidance_scale,
         directions=settings.directions,
     )
+    try_out(prior, _multiple(core))
+    return prior
 
 
 def _settled(network: Any, device: torch.device) -> Any:
@@ -255,6 +255,12 @@ def _check_network(network: Any, latent_channels: int, folder: ModelFolder) -> N
             f"The model '{folder.name}' sees {config.in_channels} channels where its images have {latent_channels}: "
             "it is made for inpainting, editing or depth.",
             "Choose the text-to-image model of the family.",
+        )
+    if config.out_channels not in (None, config.in_channels):
+        raise RequestError(
+            f"The network of the model '{folder.name}' answers with {config.out_channels} channels for "
+            f"{config.in_channels}, which is not supported.",
+            "Choose the family's base model.",
         )
     unusual = ("encoder_hid_dim_type", "class_embed_type", "num_class_embeds", "time_cond_proj_dim")
     if told := [key for key in unusual if config.get(key) is not None]:
@@ -278,16 +284,35 @@ def _check_controlnet(controlnet: Any, unet: Any, name: str) -> None:
             )
 
 
-def _latent_size(network: Any, factor: int, image_size: int | None) -> tuple[int, int]:
-    """(h, w) of the latents."""
+NATIVE = {"sd": 64, "sdxl": 128, "sd3": 128}
+"""Latent cells along a side of each family's pictures, for models that do not say."""
+
+
+def _latent_size(network: Any, style: str, factor: int, image_size: int | None) -> tuple[int, int]:
+    """(h, w) of the latents.
+
+    Raises:
+        RequestError: a size that the network cannot take.
+    """
     native = network.config.sample_size
-    height, width = (native, native) if isinstance(native, int) else tuple(native)
-    if image_size is None:
-        return height, width
+    multiple = _multiple(network)
+    if image_size is not None:
+        if image_size < factor * multiple or image_size % (factor * multiple):
+            raise RequestError(
+                f"This prior cannot draw {image_size} pixels along a side.",
+                f"Choose a multiple of {factor * multiple}.",
+            )
+        return image_size // factor, image_size // factor
+    sides = [native, native] if isinstance(native, int) else list(native or [NATIVE[style]] * 2)
+    if style == "sd" and len(network.config.block_out_channels) == 4 and max(sides) < NATIVE["sd"]:
+        # Early conversions of Stable Diffusion say 32; all of its relatives were trained on 512 pixels and more.
+        sides = [NATIVE["sd"]] * 2
+    if len(sides) != 2 or any(side < 1 or side % multiple for side in sides):
+        raise RequestError(f"The network's sample_size of {native!r} cannot be.", "Download the model again.")
+    return sides[0], sides[1]
+
+
+def _multiple(network: Any) -> int:
+    """Sides of latents are multiples of this."""
     blocks = network.config.get("block_out_channels")
-    multiple = factor * (2 ** (len(blocks) - 1) if blocks else network.config.patch_size)
-    if image_size < multiple or image_size % multiple:
-        raise RequestError(
-            f"This prior cannot draw {image_size} pixels along a side.", f"Choose a multiple of {multiple}."
-        )
-    return image_size // factor, image_size // factor
+    return 2 ** (len(blocks) - 1) if blocks else network.config.patch_size
