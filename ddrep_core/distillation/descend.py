@@ -20,7 +20,7 @@ from ddrep_core.distillation.objective import ModeSeeker, Objective
 from ddrep_core.distillation.sds import SCORE_DISTILLATION
 from ddrep_core.errors import RequestError
 from ddrep_core.priors.protocol import Prior
-from ddrep_core.sampling.look import Ask, Clock, Look, pixel_importance
+from ddrep_core.sampling.look import Ask, Clock, Look, pixel_importance, together
 from ddrep_core.sampling.sample import Result, SamplerState, StepReport
 from ddrep_core.views.camera import Views
 
@@ -83,8 +83,8 @@ def distill(
         indices = torch.randperm(rep.view_count, generator=generators[0])[:count].sort().values
         sigma = float(levels[int(torch.randint(len(levels), (1,), generator=generators[0]))])
         with ask.clock.measure("render"):
-            render = torch.stack([each.render(indices.to(weights.device)) for each in reps])
-        noise = torch.stack([torch.randn(render.shape[1:], generator=g, dtype=render.dtype) for g in generators])
+            render = together([each.render(indices.to(weights.device)) for each in reps])
+        noise = together([torch.randn(render.shape[1:], generator=g, dtype=render.dtype) for g in generators])
         look = ask(render, noise.to(render.device), sigma, indices)
         with ask.clock.measure("pullback"):
             optimizer.zero_grad()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
@@ -110,9 +110,9 @@ class Ask:
             if math.isinf(sigma):
                 if not hasattr(self.prior, "predict_clean"):
                     raise RequestError("This prior cannot start at σ = ∞: it has no predict_clean.")
-                clean, predicted = self.prior.predict_clean(batch, sigma, chosen).to(x).view_as(x), noise
+                clean, predicted = self.prior.predict_clean(batch, sigma, chosen).to(x).unflatten(0, x.shape[:2]), noise
             else:
-                predicted = self.prior.predict_noise(batch, sigma, chosen).to(x).view_as(x)
+                predicted = self.prior.predict_noise(batch, sigma, chosen).to(x).unflatten(0, x.shape[:2])
                 clean = x - sigma * predicted
         self.evaluations += len(indices) / self.whole
         if not bool(torch.isfinite(clean).all()):
@@ -121,6 +121,11 @@ class Ask:
                 "Lower the guidance scale, or run in full precision (--precision fp32).",
             )
         return Look(sigma, indices, render, noise, clean, predicted, self.weights[indices])
+
+
+def together(tensors: Sequence[Tensor]) -> Tensor:
+    """[N, ...] of N tensors alike; one is not copied, and keeps the strides that a network's rounding depends on."""
+    return tensors[0][None] if len(tensors) == 1 else torch.stack(list(tensors))
 
 
 def pixel_importance(rep: Diffrep, views: Views | None) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 from ddrep_core.process.diffusion import langevin_share, reach
 from ddrep_core.sampling.disagreement import conflicts, unrelated_share
 from ddrep_core.sampling.guide import Guide
-from ddrep_core.sampling.look import Ask, Look
+from ddrep_core.sampling.look import Ask, Look, together
 from ddrep_core.sampling.particle import Fit, Particle
 from ddrep_core.schedules.steps import Hold, Join, Jump, Moved, Paint, Recall, Remember, Reverse, Step, Walk, Word
 
@@ -70,11 +70,11 @@ class Run:
     def render(self, indices: Tensor) -> Tensor:
         """[N, B, C, h, w]."""
         with self.ask.clock.measure("render"):
-            return torch.stack([particle.render(indices) for particle in self.particles])
+            return together([particle.render(indices) for particle in self.particles])
 
     def noise(self, indices: Tensor) -> Tensor:
         """[N, B, C, h, w]."""
-        return torch.stack([particle.noise[indices] for particle in self.particles])
+        return together([particle.noise[indices] for particle in self.particles])
 
     def pull_back(self, target: Tensor, fit: Fit, sigma: float) -> None:
         """θ ← argmin E_π w(π) ‖f(θ, π) − f'(π)‖² of every particle, f' [N, B, C, h, w]."""
