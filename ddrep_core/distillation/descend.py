@@ -64,7 +64,7 @@ def distill(
         raise RequestError(f"The number of samples must be at least one, not {samples}.")
     weights = pixel_importance(rep, views)
     guidance = method.guidance_scale if guidance_scale is None else guidance_scale
-    told = {} if not controls else {"controls": dict(controls)}
+    told: dict[str, Any] = {"controls": dict(controls)} if controls else {}
     conditioning = prior.condition(prompt, negative_prompt, views, guidance, **told)
     count = min(views_per_step or rep.view_count, rep.view_count)
     ask = Ask(prior, conditioning, weights, count, Clock(device=weights.device))

@@ -25,7 +25,7 @@ def unrelated_share(rep: Diffrep, solver: Solver, indices: Tensor, weights: Tens
 
     Args:
         rep: the representation; not changed.
-        solver: like the run's (`Solver.twin`): it has, or will have, what that prepared for the same weights.
+        solver: of the run; not changed, but for what it prepares for the same weights.
         indices: [B] the views in the fit: those that move first, then those that are held.
         weights: [B, 1, h, w] of their pixels.
         moving: how many of them move.
@@ -38,7 +38,7 @@ def unrelated_share(rep: Diffrep, solver: Solver, indices: Tensor, weights: Tens
         before = twin.render(indices)
         probe = torch.zeros_like(before)
         probe[:moving] = unrelated_pictures(tuple(before[:moving].shape)).to(before)
-    solver.fit(twin, before + probe, indices, weights, math.inf, before)
+    solver.twin().fit(twin, before + probe, indices, weights, math.inf, before)
     with torch.no_grad():
         left = weights * (before + probe - twin.render(indices)) ** 2
         whole = weights * probe**2

@@ -59,7 +59,7 @@ class Particle:
 
     rep: Diffrep
     solver: Solver
-    field: NoiseField
+    noise_field: NoiseField
     process: Process
     seed: int
     held: dict[int, Tensor] = field(default_factory=dict)
@@ -71,7 +71,7 @@ class Particle:
         theta = next(iter(self.rep.parameters().values()))
         self.generator = torch.Generator().manual_seed(self.seed)
         self.rep.reset(self.generator)
-        white = self.field.draw(self.generator).to(theta)
+        white = self.noise_field.draw(self.generator).to(theta)
         self.noise = self.process.start(white, self.generator)
         self._drawn: tuple[tuple[int, ...], Tensor] | None = None  # views, and what they look like since θ last moved
 
@@ -98,7 +98,7 @@ class Particle:
 
     def renew(self, sigma: float, sigma_after: float, keep: float, scale: float, views: tuple[int, ...] | None) -> None:
         """ε ← keep·ε + √(1 − keep²)·scale·ξ, ξ ~ N(0, I), as the process has it; for these views or all."""
-        fresh = self.field.draw(self.generator).to(self.noise)
+        fresh = self.noise_field.draw(self.generator).to(self.noise)
         renewed = self.process.jump(self.noise, fresh if scale == 1 else scale * fresh, sigma, sigma_after, keep)
         if views is None:
             self.noise = renewed

@@ -124,7 +124,7 @@ class Run:
             # Mini-batches: never twice the same.
             return torch.ones(len(fit.moving), dtype=fit.weights.dtype, device=fit.weights.device)
         first = self.particles[0]
-        return unrelated_share(first.rep, first.solver.twin(), fit.indices, fit.weights, len(fit.moving))
+        return unrelated_share(first.rep, first.solver, fit.indices, fit.weights, len(fit.moving))
 
 
 Tell = Callable[[Step, Look | None, list[Moved] | None], None]

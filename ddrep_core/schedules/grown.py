@@ -159,7 +159,9 @@ class Progress:
         kinds = {kind.__name__: kind for kind in (Remember, Recall, Hold, Paint, Join)}
         words = []
         for entry in numbers["words"]:
-            rest = {name: tuple(value) if isinstance(value, list) else value for name, value in entry.items()}
+            rest: dict[str, Any] = {
+                name: tuple(value) if isinstance(value, list) else value for name, value in entry.items()
+            }
             words.append(kinds[rest.pop("word")](**rest))
         read = {
             "words": words,

@@ -159,7 +159,7 @@ def contradiction(
     weights = torch.ones_like(render[:, :1]) if own is None else own[indices].to(render)
     twin = rep.copy()
     solver.fit(twin, clean, indices, weights)
-    share = unrelated_share(rep, solver.twin(), indices, weights, len(indices))
+    share = unrelated_share(rep, solver, indices, weights, len(indices))
     with torch.no_grad():
         _, found = conflicts(clean - twin.render(indices), clean, weights, share)
     return round(found, 4)
