@@ -178,7 +178,7 @@ def test_the_same_texture_is_painted_whatever_the_transform(tmp_path: Path) -> N
     @settings(max_examples=30, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
     @given(st.tuples(finite, finite), finite, st.tuples(scales, scales), st.sampled_from([None, 0, 1]))
     def check(offset: tuple, rotation: float, scale: tuple, override: int | None) -> None:
-        # As the extension's own shader has it: u' = T R S u, column vectors, v downward.
+        # u' = T R S u; counter-clockwise with v downward, as Khronos's viewer has it.
         turn = np.array([[np.cos(rotation), np.sin(rotation)], [-np.sin(rotation), np.cos(rotation)]])
         stored = ((uv.astype(np.float64) - offset) @ turn / scale).astype(np.float32)  # the inverse of all three
         transform = {"offset": list(offset), "rotation": rotation, "scale": list(scale)}

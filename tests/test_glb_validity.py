@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import geometry_shapes as shapes
@@ -15,6 +16,7 @@ from gltf_maker import Maker
 from ddrep_core.geometry import load_mesh, write_glb
 from ddrep_core.geometry.gltf_document import GltfDocument
 from ddrep_core.geometry.mesh import Mesh
+from ddrep_core.geometry.normals import corner_normals
 
 
 def paint(mesh: Mesh, path: Path) -> Path:
@@ -136,6 +138,19 @@ def test_normals_of_faces_without_area_and_of_length_zero_are_written_with_lengt
         assert problems(written) == []
         if folder := validator().validator_folder():
             assert not validator().errors([written], folder)[0]
+
+
+def test_normals_of_no_use_become_normals_of_the_surface(tmp_path: Path) -> None:
+    part = load_mesh(shapes.cube_obj(tmp_path / "cube.obj")).parts[0]
+    smooth = corner_normals(part)
+    odd = smooth * np.array([1.0, 0.0, 1e-9, 1e9, np.nan, np.inf, *[2.0] * 6])[:, None, None]
+    found = corner_normals(replace(part, normals=odd))
+    assert np.allclose(found / np.linalg.norm(found, axis=-1, keepdims=True), smooth)
+    corner = np.array([[0, 1, 0]])  # without area, beside a whole face, and where there is nothing else
+    assert np.allclose(
+        corner_normals(replace(part, faces=np.concatenate([part.faces[:1], corner])))[1, 0], smooth[0, 0]
+    )
+    assert corner_normals(replace(part, faces=corner)).tolist() == [[[0, 0, 1]] * 3]
 
 
 @pytest.mark.parametrize("far", [0.0, 5.4e6, -3e8])

@@ -18,7 +18,7 @@ from ddrep_core.diffreps.voxel_nerf import VoxelNerfDiffrep, finest_grid
 from ddrep_core.errors import RequestError
 from ddrep_core.geometry.bake import Baker
 from ddrep_core.geometry.mesh import Mesh
-from ddrep_core.geometry.raycast import RayCaster, depth_maps
+from ddrep_core.geometry.raycast import depth_maps, ray_caster
 from ddrep_core.geometry.sight import Sight, sights
 from ddrep_core.geometry.surface import best_level, extract_surface, intersection_over_union, mesh_of, rest_on_ground
 from ddrep_core.geometry.unwrap import unwrap
@@ -230,7 +230,7 @@ def nerf_mesh(field: VoxelNerfDiffrep, faces: int) -> tuple[Mesh, float]:
 
 def silhouettes(mesh: Mesh, views: Views) -> np.ndarray:
     """[V, S, S] which pixels' middles the mesh covers."""
-    caster = RayCaster(mesh)
+    caster = ray_caster(mesh)
     covered = []
     for camera in views:
         pixel, hits = caster.pixel_hits(camera, SILHOUETTE_SIZE, SILHOUETTE_SIZE)
