@@ -142,7 +142,7 @@ def edm(folder: Path) -> None:
         (pickle_only, "only pickled weights, which can run code when opened.*safetensors"),
         (damage, "part 'unet' .* cannot be read"),
         (drop_a_weight, r"lacks 1 of its weights \(conv_in.weight"),
-        (other_pipeline, "is a FluxPipeline, which ddrep cannot use.*Stable Diffusion 3"),
+        (other_pipeline, "is a FluxPipeline, which ddrep cannot use.*packed latents.*Stable Diffusion 3"),
         (own_code, "is a MyAutoencoder, which ddrep does not know"),
         (made_for_inpainting, "sees 9 channels where its images have 4"),
         (edm, "noise schedule of EDM's kind"),

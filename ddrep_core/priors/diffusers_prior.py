@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ddrep_core.errors import RequestError
+from ddrep_core.errors import DdrepWarning, RequestError
 from ddrep_core.priors.autoencoder import Autoencoder
 from ddrep_core.priors.batches import BatchLimit, default_limit
 from ddrep_core.priors.levels import NoiseLevels
@@ -76,6 +77,7 @@ class DiffusersPrior:
         max_batch: the most rows that the network sees at once, both branches of guidance counted. None: as many as fit.
         default_guidance_scale: the guidance that suits this model.
         directions: its words for the sides of things.
+        distilled: it was made to draw without guidance: no task asks it for more than its own.
     """
 
     def __init__(
@@ -91,6 +93,7 @@ class DiffusersPrior:
         max_batch: int | None = None,
         default_guidance_scale: float = 7.5,
         directions: DirectionWords | None = None,
+        distilled: bool = False,
     ) -> None:
         self.name = name
         self.network = network
@@ -103,6 +106,7 @@ class DiffusersPrior:
         self.max_batch = max_batch
         self.default_guidance_scale = default_guidance_scale
         self.directions = directions
+        self.distilled = distilled
         self._limits: dict[tuple[int, int], BatchLimit] = {}
 
     @property
@@ -152,6 +156,13 @@ class DiffusersPrior:
         """
         if not guidance_scale >= 0:
             raise RequestError(f"The guidance scale must be zero or more, not {guidance_scale}.")
+        if guidance_scale == 0 and prompt.strip():
+            warnings.warn(
+                "A guidance scale of 0 leaves the prompt out. To follow it without guidance, as the pages of Turbo "
+                "and Lightning models mean by 0, use 1.",
+                DdrepWarning,
+                stacklevel=2,
+            )
         prompts = view_prompts(prompt, views, self.directions) if guidance_scale != 0 else [""]
         texts: dict[str, int] = {}
         for text in prompts:

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import re
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ddrep_core.errors import RequestError
+from ddrep_core.errors import DdrepWarning, RequestError
 
 if TYPE_CHECKING:
     from ddrep_core.priors.diffusers_prior import DiffusersPrior
+    from ddrep_core.priors.families import Family
     from ddrep_core.priors.model_folder import ModelFolder
 
 BUNDLED = Path(__file__).resolve().parent / "bundled"
+MOST_CONTROL = 10.0
+OTHER_CONTROLS = re.compile(r"canny|openpose|scribble|seg(?=[^a-z]|$)|lineart|softedge|hed|mlsd|normal|tile|shuffle|qr")
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16, "fp64": torch.float64}
 
 
@@ -57,6 +63,8 @@ def load_prior(
         raise RequestError(f"There is no precision '{precision}'.", f"Use auto, {', '.join(PRECISIONS)}.")
     if max_batch is not None and max_batch < 1:
         raise RequestError(f"A batch holds at least one row, not {max_batch}.")
+    if not 0 <= controlnet_scale <= MOST_CONTROL or not math.isfinite(controlnet_scale):
+        raise RequestError(f"A ControlNet counts 0 to {MOST_CONTROL:g} times, not {controlnet_scale}.")
     folder = _find_folder(source, chosen_device, precision, allow_download)
     dtype = _choose_precision(precision, chosen_device, folder)
     own = None if controlnet is None else _find_controlnet(controlnet, dtype, allow_download)
@@ -152,7 +160,21 @@ def _find_controlnet(source: str | Path, dtype: torch.dtype, allow_download: boo
         path = find_controlnet(source, dtype in (torch.float16, torch.bfloat16), allow_download)
     if not (path / "config.json").is_file():
         raise RequestError(f"'{source}' is not a ControlNet in diffusers' format: it has no config.json.")
-    return load_network(ModelFiles(path, str(source)), ".", "ControlNetModel", dtype)
+    files = ModelFiles(path, str(source))
+    told = files.json("config.json")
+    if told.get("_class_name", "ControlNetModel") != "ControlNetModel" or "num_control_type" in told:
+        raise RequestError(
+            f"'{source}' is a {str(told.get('_class_name'))[:80]}, which is not supported.",
+            "Choose a plain ControlNet that hears depth.",
+        )
+    names = f"{path.name} {told.get('_name_or_path', '')}".lower()
+    if "depth" not in names and (other := OTHER_CONTROLS.search(names)):
+        warnings.warn(
+            f"The ControlNet '{source}' seems to hear {other[0]}, and will be told depth. Its pictures may be wrong.",
+            DdrepWarning,
+            stacklevel=2,
+        )
+    return load_network(files, ".", "ControlNetModel", dtype)
 
 
 def _choose_precision(precision: str, device: torch.device, folder: ModelFolder) -> torch.dtype:
@@ -196,9 +218,10 @@ def _assemble(
             _check_controlnet(controlnet, core, folder.name)
             controlnet.eval().requires_grad_(False)
         network = UNet(_settled(core, device), autoencoder.factor, controlnet, controlnet_scale)
-    elif controlnet is not None:
+    elif controlnet is not None or folder.files.has("controlnet"):
         raise RequestError(
-            f"A ControlNet cannot be used with '{folder.name}'.", "It goes with Stable Diffusion and SDXL."
+            f"A ControlNet cannot be used with '{folder.name}'.",
+            "ControlNets go with Stable Diffusion and SDXL. Leave it out, or move it out of the model's folder.",
         )
     else:
         network = FlowTransformer(_settled(core, device))
@@ -226,12 +249,13 @@ def _assemble(
         levels=levels,
         prompt_encoder=prompts,
         autoencoder=autoencoder,
-        latent_size=_latent_size(core, folder.family.style, autoencoder.factor, image_size or settings.image_size),
+        latent_size=_latent_size(core, folder.family, autoencoder.factor, image_size or settings.image_size),
         device=device,
         dtype=dtype,
         max_batch=max_batch,
         default_guidance_scale=settings.guidance_scale,
         directions=settings.directions,
+        distilled=settings.guidance_scale <= 1,
     )
     try_out(prior, _multiple(core))
     return prior
@@ -274,7 +298,7 @@ def _check_network(network: Any, latent_channels: int, folder: ModelFolder) -> N
 
 def _check_controlnet(controlnet: Any, unet: Any, name: str) -> None:
     """Raises:
-    RequestError: a ControlNet of another family."""
+    RequestError: a ControlNet of another family, or one that cannot hear a depth map."""
     for key in ("cross_attention_dim", "in_channels", "addition_embed_type"):
         ours, theirs = unet.config.get(key), controlnet.config.get(key)
         if ours != theirs:
@@ -282,13 +306,18 @@ def _check_controlnet(controlnet: Any, unet: Any, name: str) -> None:
                 f"The ControlNet was made for another model than '{name}' ({key} is {theirs}, not {ours}).",
                 "Choose one of the same family.",
             )
+    if controlnet.config.global_pool_conditions or controlnet.config.conditioning_channels not in (1, 3):
+        raise RequestError(
+            "The ControlNet hears something else than a picture of depth "
+            f"({controlnet.config.conditioning_channels} channels"
+            f"{', pooled over the picture' if controlnet.config.global_pool_conditions else ''}).",
+            "Choose a depth ControlNet.",
+        )
+    if controlnet.config.controlnet_conditioning_channel_order not in ("rgb", "bgr"):
+        raise RequestError("The ControlNet's order of channels is not known.", "Download it again.")
 
 
-NATIVE = {"sd": 64, "sdxl": 128, "sd3": 128}
-"""Latent cells along a side of each family's pictures, for models that do not say."""
-
-
-def _latent_size(network: Any, style: str, factor: int, image_size: int | None) -> tuple[int, int]:
+def _latent_size(network: Any, family: Family, factor: int, image_size: int | None) -> tuple[int, int]:
     """(h, w) of the latents.
 
     Raises:
@@ -303,10 +332,10 @@ def _latent_size(network: Any, style: str, factor: int, image_size: int | None) 
                 f"Choose a multiple of {factor * multiple}.",
             )
         return image_size // factor, image_size // factor
-    sides = [native, native] if isinstance(native, int) else list(native or [NATIVE[style]] * 2)
-    if style == "sd" and len(network.config.block_out_channels) == 4 and max(sides) < NATIVE["sd"]:
+    sides = [native, native] if isinstance(native, int) else list(native or [family.native] * 2)
+    if family.style == "sd" and len(network.config.block_out_channels) == 4 and max(sides) < family.native:
         # Early conversions of Stable Diffusion say 32; all of its relatives were trained on 512 pixels and more.
-        sides = [NATIVE["sd"]] * 2
+        sides = [family.native] * 2
     if len(sides) != 2 or any(side < 1 or side % multiple for side in sides):
         raise RequestError(f"The network's sample_size of {native!r} cannot be.", "Download the model again.")
     return sides[0], sides[1]
