@@ -55,7 +55,18 @@ def write_glb(mesh: Mesh, textures: Mapping[str, Tensor | ArrayLike], path: str 
         raise RequestError(f"{mesh.path.name} has no part called '{unknown[0]}'.")
     images = {name: png_bytes(Image.fromarray(to_uint8(texture))) for name, texture in textures.items()}
     builder = _patched(mesh, mesh.document, images) if mesh.document else _built(mesh, images)
+    if mesh.both_sides:
+        old = len(mesh.document.data.get("materials", [])) if mesh.document else 0
+        painted = {painted_name(name) for name in images}
+        for entry in builder.data.get("materials", [])[old:]:
+            if entry["name"] in painted:
+                entry["doubleSided"] = True
     Path(path).write_bytes(builder.content())
+
+
+def painted_name(part_name: str) -> str:
+    """What a part's new material is called."""
+    return f"{part_name} (ddrep)"
 
 
 class _Builder:
@@ -112,7 +123,7 @@ class _Builder:
         if uv_set:
             info["texCoord"] = uv_set
         entry: dict[str, Any] = {
-            "name": f"{name} (ddrep)",
+            "name": painted_name(name),
             "pbrMetallicRoughness": {
                 "baseColorTexture": info,
                 "metallicFactor": 0.0,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import filecmp
 import json
-import re
 import shutil
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote
 
 from ddrep_core.errors import RequestError
+from ddrep_core.geometry.obj_text import beside, library_names, lines, picture_name, split_statement
 from ddrep_core.jobs.folder import JobFolder, read_json, told_in_words, write_json
 from ddrep_core.jobs.request import SCHEMA_VERSION, parse_request
 
@@ -83,36 +83,35 @@ def side_files(mesh: Path) -> dict[PurePosixPath, Path]:
     """
     found = {PurePosixPath(mesh.name): mesh}
     if mesh.suffix.lower() == ".obj":
-        for name in _statements(mesh, ("mtllib",)):
-            if material := _beside(mesh, name):
-                found[material] = mesh.parent / material
-                for picture in _statements(mesh.parent / material, ("map_", "bump", "norm", "disp", "refl")):
-                    if relative := _beside(mesh, str(material.parent / picture)):
-                        found[relative] = mesh.parent / relative
+        for words in _statements(mesh, ("mtllib",)):
+            for library in library_names(words, mesh.parent):
+                if not (material := _below(mesh, library)):
+                    continue
+                found[material] = library
+                for picture in _statements(library, ("map_", "bump", "norm", "disp", "refl")):
+                    path = beside(library.parent, picture_name(picture))
+                    if relative := _below(mesh, path):
+                        found[relative] = path
     elif mesh.suffix.lower() == ".gltf":
         for name in _gltf_uris(mesh):
-            if relative := _beside(mesh, name):
+            if relative := _below(mesh, mesh.parent / name):
                 found[relative] = mesh.parent / relative
     return found
 
 
-def _beside(mesh: Path, name: str) -> PurePosixPath | None:
-    """`name` relative to the mesh's folder, if it is a file in there."""
-    relative = PurePosixPath(name.strip().replace("\\", "/"))
-    if not name.strip() or relative.is_absolute() or ".." in relative.parts or ":" in name:
+def _below(mesh: Path, path: Path) -> PurePosixPath | None:
+    """`path` relative to the mesh's folder, if it is a file in there."""
+    try:
+        relative = PurePosixPath(path.relative_to(mesh.parent))
+        return relative if ".." not in relative.parts and path.is_file() else None
+    except (OSError, ValueError):
         return None
-    return relative if (mesh.parent / relative).is_file() else None
 
 
 def _statements(file: Path, keywords: tuple[str, ...]) -> list[str]:
-    """The file names in an OBJ's or MTL's lines that start with one of `keywords` (options like "-bm 1" left out)."""
-    names = []
-    with file.open("r", encoding="utf-8", errors="replace") as lines:
-        for line in lines:
-            word, _, rest = line.strip().partition(" ")
-            if word.lower().startswith(keywords):
-                names.append(re.sub(r"^(-\S+(\s+[\d.eE+-]+|\s+(on|off))*\s+)*", "", rest.strip()))
-    return names
+    """What follows the keyword in an OBJ's or MTL's lines that start with one of `keywords`."""
+    statements = (split_statement(line) for _, line in lines(file.read_bytes()))
+    return [rest for word, rest in statements if rest and word.lower().startswith(keywords)]
 
 
 def _gltf_uris(file: Path) -> list[str]:

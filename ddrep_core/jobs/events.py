@@ -5,7 +5,7 @@ Every event is one JSON object with "event" and "time" (seconds since the epoch)
     stage   {message}                                what is done now, outside the sampling loop
     step    {sample, index, of, sigma, nfe, seconds_left, agreement}    index: steps done of this sample, 1..of
     preview {path, sample, kind, object}             kind: texture (on the named object's own UVs), views, image, ...
-    warning {message}
+    warning {message, left_out, why}                 left_out: names of cameras that are not sampled, where that is so
     error   {message, fix, status}
     cancelled {}
     done    {result, seconds}

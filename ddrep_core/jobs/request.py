@@ -17,6 +17,9 @@ from ddrep_core.errors import RequestError
 SCHEMA_VERSION = 1
 ORBIT = re.compile(r"orbit:(\d+)")
 MOST_ORBIT_CAMERAS = 512
+LATER = {"texture": {"both_sides": False}}
+"""Keys that came after jobs were about, and their defaults: a job that does not use one stays the job that it was, with
+its fingerprint and its results, and older engines read it."""
 
 Task = Literal["texture", "generate", "image", "panorama"]
 
@@ -52,7 +55,10 @@ class _Block(BaseModel):
 
 
 class TextureRequest(_Block):
-    """Texture an existing mesh, which faces `front_degrees` around Z from -Y (0) towards +X (90)."""
+    """Texture an existing mesh, which faces `front_degrees` around Z from -Y (0) towards +X (90).
+
+    `both_sides`: faces that are seen from behind are painted, too; a room from inside, whose faces look outward.
+    """
 
     mesh: RelativePath
     mesh_up: Literal["auto", "y", "z"] = "auto"
@@ -61,6 +67,7 @@ class TextureRequest(_Block):
     objects: list[str] | None = Field(None, min_length=1)
     depth: bool = True
     front_degrees: float = 0.0
+    both_sides: bool = False
 
 
 class GenerateRequest(_Block):
@@ -140,8 +147,13 @@ class Request(_Block):
         return int(match[1]) if match else None
 
     def to_json(self) -> dict[str, Any]:
-        """As job.json holds it: every default written out, other tasks' blocks left out."""
-        return self.model_dump(mode="json", exclude={"texture", "generate", "image", "panorama"} - {self.task})
+        """As job.json holds it: defaults written out, but for those of `LATER` keys; other tasks' blocks left out."""
+        data = self.model_dump(mode="json", exclude={"texture", "generate", "image", "panorama"} - {self.task})
+        for block, keys in LATER.items():
+            for key, default in keys.items():
+                if block in data and data[block][key] == default:
+                    del data[block][key]
+        return data
 
 
 def parse_request(data: object, source: str = "job.json") -> Request:

@@ -148,9 +148,9 @@ class Session:
         self.stop.check()
         self.events.emit("stage", message=message)
 
-    def warn(self, message: str) -> None:
-        """Something a person should know that does not stop the run."""
-        self.events.emit("warning", message=message)
+    def warn(self, message: str, **details: Any) -> None:
+        """Something a person should know that does not stop the run; `details` are for programs."""
+        self.events.emit("warning", message=message, **details)
 
     def sample(
         self,

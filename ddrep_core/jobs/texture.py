@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,9 +12,8 @@ from PIL import Image
 from torch import Tensor
 
 from ddrep_core.diffreps.image_texture import ImageTextureDiffrep
-from ddrep_core.diffreps.texture import TextureDiffrep
+from ddrep_core.diffreps.texture import TextureDiffrep, rays_along_pixel
 from ddrep_core.geometry.bake import BakedTexture, Baker, coverage_share
-from ddrep_core.geometry.facing import facing_views
 from ddrep_core.geometry.glb import write_glb
 from ddrep_core.geometry.load import load_mesh
 from ddrep_core.geometry.mesh import Mesh, Part
@@ -21,7 +21,7 @@ from ddrep_core.geometry.raycast import depth_maps
 from ddrep_core.jobs.folder import replacing, write_json
 from ddrep_core.jobs.request import TextureRequest
 from ddrep_core.jobs.session import Preview, Session, agreement
-from ddrep_core.jobs.views import request_cameras, sampled_views
+from ddrep_core.jobs.views import Outlook, look_at_mesh, request_cameras
 from ddrep_core.pictures import decode, to_uint8
 from ddrep_core.report import contact_sheet, turntable
 from ddrep_core.sampling.sample import StepReport
@@ -57,10 +57,14 @@ class TextureTask:
         cameras = request_cameras(request, session.folder)
         prior = session.prior
         self.arguments = session.sampling_arguments(AUTO_SCHEDULE, TEXTURE_GUIDANCE)
-        size = prior.image_size
-        self.views = sampled_views(cameras, self.mesh, size, settings.front_degrees)
-        self.mesh = facing_views(self.mesh, self.views)
+        size, latent_size = prior.image_size, max(prior.image_shape[1:])
         session.stage("Looking at the mesh from every camera")
+        mesh = replace(self.mesh, both_sides=settings.both_sides)
+        self.outlook = look_at_mesh(
+            cameras, mesh, size, latent_size * rays_along_pixel(latent_size), settings.front_degrees
+        )
+        tell_left_out(session, self.outlook)
+        self.mesh, self.views = self.outlook.mesh, self.outlook.views
         self.rep = texture_diffrep(self.mesh, self.views, prior, settings)
         if settings.depth and getattr(prior, "uses_depth", False):
             self.arguments["depth"] = depth_maps(self.mesh, self.views, size, size, subsamples=2)
@@ -101,6 +105,8 @@ class TextureTask:
             "seconds": result.seconds,
             "agreement": agreement(result.disagreement),
             "not_agreed": not_agreed,
+            "views": [camera.name for camera in self.views],
+            "left_out": self.outlook.left_out_names,
         }
 
     def _previews(self, pictures: Tensor) -> list[Preview]:
@@ -115,6 +121,17 @@ class TextureTask:
 
     def _part(self, name: str) -> Part:
         return next(part for part in self.mesh.parts if part.name == name)
+
+
+def tell_left_out(session: Session, outlook: Outlook) -> None:
+    """Say which cameras are not sampled, and why."""
+    for group in outlook.left_out:
+        session.warn(group.words(len(outlook.views)), left_out=list(group.names), why=group.why.value)
+    if outlook.turned_degrees:
+        session.warn(
+            f"From where the orbit begins no camera sees anything of the mesh: it was turned by "
+            f"{outlook.turned_degrees:g} degrees, to where the faces look."
+        )
 
 
 def texture_diffrep(
