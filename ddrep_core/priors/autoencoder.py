@@ -66,6 +66,7 @@ class Autoencoder:
         self.factor: int = 2 ** (len(config.block_out_channels) - 1)
         """Pixels along one side of a latent cell."""
         self.max_batch = max_batch
+        self.scaling_factor: float = config.scaling_factor
         self._width: int = config.block_out_channels[0]
         # A few models state mean and spread of each latent channel; the others a common scale and shift.
         scale, shift = config.scaling_factor, config.get("shift_factor") or 0.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -63,6 +64,19 @@ def view_prompts(prompt: str, views: Any | None, words: DirectionWords | None = 
     return [", ".join(part for part in view if part) for view in parts]
 
 
+@dataclass(frozen=True)
+class Origin:
+    """Where a prior was read from.
+
+    Args:
+        files: its folders or files.
+        scheduler: its scheduler's configuration.
+    """
+
+    files: tuple[Path, ...]
+    scheduler: dict[str, Any]
+
+
 class DiffusersPrior:
     """Predicts noise with a diffusers network. Made by `load_prior`.
 
@@ -107,6 +121,8 @@ class DiffusersPrior:
         self.default_guidance_scale = default_guidance_scale
         self.directions = directions
         self.distilled = distilled
+        self.origin: Origin | None = None
+        """Where it was read from, if it was."""
         self._limits: dict[tuple[int, int], BatchLimit] = {}
 
     @property
@@ -192,7 +208,7 @@ class DiffusersPrior:
             RunError: no memory for a single view.
         """
         level = _levels(sigma)
-        return self._predict(x, level, conditioning, *self.levels.noise_weights(level))
+        return self.predict(x, level, conditioning, *self.levels.noise_weights(level))
 
     def predict_clean(self, x: Tensor, sigma: float | Tensor, conditioning: PromptConditioning) -> Tensor:
         """x̂0 [B, C, h, w] like x, with guidance; at σ = ∞, x is the noise itself. Carries no gradient.
@@ -201,7 +217,7 @@ class DiffusersPrior:
             RequestError: as `predict_noise`; and σ = ∞ for a model that predicts noise.
         """
         level = _levels(sigma)
-        return self._predict(x, level, conditioning, *self.levels.clean_weights(level))
+        return self.predict(x, level, conditioning, *self.levels.clean_weights(level))
 
     def decode(self, latents: Tensor) -> Tensor:
         """Pictures [B, 3, H, W], sRGB in [0, 1]. Gradients flow where latents ask for them."""
@@ -226,10 +242,13 @@ class DiffusersPrior:
             torch.cuda.empty_cache()
 
     @torch.no_grad()
-    def _predict(
+    def predict(
         self, x: Tensor, sigma: Tensor, conditioning: PromptConditioning, output_weight: Tensor, input_weight: Tensor
     ) -> Tensor:
-        """output_weight · (guided output) + input_weight · (scaled input)."""
+        """output_weight · (guided output) + input_weight · (scaled input), [B, C, h, w] like x; weights [B] or [1].
+
+        With weights (1, 0) it is the network's own answer, whatever that means.
+        """
         count = len(x)
         if x.ndim != 4 or x.shape[1] != self.channels:
             raise RequestError(f"{self.name} denoises [B, {self.channels}, h, w], not {tuple(x.shape)}.")

@@ -199,7 +199,7 @@ def _assemble(
 ) -> DiffusersPrior:
     """Read the parts and put them together."""
     from ddrep_core.priors.autoencoder import Autoencoder, autoencoder_dtype, check_autoencoder
-    from ddrep_core.priors.diffusers_prior import DiffusersPrior
+    from ddrep_core.priors.diffusers_prior import DiffusersPrior, Origin
     from ddrep_core.priors.levels import noise_levels
     from ddrep_core.priors.networks import FlowTransformer, UNet
     from ddrep_core.priors.prompts import T5_LENGTH, PromptEncoder, TextEncoder
@@ -257,6 +257,7 @@ def _assemble(
         directions=settings.directions,
         distilled=settings.guidance_scale <= 1,
     )
+    prior.origin = Origin((folder.path,), folder.scheduler())
     try_out(prior, _multiple(core))
     return prior
 
