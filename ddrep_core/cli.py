@@ -111,7 +111,7 @@ Overrides = dict[str, Any]
 
 @app.command()
 def texture(
-    mesh: Annotated[Path, typer.Argument(help="OBJ, GLB, PLY, STL, OFF, ...", show_default=False)],
+    mesh: Annotated[Path, typer.Argument(help="OBJ, GLB, PLY, STL, OFF, DAE, 3MF, ...", show_default=False)],
     prompt: Prompt,
     negative_prompt: Negative = "",
     out: Out = None,

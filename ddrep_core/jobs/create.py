@@ -119,7 +119,7 @@ def _gltf_uris(file: Path) -> list[str]:
         document = json.loads(file.read_text(encoding="utf-8"))
         entries = [*document.get("buffers", []), *document.get("images", [])]
         return [unquote(entry["uri"]) for entry in entries if not str(entry.get("uri", "data:")).startswith("data:")]
-    except (OSError, ValueError, AttributeError, TypeError):
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError):
         return []  # not glTF at all: the mesh reader says so
 
 

@@ -163,7 +163,7 @@ def test_not_a_mesh(addon, cube, add, words):
 
 def test_no_faces(addon, cube):
     cube.data.clear_geometry()
-    refused(addon, "has no faces")
+    refused(addon, "has no faces", "ddrep.deselect")
 
 
 def test_flattened_object(addon, cube):
