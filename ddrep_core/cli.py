@@ -292,11 +292,19 @@ def run(
 
 
 @app.command()
-def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+def doctor(
+    prior: Annotated[
+        str | None, typer.Option("--prior", help="Examine this model, too: its memory, and whether it does as it says.")
+    ] = None,
+    controlnet: ControlNet = None,
+    device: Device = "auto",
+    precision: PrecisionName = Precision.auto,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
     """What this machine can do, and what to fix. Status 1 if something that a job needs is broken."""
     from ddrep_core.jobs.doctor import examine
 
-    report = examine()
+    report = examine(prior=prior, controlnet=controlnet, device=device, precision=precision.value)
     if as_json:
         print(json.dumps(report, indent=2))
     else:

@@ -161,10 +161,10 @@ def test_names_that_are_no_prior(name: str) -> None:
         load_prior(name, device="cpu")
 
 
-def test_a_single_file_is_not_a_prior(tmp_path: Path) -> None:
+def test_an_empty_file_is_not_a_prior(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     path.touch()
-    with pytest.raises(RequestError, match=r"is a file; a prior is a folder.*from_single_file"):
+    with pytest.raises(RequestError, match=r"is no safetensors file, or was cut short"):
         load_prior(path, device="cpu")
 
 

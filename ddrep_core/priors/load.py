@@ -7,8 +7,9 @@ import json
 import math
 import re
 import warnings
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from ddrep_core.priors.diffusers_prior import DiffusersPrior
     from ddrep_core.priors.families import Family
     from ddrep_core.priors.model_folder import ModelFolder
+    from ddrep_core.priors.single_file import SingleFile
+
+    ModelSource: TypeAlias = ModelFolder | SingleFile
 
 BUNDLED = Path(__file__).resolve().parent / "bundled"
 MOST_CONTROL = 10.0
@@ -39,8 +43,9 @@ def load_prior(
     """A diffusion model as a prior: Stable Diffusion 1.x and 2.x, SDXL, Stable Diffusion 3.
 
     Args:
-        source: "bundled", a folder in diffusers' format, or a hub id (owner/name). A folder never causes a
-            download; naming a hub id asks for it, and what this machine already has is used first.
+        source: "bundled", a folder in diffusers' format, a checkpoint in one .safetensors file, or a hub id
+            (owner/name). A folder or a file never causes a download; naming a hub id asks for it, and what this machine
+            already has is used first.
         device: "auto" (CUDA where there is one), "cpu", "cuda", "cuda:1", ….
         precision: "auto" (fp16 on CUDA, bf16 for flow models there, fp32 on a CPU), "fp32", "fp16", "bf16", "fp64".
         controlnet: a depth ControlNet, folder or hub id. When not given, the model folder's own `controlnet/`, if any.
@@ -65,8 +70,8 @@ def load_prior(
         raise RequestError(f"A batch holds at least one row, not {max_batch}.")
     if not 0 <= controlnet_scale <= MOST_CONTROL or not math.isfinite(controlnet_scale):
         raise RequestError(f"A ControlNet counts 0 to {MOST_CONTROL:g} times, not {controlnet_scale}.")
-    folder = _find_folder(source, chosen_device, precision, allow_download)
-    dtype = _choose_precision(precision, chosen_device, folder)
+    folder = find_model_folder(source, chosen_device, precision, allow_download)
+    dtype = choose_precision(precision, chosen_device, folder)
     own = None if controlnet is None else _find_controlnet(controlnet, dtype, allow_download)
     return _assemble(folder, chosen_device, dtype, own, controlnet_scale, image_size, max_batch)
 
@@ -124,9 +129,11 @@ def verify_checksums(folder: Path) -> None:
             raise RequestError(f"The bundled prior's file {name} is damaged.", "Install ddrep again.")
 
 
-def _find_folder(source: str | Path, device: torch.device, precision: str, allow_download: bool) -> ModelFolder:
+def find_model_folder(source: str | Path, device: torch.device, precision: str, allow_download: bool) -> ModelSource:
+    """The model that a name means; its weights are not read. Arguments and errors as for `load_prior`."""
     from ddrep_core.priors.hub import find_model, is_hub_id
     from ddrep_core.priors.model_folder import ModelFolder
+    from ddrep_core.priors.single_file import SingleFile
 
     name = str(source)
     if name == "bundled":
@@ -136,10 +143,7 @@ def _find_folder(source: str | Path, device: torch.device, precision: str, allow
     if path.is_dir():
         return ModelFolder(path, name)
     if path.is_file():
-        raise RequestError(
-            f"'{name}' is a file; a prior is a folder in diffusers' format.",
-            "Convert a single-file checkpoint with diffusers: from_single_file(file), then save_pretrained(folder).",
-        )
+        return SingleFile(path, name)
     if not isinstance(source, str) or not is_hub_id(name):
         raise RequestError(
             f"There is no prior called '{name}'.", "Use 'bundled', a model's folder, or a hub id (owner/name)."
@@ -177,7 +181,8 @@ def _find_controlnet(source: str | Path, dtype: torch.dtype, allow_download: boo
     return load_network(files, ".", "ControlNetModel", dtype)
 
 
-def _choose_precision(precision: str, device: torch.device, folder: ModelFolder) -> torch.dtype:
+def choose_precision(precision: str, device: torch.device, folder: ModelSource) -> torch.dtype:
+    """What a model runs in where a person says "auto", or what they say."""
     if precision != "auto":
         return PRECISIONS[precision]
     if device.type == "cpu":
@@ -189,7 +194,7 @@ def _choose_precision(precision: str, device: torch.device, folder: ModelFolder)
 
 
 def _assemble(
-    folder: ModelFolder,
+    folder: ModelSource,
     device: torch.device,
     dtype: torch.dtype,
     controlnet: Any | None,
@@ -203,6 +208,8 @@ def _assemble(
     from ddrep_core.priors.levels import noise_levels
     from ddrep_core.priors.networks import FlowTransformer, UNet
     from ddrep_core.priors.prompts import T5_LENGTH, PromptEncoder, TextEncoder
+    from ddrep_core.priors.self_check import likeliest
+    from ddrep_core.priors.single_file import SingleFile
     from ddrep_core.priors.try_out import try_out
 
     levels = noise_levels(folder.scheduler(), folder.name)
@@ -259,6 +266,9 @@ def _assemble(
     )
     prior.origin = Origin((folder.path,), folder.scheduler())
     try_out(prior, _multiple(core))
+    if isinstance(folder, SingleFile) and folder.unsure:
+        prior.levels = likeliest(prior, [replace(levels, prediction=kind) for kind in ("epsilon", "v_prediction")])
+        prior.origin.scheduler["prediction_type"] = prior.levels.prediction
     return prior
 
 
@@ -268,7 +278,7 @@ def _settled(network: Any, device: torch.device) -> Any:
     return network.to(memory_format=torch.channels_last) if device.type == "cuda" else network
 
 
-def _check_network(network: Any, latent_channels: int, folder: ModelFolder) -> None:
+def _check_network(network: Any, latent_channels: int, folder: ModelSource) -> None:
     """Refuse relatives that share a class with the known families but want other inputs.
 
     Raises:

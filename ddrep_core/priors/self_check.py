@@ -111,6 +111,12 @@ def check_model(prior: DiffusersPrior, scheduler: dict[str, Any] | None = None) 
     return Verdict(True, (), "", errors)
 
 
+def likeliest(prior: DiffusersPrior, candidates: Sequence[NoiseLevels]) -> NoiseLevels:
+    """Those levels under which known pictures come back best."""
+    bench = _Bench(prior)
+    return min(candidates, key=lambda levels: sum(bench.errors(levels)))
+
+
 @dataclass(frozen=True)
 class _Suspect:
     """A setting that the model may have been trained with instead.
