@@ -85,7 +85,9 @@ Overwrite = Annotated[bool, _option(JOB, "--overwrite", "Replace another job in 
 Seed = Annotated[int, _option(JOB, "--seed", "Of the first sample; the next ones count up.")]
 Samples = Annotated[int, _option(JOB, "--samples", "How many different ones to make.")]
 Resolution = Annotated[int, _option(JOB, "--resolution", "Side of the texture in pixels.")]
-PriorName = Annotated[str, _option(SAMPLING, "--prior", "bundled, a diffusers folder, or a hub id.")]
+PriorName = Annotated[
+    str, _option(SAMPLING, "--prior", "bundled, a diffusers folder, a .safetensors checkpoint, or a hub id.")
+]
 ControlNet = Annotated[str | None, _option(SAMPLING, "--controlnet", "A depth ControlNet: folder or hub id.")]
 Steps = Annotated[int | None, _option(SAMPLING, "--steps", "Noise levels; the schedule's own when not given.")]
 Guidance = Annotated[
@@ -333,7 +335,7 @@ def _common(arguments: Overrides) -> Overrides:
     )  # fmt: skip
     common = {key: arguments[key] for key in keys if key in arguments}
     for key in ("prior", "controlnet"):
-        if common.get(key) and Path(common[key]).expanduser().is_dir() and common[key] != "bundled":
+        if common.get(key) and Path(common[key]).expanduser().exists() and common[key] != "bundled":
             common[key] = str(Path(common[key]).expanduser().resolve())
     return {**common, "precision": arguments["precision"].value}
 
