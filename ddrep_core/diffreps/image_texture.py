@@ -10,6 +10,7 @@ from torch import Tensor
 from ddrep_core.diffreps.texture import TextureDiffrep
 from ddrep_core.geometry.mesh import Mesh
 from ddrep_core.noise.surface import surface_noise
+from ddrep_core.progress import Progress, portion, unheard
 from ddrep_core.views import Views
 
 GREY = 0.5  # where an RGB texture starts
@@ -53,6 +54,7 @@ class ImageTextureDiffrep:
 
     Args:
         mesh, views, resolution, texels_per_pixel, dtype, device: as for `TextureDiffrep`; of both textures.
+        progress: told what share of this is done.
         prior: whose latents are sampled, with its autoencoder.
     """
 
@@ -66,10 +68,11 @@ class ImageTextureDiffrep:
         texels_per_pixel: float = 0.25,
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
+        progress: Progress = unheard,
     ) -> None:
         self._prior = prior
 
-        def texture(channels: int, view_size: tuple[int, int]) -> TextureDiffrep:
+        def texture(channels: int, view_size: tuple[int, int], progress: Progress) -> TextureDiffrep:
             return TextureDiffrep(
                 mesh,
                 views,
@@ -79,13 +82,14 @@ class ImageTextureDiffrep:
                 texels_per_pixel=texels_per_pixel,
                 dtype=dtype,
                 device=device,
+                progress=progress,
             )
 
         channels, height, width = prior.image_shape
-        self.latent = texture(channels, (height, width))
+        self.latent = texture(channels, (height, width), portion(progress, 0, 0.35))
         self.noise = surface_noise(mesh, views, prior.image_shape, dtype, device)
         """White noise that lives on the surface: views that see the same place see the same noise there."""
-        self.picture = texture(3, (prior.image_size, prior.image_size))
+        self.picture = texture(3, (prior.image_size, prior.image_size), portion(progress, 0.5, 1))
         self.offset: Tensor = torch.zeros_like(self.latent.render())  # ρ [V, C, h, w]
         self.fits: Tensor = torch.zeros(1, dtype=dtype, device=device)
         """How many fits there were, so that a run that goes on meets at the same ones."""

@@ -12,9 +12,10 @@ from torch import Tensor
 from ddrep_core.errors import RequestError
 from ddrep_core.geometry.footprints import ViewSamples, view_samples
 from ddrep_core.geometry.mesh import Float, Int, Mesh
-from ddrep_core.geometry.raycast import RayCaster
+from ddrep_core.geometry.raycast import ray_caster
 from ddrep_core.geometry.sight import Sight, sight
 from ddrep_core.geometry.texel_grids import grid_resolutions, island_groups
+from ddrep_core.progress import Progress, counted, portion, unheard
 from ddrep_core.sparse import sparse_product, torch_csr
 from ddrep_core.views import Camera, Views
 
@@ -62,6 +63,7 @@ class TextureDiffrep:
         texels_per_pixel: texels of the sampled texture to a pixel of the nearest view.
         subsamples: rays along a pixel's side; more for smaller views when not given.
         dtype, device: of θ and A.
+        progress: told what share of the views was looked through.
 
     Attributes:
         texels: [N, 3] the (island group, row, column) of the first N rows of θ, each group on a grid of its own.
@@ -83,6 +85,7 @@ class TextureDiffrep:
         subsamples: int | None = None,
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
+        progress: Progress = unheard,
     ) -> None:
         if view_size is None:
             factor = 1 if channels == 3 else LATENT_FACTOR
@@ -97,8 +100,9 @@ class TextureDiffrep:
         self.resolution = resolution
         self._image_shape: tuple[int, int, int] = (channels, height, width)
         rays_per_side = subsamples or rays_along_pixel(max(height, width))
-        caster = RayCaster(mesh)
-        samples = [view_samples(caster, camera, width, height, rays_per_side) for camera in views]
+        caster = ray_caster(mesh)
+        looking = counted(views, portion(progress, 0, 0.6))
+        samples = [view_samples(caster, camera, width, height, rays_per_side) for camera in looking]
         for camera, view in zip(views, samples, strict=True):
             _refuse_blind(camera, sight(mesh, camera, view.cosine))
         if sampling_resolution is None:

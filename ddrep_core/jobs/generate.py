@@ -18,16 +18,16 @@ from ddrep_core.diffreps.voxel_nerf import VoxelNerfDiffrep, finest_grid
 from ddrep_core.errors import RequestError
 from ddrep_core.geometry.bake import Baker
 from ddrep_core.geometry.mesh import Mesh
-from ddrep_core.geometry.raycast import RayCaster, depth_maps
+from ddrep_core.geometry.raycast import depth_maps, ray_caster
 from ddrep_core.geometry.sight import Sight, sights
 from ddrep_core.geometry.surface import best_level, extract_surface, intersection_over_union, mesh_of, rest_on_ground
 from ddrep_core.geometry.unwrap import unwrap
-from ddrep_core.jobs.folder import replacing
 from ddrep_core.jobs.request import TextureRequest
 from ddrep_core.jobs.session import Preview, Session, agreement
 from ddrep_core.jobs.texture import AUTO_SCHEDULE as PAINT_SCHEDULE
 from ddrep_core.jobs.texture import (
     TEXTURE_GUIDANCE,
+    illustrate_views,
     sampling_texture,
     tell_left_out,
     texture_diffrep,
@@ -36,7 +36,6 @@ from ddrep_core.jobs.texture import (
 from ddrep_core.jobs.views import LeftOut, look_at_mesh, square_frame
 from ddrep_core.noise.fields import CommonNoise
 from ddrep_core.pictures import decode, to_picture
-from ddrep_core.report import contact_sheet
 from ddrep_core.sampling.sample import Result, StepReport
 from ddrep_core.solvers.first_order import WarmStartSolver
 from ddrep_core.views import Views
@@ -133,9 +132,7 @@ class GenerateTask:
         part = mesh.parts[0]
         placed = replace(mesh, parts=(replace(part, vertices=rest_on_ground(part.vertices, self.settings.size)),))
         record = write_textured_mesh(session, placed, baked)
-        with replacing(session.outputs / "contact_sheet.png") as path:
-            contact_sheet(mesh, baked, painted.views, painted.pictures, path)
-        record["files"]["contact_sheet"] = session.folder.relative(session.outputs / "contact_sheet.png")
+        illustrate_views(session, mesh, baked, painted.views, painted.pictures)
         stages = [result] if painted.result is None else [result, painted.result]
         return {
             **record,
@@ -243,7 +240,7 @@ def nerf_mesh(field: VoxelNerfDiffrep, faces: int) -> tuple[Mesh, float]:
 
 def silhouettes(mesh: Mesh, views: Views) -> np.ndarray:
     """[V, S, S] which pixels' middles the mesh covers."""
-    caster = RayCaster(mesh)
+    caster = ray_caster(mesh)
     covered = []
     for camera in views:
         pixel, hits = caster.pixel_hits(camera, SILHOUETTE_SIZE, SILHOUETTE_SIZE)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 import math
 import re
 from pathlib import PurePosixPath, PureWindowsPath
@@ -13,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from ddrep_core.errors import RequestError
+from ddrep_core.json_text import is_writable_text, parse_json
 
 SCHEMA_VERSION = 1
 ORBIT = re.compile(r"orbit:(\d+)")
@@ -179,14 +179,10 @@ def parse_request(data: object, source: str = "job.json") -> Request:
 
 
 def parse_request_text(text: str, source: str = "job.json") -> Request:
-    """`parse_request` for a file's text; refuses what is not JSON, and NaN, which JSON does not know."""
-
-    def refuse(constant: str) -> float:
-        raise ValueError(f"{constant} is not a number that JSON knows")
-
+    """`parse_request` for a file's text; refuses what is not JSON, and numbers that nothing can be computed with."""
     try:
-        data = json.loads(text, parse_constant=refuse)
-    except (ValueError, RecursionError) as error:
+        data = parse_json(text)
+    except ValueError as error:
         raise RequestError(f"{source} is not JSON: {error}.", "Write the job again, or correct the file.") from error
     return parse_request(data, source)
 
@@ -219,6 +215,7 @@ def _wanted(kind: str, context: dict[str, Any]) -> str:
         "finite_number": "a finite number",
         "bool_type": "true or false",
         "string_type": "text",
+        "string_unicode": "text that can be written as UTF-8",
         "list_type": "a list",
         "model_type": "an object with keys",
         "model_attributes_type": "an object with keys",
@@ -253,9 +250,13 @@ def _in_words(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
+        if not is_writable_text(value):
+            return "text with half a character (a lone surrogate)"
         shown = value if len(value) <= 60 else value[:57] + "..."
         return f'the text "{shown}"'
-    if isinstance(value, int | float):
+    if isinstance(value, int):
+        return f"{value}" if abs(value) < 10**30 else "a number of more than thirty digits"
+    if isinstance(value, float):
         return f"{value}" if math.isfinite(value) else "NaN or infinity"
     if isinstance(value, list):
         return "a list"

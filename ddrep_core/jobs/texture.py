@@ -13,16 +13,19 @@ from torch import Tensor
 
 from ddrep_core.diffreps.image_texture import ImageTextureDiffrep
 from ddrep_core.diffreps.texture import TextureDiffrep, rays_along_pixel
-from ddrep_core.geometry.bake import BakedTexture, Baker, coverage_share
+from ddrep_core.geometry.bake import BakedTexture, Baker, baking_bytes, coverage_share
 from ddrep_core.geometry.glb import write_glb
 from ddrep_core.geometry.load import load_mesh
 from ddrep_core.geometry.mesh import Mesh, Part
 from ddrep_core.geometry.raycast import depth_maps
+from ddrep_core.geometry.texels import check_texture_repeats
 from ddrep_core.jobs.folder import replacing, write_json
 from ddrep_core.jobs.request import TextureRequest
-from ddrep_core.jobs.session import Preview, Session, agreement
+from ddrep_core.jobs.session import Preview, Session, StageProgress, agreement
 from ddrep_core.jobs.views import Outlook, look_at_mesh, request_cameras
+from ddrep_core.memory import require_bytes
 from ddrep_core.pictures import decode, to_uint8
+from ddrep_core.progress import Progress, portion, unheard
 from ddrep_core.report import contact_sheet, turntable
 from ddrep_core.sampling.sample import StepReport
 from ddrep_core.solvers.linear import LinearSolver
@@ -33,8 +36,10 @@ AUTO_SCHEDULE = "repaint:1,1,2"  # growing wins on the beds, not yet on the bund
 TEXTURE_GUIDANCE = 5.0
 """At least, where nobody says otherwise: depth tells the prior the shape, and words alone the material."""
 PREVIEW_TEXTURE = 256
+MOST_PREVIEW_TEXELS = 1_000_000  # of all previews; more objects have coarser ones
 PREVIEW_VIEWS = 4
 UV_LAYER = "DDRep"
+LONGEST_NAME = 120  # bytes of an object's or material's name in a file's name
 # A finer texture holds what the views disagree about in the texels between their samples (docs/agreement.md).
 TEXELS_PER_PIXEL = 0.25
 
@@ -58,19 +63,32 @@ class TextureTask:
         prior = session.prior
         self.arguments = session.sampling_arguments(AUTO_SCHEDULE, TEXTURE_GUIDANCE)
         size, latent_size = prior.image_size, max(prior.image_shape[1:])
-        session.stage("Looking at the mesh from every camera")
+        looking = session.stage("Looking at the mesh from every camera")
         mesh = replace(self.mesh, both_sides=settings.both_sides)
         self.outlook = look_at_mesh(
             cameras, mesh, size, latent_size * rays_along_pixel(latent_size), settings.front_degrees
         )
         tell_left_out(session, self.outlook)
         self.mesh, self.views = self.outlook.mesh, self.outlook.views
-        self.rep = texture_diffrep(self.mesh, self.views, prior, settings)
+        require_bytes(
+            baking_bytes(self.mesh, settings.resolution, len(self.views), (size, size)),
+            f"Baking {_textures(len(self.mesh.textured_parts), settings.resolution)}",
+            "Ask for a lower resolution or fewer objects at a time, or close other programs.",
+        )
+        check_texture_repeats(self.mesh, settings.resolution)
+        self.rep = texture_diffrep(self.mesh, self.views, prior, settings, portion(looking, 0, 0.6))
         if settings.depth and getattr(prior, "uses_depth", False):
             self.arguments["depth"] = depth_maps(self.mesh, self.views, size, size, subsamples=2)
         # No finer than the views have something to say: Blender puts a preview on the graphics card between two frames.
         preview_resolution = min(PREVIEW_TEXTURE, 2 * size, settings.resolution)
-        self.preview_baker = Baker(self.mesh, self.views, preview_resolution, (size, size))
+        self.preview_baker = Baker(
+            self.mesh,
+            self.views,
+            preview_resolution,
+            (size, size),
+            most_texels=MOST_PREVIEW_TEXELS,
+            progress=portion(looking, 0.6, 1),
+        )
         self.baker: Baker | None = None
 
     def run_sample(self, session: Session) -> dict[str, Any]:
@@ -87,18 +105,16 @@ class TextureTask:
                 f"The views {', '.join(not_agreed)} were kept although they do not fully agree with the others. "
                 "More steps or another seed may help."
             )
-        session.stage("Baking the texture")
+        baking = session.stage("Baking the texture")
         with torch.no_grad():
             pictures = decode(prior, result.diffrep.render())
         if self.baker is None:
-            self.baker = Baker(self.mesh, self.views, self.settings.resolution, (pictures.shape[2], pictures.shape[3]))
-        baked = self.baker.bake(pictures)
+            shape = pictures.shape[2], pictures.shape[3]
+            self.baker = Baker(self.mesh, self.views, self.settings.resolution, shape, progress=portion(baking, 0, 0.4))
+        baked = self.baker.bake(pictures, portion(baking, 0.4, 1))
         session.stage("Writing the results")
         record = write_textured_mesh(session, self.mesh, baked, self.settings.front_degrees)
-        files, folder = record["files"], session.folder
-        with replacing(session.outputs / "contact_sheet.png") as path:
-            contact_sheet(self.mesh, baked, self.views, pictures, path)
-        files["contact_sheet"] = folder.relative(session.outputs / "contact_sheet.png")
+        illustrate_views(session, self.mesh, baked, self.views, pictures)
         return {
             **record,
             "nfe": result.nfe,
@@ -135,7 +151,7 @@ def tell_left_out(session: Session, outlook: Outlook) -> None:
 
 
 def texture_diffrep(
-    mesh: Mesh, views: Views, prior: Any, settings: TextureRequest
+    mesh: Mesh, views: Views, prior: Any, settings: TextureRequest, progress: Progress = unheard
 ) -> TextureDiffrep | ImageTextureDiffrep:
     """The representation that a texture request samples.
 
@@ -144,7 +160,12 @@ def texture_diffrep(
     """
     channels, height, width = prior.image_shape
     dtype = torch.float64 if prior.dtype == torch.float64 else torch.float32
-    common: dict[str, Any] = {"texels_per_pixel": TEXELS_PER_PIXEL, "dtype": dtype, "device": prior.device}
+    common: dict[str, Any] = {
+        "texels_per_pixel": TEXELS_PER_PIXEL,
+        "dtype": dtype,
+        "device": prior.device,
+        "progress": progress,
+    }
     if channels == 3 or settings.space == "latent":
         return TextureDiffrep(mesh, views, settings.resolution, channels, view_size=(height, width), **common)
     return ImageTextureDiffrep(mesh, views, prior, settings.resolution, **common)
@@ -160,11 +181,15 @@ def sampling_texture(rep: TextureDiffrep | ImageTextureDiffrep) -> dict[str, Any
 def write_textured_mesh(
     session: Session, mesh: Mesh, baked: dict[str, BakedTexture], front_degrees: float = 0.0
 ) -> dict[str, Any]:
-    """Write textures, coverage maps, new UVs, GLB and turntable; returns the files and objects of the record."""
+    """Write textures, coverage maps, new UVs and GLB; returns the files and objects of the record.
+
+    A turntable is drawn when they are safe.
+    """
     outputs, folder = session.outputs, session.folder
     files: dict[str, str] = {}
     objects = []
     names = _file_names(list(baked))
+    object_names = _file_names(list(mesh.object_names))
     for part_name, texture in baked.items():
         part = next(part for part in mesh.parts if part.name == part_name)
         suffix = "" if len(baked) == 1 else f"_{names[part_name]}"
@@ -174,9 +199,10 @@ def write_textured_mesh(
         for what, path in paths.items():
             files[f"{what}{suffix}"] = folder.relative(path)
         if part.unwrapped:
-            path = outputs / f"uv_{_file_name(part.object_name)}.json"
+            name = object_names[part.object_name]
+            path = outputs / f"uv_{name}.json"
             write_json(path, {"uv": mesh.uv_layout(part.object_name).tolist()})
-            files[f"uv_{_file_name(part.object_name)}"] = folder.relative(path)
+            files[f"uv_{name}"] = folder.relative(path)
         objects.append(
             {
                 "name": part.object_name,
@@ -191,24 +217,48 @@ def write_textured_mesh(
     with replacing(outputs / "mesh.glb") as path:
         write_glb(mesh, textures, path)
     files["mesh"] = folder.relative(outputs / "mesh.glb")
-    with replacing(outputs / "turntable.mp4") as film, replacing(outputs / "turntable.png") as still:
-        turntable(mesh, baked, film, still, front_degrees=front_degrees)
-    files["turntable"] = folder.relative(outputs / "turntable.mp4")
-    files["turntable_still"] = folder.relative(outputs / "turntable.png")
+    film_path, still_path = outputs / "turntable.mp4", outputs / "turntable.png"
+
+    def draw_turntable(progress: StageProgress) -> None:
+        with replacing(film_path) as film, replacing(still_path) as still:
+            turntable(mesh, baked, film, still, front_degrees=front_degrees, progress=progress)
+
+    session.illustrate("the turntable", {"turntable": film_path, "turntable_still": still_path}, draw_turntable)
     return {"files": files, "objects": objects, "coverage_share": round(coverage_share(baked), 4)}
+
+
+def _textures(count: int, resolution: int) -> str:
+    return f"{count} textures of {resolution}²" if count > 1 else f"a texture of {resolution}²"
+
+
+def illustrate_views(
+    session: Session, mesh: Mesh, baked: dict[str, BakedTexture], views: Views, pictures: Tensor
+) -> None:
+    """Have a sheet drawn of what each view saw."""
+    sheet = session.outputs / "contact_sheet.png"
+
+    def draw(progress: StageProgress) -> None:
+        with replacing(sheet) as path:
+            contact_sheet(mesh, baked, views, pictures, path, progress=progress)
+
+    session.illustrate("the contact sheet", {"contact_sheet": sheet}, draw)
 
 
 def _file_names(names: Sequence[str]) -> dict[str, str]:
     """A file name for each part, all different."""
     found: dict[str, str] = {}
+    taken: set[str] = set()
     for name in names:
         plain = base = _file_name(name)
         number = 2
-        while plain.lower() in (other.lower() for other in found.values()):
+        while plain.lower() in taken:
             plain, number = f"{base}_{number}", number + 1
+        taken.add(plain.lower())
         found[name] = plain
     return found
 
 
 def _file_name(name: str) -> str:
-    return re.sub(r"[^\w.-]+", "_", name).strip(".") or "object"
+    """The name as any system can have it: no longer than file systems allow with what is put around it."""
+    plain = re.sub(r"[^\w.-]+", "_", name)
+    return plain.encode()[:LONGEST_NAME].decode(errors="ignore").strip(".") or "object"
