@@ -108,16 +108,17 @@ class SingleFile:
         Raises:
             RequestError: the checkpoint lacks its weights, or has others.
         """
-        import diffusers
         import transformers
+        from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+        from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
         from diffusers.loaders import single_file_utils as names
 
         config = self.config(part)
         kind: Any
         if part == "unet":
-            kind, weights = diffusers.UNet2DConditionModel, names.convert_ldm_unet_checkpoint(self._weights, config)
+            kind, weights = UNet2DConditionModel, names.convert_ldm_unet_checkpoint(self._weights, config)
         elif part == "vae":
-            kind, weights = diffusers.AutoencoderKL, names.convert_ldm_vae_checkpoint(self._weights, config)
+            kind, weights = AutoencoderKL, names.convert_ldm_vae_checkpoint(self._weights, config)
         elif part == "text_encoder" and self.kind != "sd2":
             kind = transformers.CLIPTextModel
             weights = names.convert_ldm_clip_checkpoint(self._weights)
@@ -196,7 +197,8 @@ def clip_tokenizer(pad: str) -> Any:
     from transformers import CLIPTokenizer
 
     vocabulary, merges = _clip_vocabulary()
-    return CLIPTokenizer(vocab=dict(vocabulary), merges=list(merges), model_max_length=CLIP_LENGTH, pad_token=pad)
+    pairs: Any = list(merges)
+    return CLIPTokenizer(vocab=dict(vocabulary), merges=pairs, model_max_length=CLIP_LENGTH, pad_token=pad)
 
 
 @cache
