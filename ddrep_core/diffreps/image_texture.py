@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Protocol, Self
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from ddrep_core.diffreps.texture import TextureDiffrep
 from ddrep_core.geometry.mesh import Mesh
+from ddrep_core.noise.matrix import MatrixNoise
 from ddrep_core.noise.surface import surface_noise
 from ddrep_core.progress import Progress, portion, unheard
 from ddrep_core.views import Views
@@ -91,13 +93,9 @@ class ImageTextureDiffrep:
         """White noise that lives on the surface: views that see the same place see the same noise there."""
         self.picture = texture(3, (prior.image_size, prior.image_size), portion(progress, 0.5, 1))
         self.offset: Tensor = torch.zeros_like(self.latent.render())  # ρ [V, C, h, w]
-        self.fits: Tensor = torch.zeros(1, dtype=dtype, device=device)
-        """How many fits there were, so that a run that goes on meets at the same ones."""
 
-    @property
-    def theta(self) -> Tensor:
-        """[P, C] the texture of latents."""
-        return self.latent.theta
+    def noise_field(self) -> MatrixNoise:
+        return self.noise
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -108,13 +106,12 @@ class ImageTextureDiffrep:
         return self.latent.view_count
 
     def parameters(self) -> dict[str, Tensor]:
-        return {"theta": self.theta, "offset": self.offset, "picture": self.picture.theta, "fits": self.fits}
+        return {"theta": self.latent.theta, "offset": self.offset, "picture": self.picture.theta}
 
     def reset(self, generator: torch.Generator) -> None:
         self.latent.reset(generator)
         self.picture.theta.fill_(GREY)
         self.offset.zero_()
-        self.fits.zero_()
 
     def render(self, indices: Tensor | None = None) -> Tensor:
         images = self.latent.render() + self.offset
@@ -124,10 +121,8 @@ class ImageTextureDiffrep:
         return self.latent.pixel_weights()
 
     def copy(self) -> Self:
-        twin = object.__new__(type(self))
-        twin.__dict__.update(self.__dict__)
-        twin.latent, twin.picture = self.latent.copy(), self.picture.copy()
-        twin.offset, twin.fits = self.offset.clone(), self.fits.clone()
+        twin = copy.copy(self)
+        twin.latent, twin.picture, twin.offset = self.latent.copy(), self.picture.copy(), self.offset.clone()
         return twin
 
     def matrix(self) -> Tensor:

@@ -28,8 +28,6 @@ from ddrep_core.pictures import decode, to_uint8
 from ddrep_core.progress import Progress, portion, unheard
 from ddrep_core.report import contact_sheet, turntable
 from ddrep_core.sampling.sample import StepReport
-from ddrep_core.solvers.linear import LinearSolver
-from ddrep_core.solvers.meeting import DAMPING, PictureSolver
 from ddrep_core.views import Views
 
 AUTO_SCHEDULE = "repaint:1,1,2"  # growing wins on the beds, not yet on the bundled prior: docs/agreement.md
@@ -98,7 +96,7 @@ class TextureTask:
         def previews(step: StepReport) -> Sequence[Preview]:
             return self._previews(decode(prior, step.diffrep.render()))
 
-        result = session.sample(self.rep, self.views, previews=previews, **sampling_texture(self.rep), **self.arguments)
+        result = session.sample(self.rep, self.views, previews=previews, **self.arguments)
         not_agreed = [self.views[view].name for view in result.not_agreed]
         if not_agreed:
             session.warn(
@@ -169,13 +167,6 @@ def texture_diffrep(
     if channels == 3 or settings.space == "latent":
         return TextureDiffrep(mesh, views, settings.resolution, channels, view_size=(height, width), **common)
     return ImageTextureDiffrep(mesh, views, prior, settings.resolution, **common)
-
-
-def sampling_texture(rep: TextureDiffrep | ImageTextureDiffrep) -> dict[str, Any]:
-    """Who fits it, and in which noise: views that meet in RGB share the surface's, or meeting costs variety."""
-    if isinstance(rep, ImageTextureDiffrep):
-        return {"solver": PictureSolver(), "noise": rep.noise}
-    return {"solver": LinearSolver(damping=DAMPING)}
 
 
 def write_textured_mesh(
