@@ -1,61 +1,131 @@
-"""What will not fit is refused before any work is done for it, with the figure that it would need."""
+"""What a model needs is told before it runs, and large pictures are worked on in tiles where memory is short."""
 
 from __future__ import annotations
 
-import os
+import json
 from pathlib import Path
+from typing import Any
 
-import geometry_shapes as shapes
+import diffusers
 import pytest
+import tiny_models
+import torch
+import transformers
+from accelerate import init_empty_weights
 
-from ddrep_core import memory
 from ddrep_core.errors import RequestError
-from ddrep_core.geometry import load_mesh
-from ddrep_core.geometry.bake import baking_bytes
-from ddrep_core.progress import counted, portion
+from ddrep_core.jobs import doctor
+from ddrep_core.priors import autoencoder, load_prior, self_check
+from ddrep_core.priors.load import BUNDLED
+from ddrep_core.priors.memory import count_weights, memory_needs
+from ddrep_core.priors.model_folder import ModelFolder
+from ddrep_core.priors.single_file import KNOWN
 
-MEMINFO = "MemTotal:  8000 kB\nMemAvailable:  5000 kB\n"
-
-
-def system(monkeypatch: pytest.MonkeyPatch, files: dict[str, str]) -> None:
-    monkeypatch.setattr(memory, "_read", lambda path: files.get(path, ""))
-
-
-def test_the_tightest_of_what_the_system_says_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    group = {"memory.max": "3000000\n", "memory.current": "2000000\n", "memory.stat": "anon 5\ninactive_file 400000\n"}
-    files = {"/proc/meminfo": MEMINFO}
-    system(monkeypatch, files)
-    assert memory.available_bytes() == 5000 * 1024
-    files |= {f"/sys/fs/cgroup/{name}": text for name, text in group.items()}
-    assert memory.available_bytes() == 1_400_000
-    files["/sys/fs/cgroup/memory.max"] = "max\n"
-    assert memory.available_bytes() == 5000 * 1024
+GB = 2**30
 
 
-def test_a_system_that_says_nothing_refuses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    system(monkeypatch, {})
-    assert memory.available_bytes() == os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    monkeypatch.delattr(os, "sysconf")
-    assert memory.available_bytes() is None
-    memory.require_bytes(1e30, "All of it", "")
+def sparse_weights(path: Path, network: Any) -> None:
+    """A safetensors file of the right size and header whose numbers take no disk."""
+    header, offset = {}, 0
+    for key, tensor in network.state_dict().items():
+        end = offset + 2 * tensor.numel()
+        header[key] = {"dtype": "F16", "shape": list(tensor.shape), "data_offsets": [offset, end]}
+        offset = end
+    text = json.dumps(header).encode()
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        file.truncate(8 + len(text) + offset)
 
 
-def test_too_much_is_refused_with_both_figures_and_a_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    system(monkeypatch, {"/proc/meminfo": MEMINFO.replace("5000 kB", "5000000 kB")})
-    memory.require_bytes(4.8e9, "Baking", "Less.")
-    with pytest.raises(RequestError, match=r"Baking needs about 7.0 GB of memory, and 5.1 GB are free") as caught:
-        memory.require_bytes(7e9, "Baking", "Less.")
-    assert caught.value.fix == "Less."
+def real_folder(kind: str, folder: Path) -> Path:
+    """A folder of a real model's size, without its numbers."""
+    told = json.loads((KNOWN / f"{kind}.json").read_text())
+    classes = {"unet": "UNet2DConditionModel", "vae": "AutoencoderKL", "text_encoder": "CLIPTextModel"}
+    classes |= {"text_encoder_2": "CLIPTextModelWithProjection"} if kind == "sdxl" else {}
+    index: dict[str, Any] = {"scheduler": ["diffusers", "DDIMScheduler"]}
+    for part, name in classes.items():
+        (folder / part).mkdir(parents=True)
+        (folder / part / "config.json").write_text(json.dumps(told[part]))
+        text = part.startswith("text")
+        index[part] = ["transformers" if text else "diffusers", name]
+        with init_empty_weights():
+            if text:
+                network = getattr(transformers, name)(transformers.CLIPTextConfig(**told[part]))
+                index[part.replace("text_encoder", "tokenizer")] = ["transformers", "CLIPTokenizer"]
+                tokenizer = folder / part.replace("text_encoder", "tokenizer")
+                tokenizer.mkdir()
+                (tokenizer / "vocab.json").write_text("{}")
+            else:
+                network = getattr(diffusers, name).from_config(told[part])
+        sparse_weights(folder / part / f"{'model' if text else 'diffusion_pytorch_model'}.safetensors", network)
+    (folder / "scheduler").mkdir()
+    (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps(told["scheduler"]))
+    (folder / "model_index.json").write_text(json.dumps(index))
+    return folder
 
 
-def test_finer_textures_more_pictures_and_more_objects_need_more(tmp_path: Path) -> None:
-    mesh = load_mesh(shapes.cube_obj(tmp_path / "cube.obj"))
-    needs = [baking_bytes(mesh, size, 8, (64, 64)) for size in (256, 1024, 4096, 8192)]
-    assert needs == sorted(needs) and needs[-1] < 6e9
-    assert baking_bytes(mesh, 1024, 64, (512, 512)) > baking_bytes(mesh, 1024, 8, (512, 512))
+@pytest.mark.parametrize(("kind", "weights", "most"), [("sd1", 2.0, 6.0), ("sdxl", 6.5, 12.0)])
+def test_real_sizes_fit_the_cards_that_artists_have(kind: str, weights: float, most: float, tmp_path: Path) -> None:
+    needs = memory_needs(ModelFolder(real_folder(kind, tmp_path / kind), kind), torch.float16)
+    assert needs.weights["unet"] / GB == pytest.approx(1.601 if kind == "sd1" else 4.782, abs=0.002)
+    assert sum(needs.weights.values()) < (weights + 0.5) * GB
+    assert needs.least < needs.comfortable < most * GB
+    assert needs.least > needs.resident
 
 
-def test_shares_of_parts_are_shares_of_the_whole() -> None:
-    told: list[float] = []
-    assert list(counted("abcd", portion(told.append, 0.5, 1))) == list("abcd")
-    assert told == [0.5, 0.625, 0.75, 0.875]
+def test_needs_are_those_of_the_weights(tmp_path: Path) -> None:
+    folder = ModelFolder(tiny_models.build_sd(tmp_path / "sd"), "tiny")
+    needs = memory_needs(folder, torch.float32)
+    prior = load_prior(tmp_path / "sd", device="cpu")
+    network = prior.network.unet  # type: ignore[attr-defined]
+    assert needs.weights["unet"] == sum(4 * p.numel() for p in network.parameters())
+    assert needs.weights["vae"] == sum(4 * p.numel() for p in prior.autoencoder.network.parameters())
+    half = memory_needs(folder, torch.float16)
+    assert half.weights["unet"] * 2 == needs.weights["unet"] and "unet" in str(half) and "MB" in str(half)
+    assert count_weights(folder.files.weight_files("unet", half=False)) == network.num_parameters()
+    assert memory_needs(ModelFolder(BUNDLED, "bundled"), torch.float32).weights["controlnet"] > 0
+
+
+def test_doctor_examines_a_prior(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny_models.build_sd(tmp_path / "sd")
+    checks = doctor._prior_checks(str(tmp_path / "sd"), None, "cpu", "auto")
+    assert [c["name"] for c in checks] == ["memory", "prior"]
+    assert checks[0]["ok"] and "at least" in checks[0]["message"] and "free" in checks[0]["message"]
+    assert not checks[1]["ok"] and "does not do what its files say" in checks[1]["message"] and checks[1]["fix"]
+    monkeypatch.setattr(doctor, "_free_memory", lambda device: (1000.0, "the graphics card"))
+    checks = doctor._prior_checks(str(tmp_path / "sd"), None, "cpu", "auto")
+    assert len(checks) == 1 and not checks[0]["ok"]  # it is not loaded to find out
+    assert "the graphics card has 0.0 GB free" in checks[0]["message"] and "--precision fp16" in checks[0]["fix"]
+    missing = doctor._prior_checks("no/where", None, "cpu", "auto")
+    assert not missing[0]["ok"] and "nothing may be fetched" in missing[0]["message"]
+
+
+def test_a_picture_too_large_for_the_memory_that_is_left_is_decoded_in_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    prior = load_prior("bundled", device="cpu")
+    smooth = prior.encode(self_check.test_pictures(160)[:1])
+    whole = prior.decode(smooth)
+    monkeypatch.setattr(autoencoder, "TILE", 16)
+    assert torch.equal(prior.decode(smooth), whole)  # nothing changes where there is room
+    seen = []
+    decode = prior.autoencoder.network.decoder.forward
+    monkeypatch.setattr(
+        prior.autoencoder.network.decoder, "forward", lambda z, *a: (seen.append(z.shape), decode(z, *a))[1]
+    )
+    monkeypatch.setattr(autoencoder, "free_bytes", lambda device: 1e6)
+    tiled = prior.decode(torch.cat([smooth, smooth]))
+    assert {shape[0] for shape in seen} == {1} and max(shape[-1] for shape in seen) == 16
+    assert float((tiled[:1] - whole).abs().mean()) < 0.05
+    assert prior.encode(tiled).shape == (2, 4, 40, 40)
+
+
+def test_pictures_are_batched_by_the_memory_that_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    prior = load_prior("bundled", device="cpu")
+    picture = autoencoder.picture_bytes(prior.autoencoder._width, 64 * 64)
+    monkeypatch.setattr(autoencoder, "free_bytes", lambda device: 3.1 * picture / autoencoder.SHARE_OF_FREE)
+    assert prior.autoencoder._limit(64 * 64).rows == 3
+    assert not prior.autoencoder.network.use_tiling
+
+
+def test_a_checkpoint_that_is_missing_says_so() -> None:
+    with pytest.raises(RequestError, match="no prior called"):
+        load_prior("./nothing.safetensors", device="cpu")
