@@ -85,7 +85,9 @@ Overwrite = Annotated[bool, _option(JOB, "--overwrite", "Replace another job in 
 Seed = Annotated[int, _option(JOB, "--seed", "Of the first sample; the next ones count up.")]
 Samples = Annotated[int, _option(JOB, "--samples", "How many different ones to make.")]
 Resolution = Annotated[int, _option(JOB, "--resolution", "Side of the texture in pixels.")]
-PriorName = Annotated[str, _option(SAMPLING, "--prior", "bundled, a diffusers folder, or a hub id.")]
+PriorName = Annotated[
+    str, _option(SAMPLING, "--prior", "bundled, a diffusers folder, a .safetensors checkpoint, or a hub id.")
+]
 ControlNet = Annotated[str | None, _option(SAMPLING, "--controlnet", "A depth ControlNet: folder or hub id.")]
 Steps = Annotated[int | None, _option(SAMPLING, "--steps", "Noise levels; the schedule's own when not given.")]
 Guidance = Annotated[
@@ -111,7 +113,7 @@ Overrides = dict[str, Any]
 
 @app.command()
 def texture(
-    mesh: Annotated[Path, typer.Argument(help="OBJ, GLB, PLY, STL, OFF, ...", show_default=False)],
+    mesh: Annotated[Path, typer.Argument(help="OBJ, GLB, PLY, STL, OFF, DAE, 3MF, ...", show_default=False)],
     prompt: Prompt,
     negative_prompt: Negative = "",
     out: Out = None,
@@ -134,6 +136,12 @@ def texture(
             rich_help_panel=JOB,
         ),
     ] = 0.0,
+    both_sides: Annotated[
+        bool,
+        typer.Option(
+            "--both-sides", help="Paint faces seen from behind, too: sheets, rooms from inside.", rich_help_panel=JOB
+        ),
+    ] = False,
     space: Annotated[
         Space, typer.Option("--space", help="Where views agree: latents, or colours too.", rich_help_panel=SAMPLING)
     ] = Space.auto,
@@ -157,7 +165,8 @@ def texture(
     """Texture an existing mesh: the same mesh comes back, painted from all sides at once."""
     common = _common(locals())
     block = {"resolution": resolution, "mesh_up": mesh_up.value, "space": space.value, "objects": objects or None}
-    request = {"task": "texture", **common, "texture": {**block, "depth": depth, "front_degrees": front}}
+    block |= {"depth": depth, "front_degrees": front, "both_sides": both_sides}
+    request = {"task": "texture", **common, "texture": block}
     _write_and_run(request, out, mesh.stem, overwrite, events, debug, mesh=mesh, cameras=cameras)
 
 
@@ -285,11 +294,19 @@ def run(
 
 
 @app.command()
-def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+def doctor(
+    prior: Annotated[
+        str | None, typer.Option("--prior", help="Examine this model, too: its memory, and whether it does as it says.")
+    ] = None,
+    controlnet: ControlNet = None,
+    device: Device = "auto",
+    precision: PrecisionName = Precision.auto,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
     """What this machine can do, and what to fix. Status 1 if something that a job needs is broken."""
     from ddrep_core.jobs.doctor import examine
 
-    report = examine()
+    report = examine(prior=prior, controlnet=controlnet, device=device, precision=precision.value)
     if as_json:
         print(json.dumps(report, indent=2))
     else:
@@ -318,7 +335,7 @@ def _common(arguments: Overrides) -> Overrides:
     )  # fmt: skip
     common = {key: arguments[key] for key in keys if key in arguments}
     for key in ("prior", "controlnet"):
-        if common.get(key) and Path(common[key]).expanduser().is_dir() and common[key] != "bundled":
+        if common.get(key) and Path(common[key]).expanduser().exists() and common[key] != "bundled":
             common[key] = str(Path(common[key]).expanduser().resolve())
     return {**common, "precision": arguments["precision"].value}
 

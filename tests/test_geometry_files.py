@@ -149,7 +149,15 @@ BAD = {
     "empty.obj": (b"", "is empty"),
     "words.obj": (b"once upon a time\n", "no faces"),
     "points.obj": (b"v 0 0 0\nv 1 0 0\n", "no faces"),
-    "index.obj": (b"v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 9\n", "line 4"),
+    "index.obj": (b"v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 9\n", "vertex 9, and there are 3"),
+    "word.obj": (b"v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 two 3\n", "line 4.*'two' is no corner"),
+    "comma.obj": (b"v 0,5 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n", "line 1.*comma"),
+    "flat_numbers.obj": (b"v 0 0\nv 1 0\nv 0 1\nf 1 2 3\n", "line 1.*needs 3 numbers"),
+    "flat_normal.obj": (b"v 0 0 0\nv 1 0 0\nv 0 1 0\nvn 1 0\nf 1//1 2//1 3//1\n", "line 4.*needs 3 numbers"),
+    "nothing.obj": (b"v 0 0 0\nv 1 0 0\nv 0 1 0\nf 0 1 2\n", "line 4.*'0'"),
+    "before.obj": (b"v 0 0 0\nv 1 0 0\nv 0 1 0\nf -1 -2 -4\n", "line 4.*'-4'"),
+    "huge.obj": (b"v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 99999999999999999999999\n", "line 4"),
+    "no_uv.obj": (b"v 0 0 0\nv 1 0 0\nv 0 1 0\nvt 0 0\nf 1/1 2/2 3/1\n", "UV 2, and there are 1"),
     "nan.obj": (b"v 0 0 0\nv 1 0 nan\nv 0 1 0\nf 1 2 3\n", "NaN"),
     "infinite.obj": (b"v 0 0 0\nv 1 0 1e999\nv 0 1 0\nf 1 2 3\n", "infinite"),
     "flat.obj": (b"v 0 0 0\nv 1 0 0\nv 2 0 0\nf 1 2 3\n", "no area"),
@@ -224,3 +232,67 @@ def test_demo_mesh_is_clean(tmp_path: Path, recwarn: pytest.WarningsRecorder) ->
     assert mesh.bounds[0, 1] < -0.8  # the beak points to the front, -Y
     body = trimesh.Trimesh(mesh.vertices, mesh.faces, process=True)
     assert body.is_watertight and body.volume > 0
+
+
+COLLADA = """<?xml version="1.0"?><COLLADA xmlns="http://www.collada.org/2005/11/COLLADASchema" version="1.4.1">
+<asset><unit name="meter" meter="1"/><up_axis>{up}</up_axis></asset>
+<library_geometries><geometry id="Roof" name="Roof"><mesh>
+<source id="p"><float_array id="pa" count="12">0 0 0 2 0 0 0 3 0 0 0 5</float_array><technique_common>
+<accessor source="#pa" count="4" stride="3"><param name="X" type="float"/><param name="Y" type="float"/>
+<param name="Z" type="float"/></accessor></technique_common></source>
+<vertices id="v"><input semantic="POSITION" source="#p"/></vertices>
+<polylist count="2"><input semantic="VERTEX" source="#v" offset="0"/><vcount>3 3</vcount><p>0 2 1 0 1 3</p></polylist>
+</mesh></geometry></library_geometries>
+<library_visual_scenes><visual_scene id="s"><node id="n"><translate>10 0 0</translate>
+<instance_geometry url="#Roof"/></node></visual_scene></library_visual_scenes>
+<scene><instance_visual_scene url="#s"/></scene></COLLADA>"""
+
+
+@pytest.mark.parametrize(("up", "highest"), [("Z_UP", 5.0), ("Y_UP", 3.0)])
+def test_collada_stands_as_the_file_says(up: str, highest: float, tmp_path: Path) -> None:
+    (tmp_path / "roof.dae").write_text(COLLADA.format(up=up))
+    mesh = load_mesh(tmp_path / "roof.dae")
+    assert np.isclose(mesh.bounds[1, 2], highest) and np.isclose(mesh.bounds[0, 0], 10)
+    assert load_mesh(tmp_path / "roof.dae", "z").bounds[1, 2] == 5
+
+
+def test_3mf_is_read_with_its_builds(tmp_path: Path) -> None:
+    box = trimesh.creation.box((1, 2, 3))
+    (tmp_path / "box.3mf").write_bytes(trimesh.Scene([box]).export(file_type="3mf"))
+    mesh = load_mesh(tmp_path / "box.3mf")
+    assert len(mesh.faces) == 12 and np.allclose(np.ptp(mesh.bounds, axis=0), (1, 2, 3))
+
+
+@pytest.mark.parametrize(("suffix", "package"), [("dae", "pycollada"), ("3mf", "lxml")])
+def test_what_is_not_installed_is_named(
+    suffix: str, package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / f"mesh.{suffix}").write_text("x")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(RequestError, match=f"pip install {package}"):
+        load_mesh(tmp_path / f"mesh.{suffix}")
+
+
+def test_a_picture_that_a_ply_names_and_lacks_is_a_note(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    rows = "0 0 0 0 0\n1 0 0 1 0\n0 1 0 0 1\n"
+    properties = "".join(f"property float {name}\n" for name in ("x", "y", "z", "s", "t"))
+    (tmp_path / "mesh.ply").write_text(
+        f"ply\nformat ascii 1.0\ncomment TextureFile lost.png\nelement vertex 3\n{properties}"
+        f"element face 1\nproperty list uchar int vertex_indices\nend_header\n{rows}3 0 1 2\n"
+    )
+    with pytest.warns(DdrepWarning, match=r"names the file 'lost.png', which is not beside it"):
+        mesh = load_mesh(tmp_path / "mesh.ply")
+    assert len(mesh.faces) == 1
+    assert "Traceback" not in "".join(capfd.readouterr())
+
+
+@pytest.mark.parametrize("suffix", ["ply", "off"])
+def test_faces_of_vertices_that_are_not_there_are_refused(suffix: str, tmp_path: Path) -> None:
+    head = {
+        "off": "OFF\n3 1 0\n",
+        "ply": "ply\nformat ascii 1.0\nelement vertex 3\nproperty float x\nproperty float y\nproperty float z\n"
+        "element face 1\nproperty list uchar int vertex_indices\nend_header\n",
+    }[suffix]
+    (tmp_path / f"mesh.{suffix}").write_text(head + "0 0 0\n1 0 0\n0 1 0\n3 0 1 7\n")
+    with pytest.raises(RequestError, match=r"not there|cannot be read"):
+        load_mesh(tmp_path / f"mesh.{suffix}")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
+import re
 import warnings
 from collections import Counter
 from collections.abc import Sequence
@@ -12,7 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ddrep_core.confined import Confined
+from ddrep_core.confined import Confined, LeadsOut
 from ddrep_core.errors import DdrepWarning, RequestError
 from ddrep_core.geometry.gltf import read_gltf
 from ddrep_core.geometry.mesh import Y_UP_TO_WORLD, Z_UP_TO_WORLD, Float, Mesh, Part
@@ -23,7 +25,11 @@ from ddrep_core.geometry.unwrap import unwrap
 UpAxis = Literal["auto", "y", "z"]
 GLTF_SUFFIXES = (".glb", ".gltf")
 Z_UP_SUFFIXES = (".stl", ".ply", ".3mf")
+SMALLEST_EXTENT, LARGEST_COORDINATE = 1e-18, 1e18  # squares of both are numbers in single precision
 UNWRAP_LIMIT = 100_000  # four minutes or so on one core
+STUMBLES = (AttributeError, TypeError, LookupError, StopIteration, AssertionError, RecursionError)
+SOFT_DEPENDENCIES = {"dae": ("collada",), "zae": ("collada",), "3mf": ("lxml", "networkx")}
+PACKAGES = {"collada": "pycollada"}  # where pip's name is another
 DEMO_MESH = Path(__file__).parent / "assets" / "duck.obj"
 
 
@@ -71,9 +77,15 @@ def load_mesh(
     mesh = mesh.with_textured(objects)
     mesh = replace(mesh, parts=tuple(replace(part, normals=_sound_normals(part)) for part in mesh.parts))
     notes = list(mesh.warnings)
-    extent = np.ptp(mesh.bounds, axis=0).max()
+    with np.errstate(over="ignore"):
+        extent = np.ptp(mesh.bounds, axis=0).max()
     if extent <= 0:
         raise RequestError(f"All vertices of {path.name} lie in one point.", "Export the mesh again.")
+    if extent < SMALLEST_EXTENT or np.abs(mesh.bounds).max() > LARGEST_COORDINATE:
+        raise RequestError(
+            f"{path.name} is {extent:.0e} units across, at {np.abs(mesh.bounds).max():.0e} from the origin.",
+            "Scale it to a usual size, and export it again.",
+        )
     parts = tuple(_checked(part, extent, notes, unwrap_limit) if part.textured else part for part in mesh.parts)
     for note in notes:
         warnings.warn(note, DdrepWarning, stacklevel=2)
@@ -98,6 +110,8 @@ def _read(path: Path, up: UpAxis, files: Confined) -> Mesh:
         raise RequestError(f"up must be auto, y or z, not '{up}'.")
     suffix = path.suffix.lower()
     y_up = up == "y" or (up == "auto" and suffix not in Z_UP_SUFFIXES)
+    if up == "auto" and suffix == ".dae":
+        y_up = not _says_z_up(path)
     axes = Y_UP_TO_WORLD if y_up else Z_UP_TO_WORLD
     if suffix in GLTF_SUFFIXES:
         return read_gltf(path, axes, files)
@@ -106,14 +120,25 @@ def _read(path: Path, up: UpAxis, files: Confined) -> Mesh:
     return _read_with_trimesh(path, axes, files)
 
 
+def _says_z_up(collada: Path) -> bool:
+    """Whether a COLLADA file's head names Z as its upward axis, as Blender's and SketchUp's do."""
+    with collada.open("rb") as stream:
+        return re.search(rb"<up_axis>\s*Z_UP\s*</up_axis>", stream.read(100_000)) is not None
+
+
 class _Named:
     """The files that a mesh names, as trimesh's readers ask for them."""
 
     def __init__(self, folder: Path, files: Confined) -> None:
         self._folder, self._files = folder, files
+        self.missed: dict[str, str] = {}  # name -> why
 
     def get(self, name: str) -> bytes:
-        return self._files.read_bytes(self._folder / name.strip())
+        try:
+            return self._files.read_bytes(self._folder / name.strip())
+        except (OSError, LeadsOut) as error:
+            self.missed[name] = "leads out of its folder" if isinstance(error, LeadsOut) else "is not beside it"
+            raise
 
     __getitem__ = get
 
@@ -125,15 +150,27 @@ def _read_with_trimesh(path: Path, axes_to_world: Float, files: Confined) -> Mes
     logging.getLogger("trimesh").addHandler(logging.NullHandler())
 
     suffix = path.suffix.lower().lstrip(".")
+    for package in SOFT_DEPENDENCIES.get(suffix, ()):
+        if importlib.util.find_spec(package) is None:
+            raise RequestError(
+                f"Reading '.{suffix}' files takes the Python package {PACKAGES.get(package, package)}.",
+                f"Install it (pip install {PACKAGES.get(package, package)}), or export as .glb or .obj.",
+            )
     readable = sorted(trimesh.available_formats())
     if suffix not in readable:
         raise RequestError(f"Mesh files of the type '.{suffix}' cannot be read.", "Export it as .glb or .obj.")
     try:
         # No processing: vertices and faces stay as they are in the file.
-        resolver: Any = _Named(path.parent, files)
-        scene = trimesh.load_scene(path, process=False, maintain_order=True, resolver=resolver)
+        named: Any = _Named(path.parent, files)
+        scene = trimesh.load_scene(path, process=False, maintain_order=True, resolver=named)
     except Exception as error:  # each of trimesh's readers fails in its own way
-        raise RequestError(f"{path.name} cannot be read as a mesh: {error}.", "Export it as .glb or .obj.") from error
+        # What a reader stumbles over inside itself (an attribute, a key) says nothing to a person.
+        told = str(error).strip().splitlines() if not isinstance(error, STUMBLES) else []
+        reason = told[0].rstrip(".") if told else "it is damaged, or of another kind"
+        raise RequestError(f"{path.name} cannot be read as a mesh: {reason}.", "Export it as .glb or .obj.") from error
+    notes = [
+        f"{path.name} names the file '{name}', which {why}: it was left out." for name, why in named.missed.items()
+    ]
     parts = []
     for node in scene.graph.nodes_geometry:
         transform, geometry = scene.graph[node]
@@ -141,7 +178,12 @@ def _read_with_trimesh(path: Path, axes_to_world: Float, files: Confined) -> Mes
         if not isinstance(shape, trimesh.Trimesh):
             continue
         faces = np.asarray(shape.faces, np.int64).reshape(-1, 3)
-        vertices = np.asarray(shape.vertices, np.float64)
+        vertices = np.asarray(shape.vertices, np.float64).reshape(-1, 3)
+        if faces.size and not 0 <= faces.min() <= faces.max() < len(vertices):
+            raise RequestError(
+                f"{path.name}: a face asks for a vertex that is not there; there are {len(vertices)}.",
+                "Export the mesh again.",
+            )
         if not np.array_equal(transform, np.eye(4)):
             vertices = trimesh.transform_points(vertices, transform)
         coordinates = getattr(shape.visual, "uv", None)
@@ -160,7 +202,7 @@ def _read_with_trimesh(path: Path, axes_to_world: Float, files: Confined) -> Mes
                 corner_count=faces.size,
             )
         )
-    return Mesh(path, tuple(parts), axes_to_world)
+    return Mesh(path, tuple(parts), axes_to_world, warnings=tuple(notes))
 
 
 def _sound_normals(part: Part) -> Float | None:

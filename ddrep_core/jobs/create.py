@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import filecmp
 import json
-import re
 import shutil
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote
 
+from ddrep_core.confined import Confined, LeadsOut
 from ddrep_core.errors import RequestError
+from ddrep_core.geometry.obj_text import beside, library_names, lines, picture_name, split_statement
 from ddrep_core.jobs.folder import JobFolder, read_json, told_in_words, write_json
 from ddrep_core.jobs.request import SCHEMA_VERSION, parse_request
 
@@ -47,10 +48,12 @@ def create_job(
         copies[PurePosixPath("cameras.json")] = existing_file(cameras, "camera file")
         data["cameras"] = "inputs/cameras.json"
     parsed = parse_request(data, "the request")
+    if folder.path.is_dir():
+        folder.refuse_what_leads_out()
     _refuse_to_replace(folder, parsed.to_json(), copies, overwrite)
     with told_in_words(folder.path):
         for relative, source in copies.items():
-            target = folder.inputs / relative
+            target = folder.own("inputs", *relative.parts)
             target.parent.mkdir(parents=True, exist_ok=True)
             if source.resolve() != target.resolve():
                 shutil.copyfile(source, target)
@@ -65,6 +68,8 @@ def existing_file(path: str | Path, what: str) -> Path:
         raise RequestError(f"There is no {what} {path}.", "Check the path.")
     if path.is_dir():
         raise RequestError(f"{path} is a folder, not a {what}.", "Give the file inside it.")
+    if not path.is_file():
+        raise RequestError(f"{path} is a pipe or a device, not a {what}.", "Save it as a file.")
     try:
         with path.open("rb") as file:
             empty = not file.read(1)
@@ -78,41 +83,40 @@ def existing_file(path: str | Path, what: str) -> Path:
 def side_files(mesh: Path) -> dict[PurePosixPath, Path]:
     """The mesh and the files it names (an OBJ's materials and their pictures, a glTF's buffers and pictures).
 
-    Only files beside or below the mesh are taken; what a mesh names elsewhere, or what is missing, is the reader's to
-    judge.
+    Only files beside or below the mesh are taken, and no link that leads elsewhere. What it names elsewhere, or what
+    is missing, is the reader's to judge.
     """
     found = {PurePosixPath(mesh.name): mesh}
     if mesh.suffix.lower() == ".obj":
-        for name in _statements(mesh, ("mtllib",)):
-            if material := _beside(mesh, name):
-                found[material] = mesh.parent / material
-                for picture in _statements(mesh.parent / material, ("map_", "bump", "norm", "disp", "refl")):
-                    if relative := _beside(mesh, str(material.parent / picture)):
-                        found[relative] = mesh.parent / relative
+        for words in _statements(mesh, ("mtllib",)):
+            for library in library_names(words, mesh.parent):
+                if not (material := _below(mesh, library)):
+                    continue
+                found[material] = library
+                for picture in _statements(library, ("map_", "bump", "norm", "disp", "refl")):
+                    path = beside(library.parent, picture_name(picture))
+                    if relative := _below(mesh, path):
+                        found[relative] = path
     elif mesh.suffix.lower() == ".gltf":
         for name in _gltf_uris(mesh):
-            if relative := _beside(mesh, name):
+            if relative := _below(mesh, mesh.parent / name):
                 found[relative] = mesh.parent / relative
     return found
 
 
-def _beside(mesh: Path, name: str) -> PurePosixPath | None:
-    """`name` relative to the mesh's folder, if it is a file in there."""
-    relative = PurePosixPath(name.strip().replace("\\", "/"))
-    if not name.strip() or relative.is_absolute() or ".." in relative.parts or ":" in name:
+def _below(mesh: Path, path: Path) -> PurePosixPath | None:
+    """`path` relative to the mesh's folder, if it is a file in there."""
+    try:
+        relative = PurePosixPath(path.relative_to(mesh.parent))
+        return relative if ".." not in relative.parts and Confined(mesh.parent).path(path).is_file() else None
+    except (OSError, ValueError, LeadsOut):
         return None
-    return relative if (mesh.parent / relative).is_file() else None
 
 
 def _statements(file: Path, keywords: tuple[str, ...]) -> list[str]:
-    """The file names in an OBJ's or MTL's lines that start with one of `keywords` (options like "-bm 1" left out)."""
-    names = []
-    with file.open("r", encoding="utf-8", errors="replace") as lines:
-        for line in lines:
-            word, _, rest = line.strip().partition(" ")
-            if word.lower().startswith(keywords):
-                names.append(re.sub(r"^(-\S+(\s+[\d.eE+-]+|\s+(on|off))*\s+)*", "", rest.strip()))
-    return names
+    """What follows the keyword in an OBJ's or MTL's lines that start with one of `keywords`."""
+    statements = (split_statement(line) for _, line in lines(file.read_bytes()))
+    return [rest for word, rest in statements if rest and word.lower().startswith(keywords)]
 
 
 def _gltf_uris(file: Path) -> list[str]:
@@ -120,7 +124,7 @@ def _gltf_uris(file: Path) -> list[str]:
         document = json.loads(file.read_text(encoding="utf-8"))
         entries = [*document.get("buffers", []), *document.get("images", [])]
         return [unquote(entry["uri"]) for entry in entries if not str(entry.get("uri", "data:")).startswith("data:")]
-    except (OSError, ValueError, AttributeError, TypeError):
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError):
         return []  # not glTF at all: the mesh reader says so
 
 

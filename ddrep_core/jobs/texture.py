@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,30 +12,32 @@ from PIL import Image
 from torch import Tensor
 
 from ddrep_core.diffreps.image_texture import ImageTextureDiffrep
-from ddrep_core.diffreps.texture import TextureDiffrep
-from ddrep_core.geometry.bake import BakedTexture, Baker, coverage_share
-from ddrep_core.geometry.facing import facing_views
+from ddrep_core.diffreps.texture import TextureDiffrep, rays_along_pixel
+from ddrep_core.geometry.bake import BakedTexture, Baker, baking_bytes, coverage_share
 from ddrep_core.geometry.glb import write_glb
 from ddrep_core.geometry.load import load_mesh
 from ddrep_core.geometry.mesh import Mesh, Part
 from ddrep_core.geometry.raycast import depth_maps
+from ddrep_core.geometry.texels import check_texture_repeats
 from ddrep_core.jobs.folder import replacing, write_json
 from ddrep_core.jobs.request import TextureRequest
-from ddrep_core.jobs.session import Preview, Session, agreement
-from ddrep_core.jobs.views import request_cameras, sampled_views
+from ddrep_core.jobs.session import Preview, Session, StageProgress, agreement
+from ddrep_core.jobs.views import Outlook, look_at_mesh, request_cameras
+from ddrep_core.memory import require_bytes
 from ddrep_core.pictures import decode, to_uint8
+from ddrep_core.progress import Progress, portion, unheard
 from ddrep_core.report import contact_sheet, turntable
 from ddrep_core.sampling.sample import StepReport
-from ddrep_core.solvers.linear import LinearSolver
-from ddrep_core.solvers.meeting import DAMPING, PictureSolver
 from ddrep_core.views import Views
 
 AUTO_SCHEDULE = "repaint:1,1,2"  # growing wins on the beds, not yet on the bundled prior: docs/agreement.md
 TEXTURE_GUIDANCE = 5.0
 """At least, where nobody says otherwise: depth tells the prior the shape, and words alone the material."""
 PREVIEW_TEXTURE = 256
+MOST_PREVIEW_TEXELS = 1_000_000  # of all previews; more objects have coarser ones
 PREVIEW_VIEWS = 4
 UV_LAYER = "DDRep"
+LONGEST_NAME = 120  # bytes of an object's or material's name in a file's name
 # A finer texture holds what the views disagree about in the texels between their samples (docs/agreement.md).
 TEXELS_PER_PIXEL = 0.25
 
@@ -57,16 +60,33 @@ class TextureTask:
         cameras = request_cameras(request, session.folder)
         prior = session.prior
         self.arguments = session.sampling_arguments(AUTO_SCHEDULE, TEXTURE_GUIDANCE)
-        size = prior.image_size
-        self.views = sampled_views(cameras, self.mesh, size, settings.front_degrees)
-        self.mesh = facing_views(self.mesh, self.views)
-        session.stage("Looking at the mesh from every camera")
-        self.rep = texture_diffrep(self.mesh, self.views, prior, settings)
+        size, latent_size = prior.image_size, max(prior.image_shape[1:])
+        looking = session.stage("Looking at the mesh from every camera")
+        mesh = replace(self.mesh, both_sides=settings.both_sides)
+        self.outlook = look_at_mesh(
+            cameras, mesh, size, latent_size * rays_along_pixel(latent_size), settings.front_degrees
+        )
+        tell_left_out(session, self.outlook)
+        self.mesh, self.views = self.outlook.mesh, self.outlook.views
+        require_bytes(
+            baking_bytes(self.mesh, settings.resolution, len(self.views), (size, size)),
+            f"Baking {_textures(len(self.mesh.textured_parts), settings.resolution)}",
+            "Ask for a lower resolution or fewer objects at a time, or close other programs.",
+        )
+        check_texture_repeats(self.mesh, settings.resolution)
+        self.rep = texture_diffrep(self.mesh, self.views, prior, settings, portion(looking, 0, 0.6))
         if settings.depth and getattr(prior, "uses_depth", False):
             self.arguments["depth"] = depth_maps(self.mesh, self.views, size, size, subsamples=2)
         # No finer than the views have something to say: Blender puts a preview on the graphics card between two frames.
         preview_resolution = min(PREVIEW_TEXTURE, 2 * size, settings.resolution)
-        self.preview_baker = Baker(self.mesh, self.views, preview_resolution, (size, size))
+        self.preview_baker = Baker(
+            self.mesh,
+            self.views,
+            preview_resolution,
+            (size, size),
+            most_texels=MOST_PREVIEW_TEXELS,
+            progress=portion(looking, 0.6, 1),
+        )
         self.baker: Baker | None = None
 
     def run_sample(self, session: Session) -> dict[str, Any]:
@@ -76,31 +96,31 @@ class TextureTask:
         def previews(step: StepReport) -> Sequence[Preview]:
             return self._previews(decode(prior, step.diffrep.render()))
 
-        result = session.sample(self.rep, self.views, previews=previews, **sampling_texture(self.rep), **self.arguments)
+        result = session.sample(self.rep, self.views, previews=previews, **self.arguments)
         not_agreed = [self.views[view].name for view in result.not_agreed]
         if not_agreed:
             session.warn(
                 f"The views {', '.join(not_agreed)} were kept although they do not fully agree with the others. "
                 "More steps or another seed may help."
             )
-        session.stage("Baking the texture")
+        baking = session.stage("Baking the texture")
         with torch.no_grad():
             pictures = decode(prior, result.diffrep.render())
         if self.baker is None:
-            self.baker = Baker(self.mesh, self.views, self.settings.resolution, (pictures.shape[2], pictures.shape[3]))
-        baked = self.baker.bake(pictures)
+            shape = pictures.shape[2], pictures.shape[3]
+            self.baker = Baker(self.mesh, self.views, self.settings.resolution, shape, progress=portion(baking, 0, 0.4))
+        baked = self.baker.bake(pictures, portion(baking, 0.4, 1))
         session.stage("Writing the results")
         record = write_textured_mesh(session, self.mesh, baked, self.settings.front_degrees)
-        files, folder = record["files"], session.folder
-        with replacing(session.outputs / "contact_sheet.png") as path:
-            contact_sheet(self.mesh, baked, self.views, pictures, path)
-        files["contact_sheet"] = folder.relative(session.outputs / "contact_sheet.png")
+        illustrate_views(session, self.mesh, baked, self.views, pictures)
         return {
             **record,
             "nfe": result.nfe,
             "seconds": result.seconds,
             "agreement": agreement(result.disagreement),
             "not_agreed": not_agreed,
+            "views": [camera.name for camera in self.views],
+            "left_out": self.outlook.left_out_names,
         }
 
     def _previews(self, pictures: Tensor) -> list[Preview]:
@@ -117,8 +137,19 @@ class TextureTask:
         return next(part for part in self.mesh.parts if part.name == name)
 
 
+def tell_left_out(session: Session, outlook: Outlook) -> None:
+    """Say which cameras are not sampled, and why."""
+    for group in outlook.left_out:
+        session.warn(group.words(len(outlook.views)), left_out=list(group.names), why=group.why.value)
+    if outlook.turned_degrees:
+        session.warn(
+            f"From where the orbit begins no camera sees anything of the mesh: it was turned by "
+            f"{outlook.turned_degrees:g} degrees, to where the faces look."
+        )
+
+
 def texture_diffrep(
-    mesh: Mesh, views: Views, prior: Any, settings: TextureRequest
+    mesh: Mesh, views: Views, prior: Any, settings: TextureRequest, progress: Progress = unheard
 ) -> TextureDiffrep | ImageTextureDiffrep:
     """The representation that a texture request samples.
 
@@ -127,27 +158,29 @@ def texture_diffrep(
     """
     channels, height, width = prior.image_shape
     dtype = torch.float64 if prior.dtype == torch.float64 else torch.float32
-    common: dict[str, Any] = {"texels_per_pixel": TEXELS_PER_PIXEL, "dtype": dtype, "device": prior.device}
+    common: dict[str, Any] = {
+        "texels_per_pixel": TEXELS_PER_PIXEL,
+        "dtype": dtype,
+        "device": prior.device,
+        "progress": progress,
+    }
     if channels == 3 or settings.space == "latent":
         return TextureDiffrep(mesh, views, settings.resolution, channels, view_size=(height, width), **common)
     return ImageTextureDiffrep(mesh, views, prior, settings.resolution, **common)
 
 
-def sampling_texture(rep: TextureDiffrep | ImageTextureDiffrep) -> dict[str, Any]:
-    """Who fits it, and in which noise: views that meet in RGB share the surface's, or meeting costs variety."""
-    if isinstance(rep, ImageTextureDiffrep):
-        return {"solver": PictureSolver(), "noise": rep.noise}
-    return {"solver": LinearSolver(damping=DAMPING)}
-
-
 def write_textured_mesh(
     session: Session, mesh: Mesh, baked: dict[str, BakedTexture], front_degrees: float = 0.0
 ) -> dict[str, Any]:
-    """Write textures, coverage maps, new UVs, GLB and turntable; returns the files and objects of the record."""
+    """Write textures, coverage maps, new UVs and GLB; returns the files and objects of the record.
+
+    A turntable is drawn when they are safe.
+    """
     outputs, folder = session.outputs, session.folder
     files: dict[str, str] = {}
     objects = []
     names = _file_names(list(baked))
+    object_names = _file_names(list(mesh.object_names))
     for part_name, texture in baked.items():
         part = next(part for part in mesh.parts if part.name == part_name)
         suffix = "" if len(baked) == 1 else f"_{names[part_name]}"
@@ -157,9 +190,10 @@ def write_textured_mesh(
         for what, path in paths.items():
             files[f"{what}{suffix}"] = folder.relative(path)
         if part.unwrapped:
-            path = outputs / f"uv_{_file_name(part.object_name)}.json"
+            name = object_names[part.object_name]
+            path = outputs / f"uv_{name}.json"
             write_json(path, {"uv": mesh.uv_layout(part.object_name).tolist()})
-            files[f"uv_{_file_name(part.object_name)}"] = folder.relative(path)
+            files[f"uv_{name}"] = folder.relative(path)
         objects.append(
             {
                 "name": part.object_name,
@@ -174,24 +208,48 @@ def write_textured_mesh(
     with replacing(outputs / "mesh.glb") as path:
         write_glb(mesh, textures, path)
     files["mesh"] = folder.relative(outputs / "mesh.glb")
-    with replacing(outputs / "turntable.mp4") as film, replacing(outputs / "turntable.png") as still:
-        turntable(mesh, baked, film, still, front_degrees=front_degrees)
-    files["turntable"] = folder.relative(outputs / "turntable.mp4")
-    files["turntable_still"] = folder.relative(outputs / "turntable.png")
+    film_path, still_path = outputs / "turntable.mp4", outputs / "turntable.png"
+
+    def draw_turntable(progress: StageProgress) -> None:
+        with replacing(film_path) as film, replacing(still_path) as still:
+            turntable(mesh, baked, film, still, front_degrees=front_degrees, progress=progress)
+
+    session.illustrate("the turntable", {"turntable": film_path, "turntable_still": still_path}, draw_turntable)
     return {"files": files, "objects": objects, "coverage_share": round(coverage_share(baked), 4)}
+
+
+def _textures(count: int, resolution: int) -> str:
+    return f"{count} textures of {resolution}²" if count > 1 else f"a texture of {resolution}²"
+
+
+def illustrate_views(
+    session: Session, mesh: Mesh, baked: dict[str, BakedTexture], views: Views, pictures: Tensor
+) -> None:
+    """Have a sheet drawn of what each view saw."""
+    sheet = session.outputs / "contact_sheet.png"
+
+    def draw(progress: StageProgress) -> None:
+        with replacing(sheet) as path:
+            contact_sheet(mesh, baked, views, pictures, path, progress=progress)
+
+    session.illustrate("the contact sheet", {"contact_sheet": sheet}, draw)
 
 
 def _file_names(names: Sequence[str]) -> dict[str, str]:
     """A file name for each part, all different."""
     found: dict[str, str] = {}
+    taken: set[str] = set()
     for name in names:
         plain = base = _file_name(name)
         number = 2
-        while plain.lower() in (other.lower() for other in found.values()):
+        while plain.lower() in taken:
             plain, number = f"{base}_{number}", number + 1
+        taken.add(plain.lower())
         found[name] = plain
     return found
 
 
 def _file_name(name: str) -> str:
-    return re.sub(r"[^\w.-]+", "_", name).strip(".") or "object"
+    """The name as any system can have it: no longer than file systems allow with what is put around it."""
+    plain = re.sub(r"[^\w.-]+", "_", name)
+    return plain.encode()[:LONGEST_NAME].decode(errors="ignore").strip(".") or "object"

@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ddrep_core.priors.batches import BatchLimit, default_limit
+from ddrep_core.errors import RequestError, RunError
+from ddrep_core.priors.batches import BatchLimit, default_limit, free_bytes
+from ddrep_core.priors.model_config import checked_number
+
+TILE = 64
+"""Cells along a side of a tile, where a picture does not fit into memory whole. Tiles overlap by a quarter."""
+
+SHARE_OF_FREE = 0.8
+"""Of the memory that is left: some is lost between what is in use."""
+
+
+def picture_bytes(width: int, pixels: float) -> float:
+    """About how much memory an autoencoder needs for one picture: some twelve feature maps of its first width, in
+    float32, are alive at once in the decoder (measured)."""
+    return 12.0 * 4 * width * pixels
+
+
+class NotFiniteError(RunError):
+    """Pictures that are no numbers."""
 
 
 def autoencoder_dtype(config: Mapping[str, Any], dtype: torch.dtype) -> torch.dtype:
@@ -16,6 +35,30 @@ def autoencoder_dtype(config: Mapping[str, Any], dtype: torch.dtype) -> torch.dt
     of bfloat16, which bands smooth colours."""
     upcast = dtype == torch.bfloat16 or (dtype == torch.float16 and config.get("force_upcast", True))
     return torch.float32 if upcast else dtype
+
+
+def check_autoencoder(config: Mapping[str, Any], name: str) -> None:
+    """Raises:
+    RequestError: an autoencoder that is not for pictures of three channels, or has a scale that cannot be."""
+    for key in ("in_channels", "out_channels"):
+        if config.get(key, 3) != 3:
+            raise RequestError(
+                f"The autoencoder of the model '{name}' is made for {config[key]} channels, not for pictures of 3.",
+                "Choose a text-to-image model.",
+            )
+    checked_number(config, "scaling_factor", None, "vae", name, most=1000)
+    checked_number(config, "shift_factor", None, "vae", name, above=-1000, most=1000)
+    for key in ("latents_mean", "latents_std"):
+        told = config.get(key)
+        if told is None:
+            continue
+        if len(told) != config["latent_channels"]:
+            raise RequestError(
+                f"The autoencoder of '{name}' has {config['latent_channels']} channels and {len(told)} {key}.",
+                "Download the model again.",
+            )
+        for value in told:
+            checked_number({key: value}, key, None, "vae", name, above=0.0 if key == "latents_std" else -1e6)
 
 
 class Autoencoder:
@@ -36,6 +79,7 @@ class Autoencoder:
         self.factor: int = 2 ** (len(config.block_out_channels) - 1)
         """Pixels along one side of a latent cell."""
         self.max_batch = max_batch
+        self.scaling_factor: float = config.scaling_factor
         self._width: int = config.block_out_channels[0]
         # A few models state mean and spread of each latent channel; the others a common scale and shift.
         scale, shift = config.scaling_factor, config.get("shift_factor") or 0.0
@@ -47,12 +91,21 @@ class Autoencoder:
             self._shift = torch.tensor(means, device=device, dtype=self.dtype).reshape(1, -1, 1, 1)
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Pictures [B, 3, H, W], sRGB in [0, 1], float32 (float64 for a float64 prior)."""
+        """Pictures [B, 3, H, W], sRGB in [0, 1], float32 (float64 for a float64 prior).
+
+        Raises:
+            NotFiniteError: they are not finite: half precision overflowed, or the latents were none.
+        """
         latents = latents.to(self.device, self.dtype) / self._scale + self._shift
         pixels = latents.shape[-1] * latents.shape[-2] * self.factor**2
         pictures = self._limit(pixels).run(
             lambda rows: self.network.decode(latents[rows], return_dict=False)[0], len(latents)
         )
+        if not pictures.requires_grad and not bool(pictures.isfinite().all()):
+            raise NotFiniteError(
+                "The pictures that the prior decodes are not finite numbers.",
+                "Run with --precision fp32; if it happens there too, the model is broken: download it again.",
+            )
         return (pictures.to(self._result) / 2 + 0.5).clamp(0.0, 1.0)
 
     def encode(self, images: Tensor) -> Tensor:
@@ -68,8 +121,20 @@ class Autoencoder:
         return torch.float64 if self.dtype == torch.float64 else torch.float32
 
     def _limit(self, pixels: int) -> BatchLimit:
-        # About twelve feature maps of the first width are alive at once in the decoder (measured).
-        return default_limit(self.device, 12 * 4 * self._width * pixels, self.max_batch)
+        """How many pictures at once. A picture that is too large for the memory that is left is worked on in tiles."""
+        needed = picture_bytes(self._width, pixels)
+        room = SHARE_OF_FREE * free_bytes(self.device)
+        tile = TILE * self.factor
+        self.network.use_tiling = needed > room and pixels > tile**2
+        self.network.tile_latent_min_size = TILE
+        self.network.tile_sample_min_size = tile
+        if self.network.use_tiling:
+            return BatchLimit(1)
+        limit = default_limit(self.device, needed, self.max_batch)
+        if math.isfinite(room):
+            fitting = max(1, int(room // needed))
+            limit.rows = fitting if limit.rows is None else min(limit.rows, fitting)
+        return limit
 
     def to(self, device: torch.device) -> None:
         """Move to another device."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from ddrep_core.errors import RequestError, RunError
-from ddrep_core.priors.model_folder import INDEX, choose_weights, family_of
+from ddrep_core.priors.families import class_of, family_of
+from ddrep_core.priors.model_files import PICKLES, ModelFiles, choose_weights
+from ddrep_core.priors.model_folder import INDEX
 
 SMALL = (".json", ".txt", ".model")
 """Endings of configurations and vocabularies."""
@@ -23,9 +23,10 @@ def needed_files(files: list[str], parts: tuple[str, ...], half: bool) -> list[s
     """Which files of a repository make up those parts: configurations, and one copy of the weights."""
     chosen = [file for file in files if file in (INDEX, "ddrep.json")]
     for part in parts:
-        inside = [file for file in files if PurePosixPath(file).parent.as_posix() == part]
-        chosen += [file for file in inside if file.endswith(SMALL) and not file.endswith(".index.json")]
-        chosen += choose_weights(inside, half)
+        inside = [PurePosixPath(file) for file in files if PurePosixPath(file).parent.as_posix() == part]
+        small = [file.name for file in inside if file.name.endswith(SMALL) and ".index." not in file.name]
+        weights = choose_weights([file.name for file in inside], half)
+        chosen += [(PurePosixPath(part) / name).as_posix() for name in (*small, *weights)]
     return chosen
 
 
@@ -57,24 +58,28 @@ def _find(repository: str, half: bool, allow_download: bool, parts: tuple[str, .
     def needed(files: list[str], index: Path | None) -> list[str]:
         if parts is not None or index is None:
             return needed_files(files, parts or (".",), half)
-        content = json.loads(index.read_text(encoding="utf-8"))
-        family = family_of(content, repository)
+        family = family_of(ModelFiles(index.parent, repository).json(INDEX), repository)
         return needed_files(files, (*family.parts, *family.optional, "controlnet"), half)
 
+    partly = False
     try:
         folder = Path(snapshot_download(repository, local_files_only=True))
-        if _is_complete(folder, needed):
+        if _is_complete(ModelFiles(folder, repository), half, parts):
             return folder
+        partly = True
     except LocalEntryNotFoundError:
         pass
     if not allow_download:
         raise RequestError(
-            f"The model '{repository}' is not on this machine, and nothing may be fetched.",
+            f"The model '{repository}' is {'only partly' if partly else 'not'} on this machine, and nothing may be "
+            "fetched.",
             "Allow the download, or give a folder.",
         )
     try:
         index = None if parts is not None else Path(hf_hub_download(repository, INDEX))
-        files = needed(list_repo_files(repository), index)
+        there = list_repo_files(repository)
+        files = needed(there, index)
+        _check_weights(there, files, repository)
         return Path(snapshot_download(repository, allow_patterns=files))
     except RequestError:
         raise
@@ -82,15 +87,42 @@ def _find(repository: str, half: bool, allow_download: bool, parts: tuple[str, .
         raise _explained(error, repository) from error
 
 
-def _is_complete(folder: Path, needed: Any) -> bool:
-    """Whether a snapshot has, for every part it has begun, some weights; half-fetched ones are fetched on."""
-    index = folder / INDEX
-    files = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
-    if not index.is_file():
-        return any(file.endswith(".safetensors") for file in needed(files, None))
-    family = family_of(json.loads(index.read_text(encoding="utf-8")), folder.name)
-    weighty = [part for part in family.parts if part != "scheduler" and not part.startswith("tokenizer")]
-    return all(any(f.startswith(f"{part}/") and f.endswith(".safetensors") for f in files) for part in weighty)
+def _is_complete(files: ModelFiles, half: bool, parts: tuple[str, ...] | None) -> bool:
+    """Whether a snapshot has each part whole: half-fetched ones are fetched on."""
+    try:
+        if parts is None:
+            index = files.json(INDEX)
+            family = family_of(index, files.name)
+            told = tuple(part for part in family.optional if class_of(index, part))
+            parts = (*family.parts, *told)
+        for part in parts:
+            if part == "scheduler":
+                files.file("scheduler/scheduler_config.json")
+            elif part.startswith("tokenizer"):
+                if not files.names(part):
+                    return False
+            else:
+                files.file(f"{part}/config.json")
+                files.weight_files(part, half)
+    except RequestError:
+        return False
+    return True
+
+
+def _check_weights(there: list[str], needed: list[str], repository: str) -> None:
+    """Refuse a repository without safetensors before any of it is fetched.
+
+    Raises:
+        RequestError: it has none.
+    """
+    if any(file.endswith(".safetensors") for file in needed):
+        return
+    if any(file.endswith(PICKLES) for file in there):
+        raise RequestError(
+            f"The model '{repository}' is on the hub with pickled weights only, which can run code when opened.",
+            "Choose a copy of the model in the safetensors format.",
+        )
+    raise RequestError(f"The model '{repository}' has no weights on the hub.", "Choose another copy of it.")
 
 
 def _explained(error: Exception, repository: str) -> RequestError | RunError:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ddrep_core.errors import RequestError
+from ddrep_core.priors.model_config import checked_number
 
 Prediction = Literal["epsilon", "v_prediction", "sample", "flow"]
 
@@ -88,18 +89,67 @@ def _signal_and_noise(sigma: Tensor) -> tuple[Tensor, Tensor]:
     return 1 / (1 + sigma.square()).sqrt(), 1 / (1 + 1 / sigma.square()).sqrt()
 
 
-def diffusion_levels(scheduler: Mapping[str, Any]) -> NoiseLevels:
+VARIANCE_PRESERVING = {
+    **dict.fromkeys(
+        ("DDIM", "DDIMParallel", "DDPM", "DDPMParallel", "PNDM", "LMSDiscrete", "EulerDiscrete",
+         "EulerAncestralDiscrete", "DPMSolverMultistep", "DPMSolverSinglestep", "DEISMultistep", "UniPCMultistep",
+         "SASolver"),
+        (1e-4, 0.02, "linear"),
+    ),
+    **dict.fromkeys(
+        ("HeunDiscrete", "KDPM2Discrete", "KDPM2AncestralDiscrete", "DPMSolverSDE"), (8.5e-4, 0.012, "linear")
+    ),
+    **dict.fromkeys(("LCM", "TCD"), (8.5e-4, 0.012, "scaled_linear")),
+}  # fmt: skip
+"""diffusers' schedulers of variance-preserving models: the (beta_start, beta_end, beta_schedule) that each takes where
+its configuration says nothing."""
+
+RECTIFIED = ("FlowMatchEulerDiscrete", "FlowMatchHeunDiscrete", "FlowMatchLCM")
+
+MOST_LEVELS = 100_000
+
+
+def noise_levels(scheduler: Mapping[str, Any], name: str) -> NoiseLevels:
+    """The levels of a model, from its scheduler's configuration, whose class stands under "_class_name".
+
+    Args:
+        scheduler: the configuration as read.
+        name: of the model, for messages.
+
+    Raises:
+        RequestError: a scheduler, a schedule or a prediction that is not known; values that cannot be.
+    """
+    kind = scheduler.get("_class_name")
+    plain = kind.removesuffix("Scheduler") if isinstance(kind, str) else kind
+    if plain in RECTIFIED:
+        return flow_levels(scheduler, name)
+    if plain in VARIANCE_PRESERVING:
+        return diffusion_levels(scheduler, name)
+    if isinstance(kind, str) and kind.startswith("EDM"):
+        raise RequestError(f"The model '{name}' has a noise schedule of EDM's kind, which is not supported.")
+    raise RequestError(
+        f"The model '{name}' has a noise schedule of the kind {str(kind)[:60]!r}, which is not known.",
+        "Choose a Stable Diffusion, SDXL or Stable Diffusion 3 model.",
+    )
+
+
+def diffusion_levels(scheduler: Mapping[str, Any], name: str = "") -> NoiseLevels:
     """The levels of a variance-preserving model, from its scheduler's configuration (any diffusers scheduler's).
 
     Raises:
-        RequestError: a schedule of betas or a kind of prediction that is not known.
+        RequestError: a schedule of betas or a kind of prediction that is not known; values that cannot be.
     """
     # Betas and their products are float32, as in diffusers: the network was trained with those.
-    count = int(scheduler.get("num_train_timesteps", 1000))
-    start, end = float(scheduler.get("beta_start", 1e-4)), float(scheduler.get("beta_end", 0.02))
-    kind = scheduler.get("beta_schedule", "linear")
-    if (betas := scheduler.get("trained_betas")) is not None:
-        betas = torch.tensor(betas, dtype=torch.float32)
+    plain = str(scheduler.get("_class_name", "DDPMScheduler")).removesuffix("Scheduler")
+    usual_start, usual_end, usual_kind = VARIANCE_PRESERVING.get(plain, VARIANCE_PRESERVING["DDPM"])
+    count = _count(scheduler, name)
+    start = checked_number(scheduler, "beta_start", usual_start, "scheduler", name, most=0.999)
+    end = checked_number(scheduler, "beta_end", usual_end, "scheduler", name, most=0.999)
+    assert start is not None and end is not None
+    kind = _told(scheduler, "beta_schedule", usual_kind)
+    trained = scheduler.get("trained_betas")
+    if trained is not None:
+        betas = _trained_betas(trained, name)
     elif kind == "linear":
         betas = torch.linspace(start, end, count, dtype=torch.float32)
     elif kind == "scaled_linear":
@@ -109,12 +159,20 @@ def diffusion_levels(scheduler: Mapping[str, Any]) -> NoiseLevels:
         betas = (1 - edges[1:] / edges[:-1]).clamp_max(0.999).float()
     else:
         raise RequestError(f"This model's noise schedule, '{kind}', is not known.")
-    prediction = scheduler.get("prediction_type", "epsilon")
+    prediction = _told(scheduler, "prediction_type", "epsilon")
     if prediction not in ("epsilon", "v_prediction", "sample"):
         raise RequestError(f"This model predicts '{prediction}', which is not known.")
+    if _told(scheduler, "timestep_type", "discrete") != "discrete":
+        raise RequestError(
+            f"The model '{name}' is told noise levels as continuous numbers, which is not supported.",
+            "Choose a model with discrete time steps.",
+        )
+    zero_snr = scheduler.get("rescale_betas_zero_snr")
+    if zero_snr not in (True, False, None):
+        raise RequestError(f"The scheduler of the model '{name}' has rescale_betas_zero_snr = {zero_snr!r}.")
 
     signal_power = (1 - betas).cumprod(0)
-    if scheduler.get("rescale_betas_zero_snr"):
+    if zero_snr:
         # Lin et al., "Common Diffusion Noise Schedules and Sample Steps are Flawed", Algorithm 1.
         root = signal_power.sqrt()
         signal_power = ((root - root[-1]) * root[0] / (root[0] - root[-1])).square()
@@ -123,13 +181,45 @@ def diffusion_levels(scheduler: Mapping[str, Any]) -> NoiseLevels:
     if prediction == "epsilon":  # where nothing of the image is left, ε says nothing of it
         finite = sigmas.isfinite()
         sigmas, timesteps = sigmas[finite], timesteps[finite]
+    if len(sigmas) < 2 or not bool((sigmas.diff() < 0).all()) or not float(sigmas[-1]) > 0:
+        raise RequestError(
+            f"The noise levels of the model '{name}' do not descend from noise to picture.", "Download the model again."
+        )
     return NoiseLevels(sigmas, timesteps, prediction)
 
 
-def flow_levels(scheduler: Mapping[str, Any]) -> NoiseLevels:
-    """The levels of a rectified flow, t = 1 (σ = ∞) first, bent towards noise by the model's own shift."""
-    count = int(scheduler.get("num_train_timesteps", 1000))
-    shift = float(scheduler.get("shift", 1.0))
+def flow_levels(scheduler: Mapping[str, Any], name: str = "") -> NoiseLevels:
+    """The levels of a rectified flow, t = 1 (σ = ∞) first, bent towards noise by the model's own shift.
+
+    Raises:
+        RequestError: values that cannot be.
+    """
+    count = _count(scheduler, name)
+    shift = checked_number(scheduler, "shift", 1.0, "scheduler", name, most=1000)
+    assert shift is not None
     times = torch.arange(count, 0, -1, dtype=torch.float64) / count
     times = shift * times / (1 + (shift - 1) * times)
     return NoiseLevels(times / (1 - times), times * count, "flow")
+
+
+def _count(scheduler: Mapping[str, Any], name: str) -> int:
+    count = checked_number(scheduler, "num_train_timesteps", 1000, "scheduler", name, above=1, most=MOST_LEVELS)
+    assert count is not None
+    return int(count)
+
+
+def _told(scheduler: Mapping[str, Any], key: str, usual: str) -> Any:
+    value = scheduler.get(key)
+    return usual if value is None else value
+
+
+def _trained_betas(told: object, name: str) -> Tensor:
+    """Raises:
+    RequestError: anything but a list of numbers between 0 and 1."""
+    if (
+        not isinstance(told, list)
+        or not 1 < len(told) <= MOST_LEVELS
+        or not all(isinstance(b, int | float) and not isinstance(b, bool) and 0 < b < 1 for b in told)
+    ):
+        raise RequestError(f"The scheduler of the model '{name}' has trained_betas that are no list of such numbers.")
+    return torch.tensor(told, dtype=torch.float32)

@@ -1,44 +1,22 @@
-"""A model in diffusers' folder format: which parts it must have, and reading them without surprises.
-
-Weights are read from safetensors only: pickles can run code when they are opened. Only classes named here are made, so
-that no folder can ask for code of its own.
-"""
+"""A model in diffusers' folder format: of which family it is, and which parts it must have."""
 
 from __future__ import annotations
 
-import json
-import logging
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
+import warnings
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ddrep_core.errors import RequestError
-from ddrep_core.priors.prompts import TextStyle
+from ddrep_core.errors import DdrepWarning, RequestError
+from ddrep_core.priors.families import class_of, family_of, was_distilled
+from ddrep_core.priors.model_files import ModelFiles
+from ddrep_core.priors.model_parts import load_network, load_tokenizer
 from ddrep_core.views.directions import DirectionWords
 
-SUPPORTED = "Stable Diffusion 1.x and 2.x, SDXL, and Stable Diffusion 3"
 INDEX = "model_index.json"
-PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
-
-CLASSES = {
-    "UNet2DConditionModel": "diffusers",
-    "SD3Transformer2DModel": "diffusers",
-    "AutoencoderKL": "diffusers",
-    "ControlNetModel": "diffusers",
-    "CLIPTextModel": "transformers",
-    "CLIPTextModelWithProjection": "transformers",
-    "T5EncoderModel": "transformers",
-    "CLIPTokenizer": "transformers",
-    "CLIPTokenizerFast": "transformers",
-    "T5Tokenizer": "transformers",
-    "T5TokenizerFast": "transformers",
-}
 
 
 @dataclass(frozen=True)
@@ -48,46 +26,12 @@ class Settings:
     Args:
         guidance_scale: how strongly it follows prompts when nobody says.
         directions: its words for the sides of things; those of text-to-3D when None.
+        image_size: pixels along a side; what its network says when None.
     """
 
     guidance_scale: float
     directions: DirectionWords | None = None
-
-
-@dataclass(frozen=True)
-class Family:
-    """What a kind of model is made of.
-
-    Args:
-        style: how prompts are told.
-        network: the part that denoises.
-        parts: all parts it must have.
-        optional: parts it may lack (null in its index).
-        guidance_scale: what suits it.
-    """
-
-    style: TextStyle
-    network: str
-    parts: tuple[str, ...]
-    optional: tuple[str, ...] = ()
-    guidance_scale: float = 7.5
-
-
-STABLE_DIFFUSION = Family("sd", "unet", ("unet", "vae", "scheduler", "text_encoder", "tokenizer"))
-SDXL = Family(
-    "sdxl",
-    "unet",
-    ("unet", "vae", "scheduler", "text_encoder_2", "tokenizer_2"),
-    ("text_encoder", "tokenizer"),
-    guidance_scale=5.0,
-)
-SD3 = Family(
-    "sd3",
-    "transformer",
-    ("transformer", "vae", "scheduler", "text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2"),
-    ("text_encoder_3", "tokenizer_3"),
-    guidance_scale=7.0,
-)
+    image_size: int | None = None
 
 
 class ModelFolder:
@@ -104,7 +48,8 @@ class ModelFolder:
     def __init__(self, path: Path, name: str) -> None:
         self.path = path
         self.name = name
-        self.index = read_index(path / INDEX, name)
+        self.files = ModelFiles(path, name)
+        self.index = read_index(self.files)
         self.family = family_of(self.index, name)
         optional = tuple(part for part in self.family.optional if self._class_of(part))
         self.parts = (*self.family.parts, *optional)
@@ -116,18 +61,16 @@ class ModelFolder:
             )
 
     def _class_of(self, part: str) -> str | None:
-        entry = self.index.get(part)
-        return entry[1] if isinstance(entry, list) and len(entry) == 2 else None
+        return class_of(self.index, part)
 
     def _has(self, part: str) -> bool:
-        folder = self.path / part
-        if not self._class_of(part) or not folder.is_dir():
+        if not self._class_of(part):
             return False
         if part == "scheduler":
-            return (folder / "scheduler_config.json").is_file()
+            return self.files.has("scheduler/scheduler_config.json")
         if part.startswith("tokenizer"):
-            return any(folder.iterdir())
-        return (folder / "config.json").is_file()
+            return bool(self.files.names(part))
+        return self.files.has(f"{part}/config.json")
 
     def text_encoders(self) -> list[str]:
         """The names of the text encoders that are there, in the pipeline's order."""
@@ -135,11 +78,11 @@ class ModelFolder:
 
     def scheduler(self) -> dict[str, Any]:
         """The scheduler's configuration, its class under "_class_name"."""
-        return read_json(self.path / "scheduler" / "scheduler_config.json", self.name)
+        return self.files.json("scheduler/scheduler_config.json")
 
     def config(self, part: str) -> dict[str, Any]:
         """The configuration of a network."""
-        return read_json(self.path / part / "config.json", self.name)
+        return self.files.json(f"{part}/config.json")
 
     def settings(self) -> Settings:
         """What the folder says for ddrep itself: `ddrep.json`, which need not be there.
@@ -147,41 +90,55 @@ class ModelFolder:
         Raises:
             RequestError: it cannot be read, or holds something else.
         """
-        path = self.path / "ddrep.json"
-        return read_settings(read_json(path, self.name) if path.is_file() else {}, self.family, self.name)
+        told = self.files.json("ddrep.json") if self.files.has("ddrep.json") else {}
+        usual = self.default_guidance_scale()
+        if usual == 1 and "guidance_scale" not in told:
+            warnings.warn(
+                f"The model '{self.name}' looks as if it was distilled to draw in a few steps: it is used without "
+                'guidance. Say otherwise with --guidance-scale, or {"guidance_scale": 5} in its ddrep.json.',
+                DdrepWarning,
+                stacklevel=2,
+            )
+        return read_settings(told, usual, self.name)
+
+    def default_guidance_scale(self) -> float:
+        """What suits the model where `ddrep.json` says nothing: 1 (none) for models distilled to few steps."""
+        sources = (self.index, self.config(self.family.network))
+        names = [self.name.rstrip("/\\").replace("\\", "/").rsplit("/", 1)[-1]]
+        names += [str(source["_name_or_path"]) for source in sources if source.get("_name_or_path")]
+        return 1.0 if was_distilled(self.scheduler(), names) else self.family.guidance_scale
 
     def tokenizer(self, part: str) -> Any:
         """A tokenizer."""
-        return load_part(self.path / part, self._class_of(part) or "", self.name)
+        return load_tokenizer(self.files, part, self._class_of(part) or "")
 
     def network(self, part: str, dtype: torch.dtype) -> Any:
         """A network, its weights in `dtype`, in main memory."""
-        return load_part(self.path / part, self._class_of(part) or "", self.name, dtype)
+        return load_network(self.files, part, self._class_of(part) or "", dtype)
 
     def controlnet(self, dtype: torch.dtype) -> Any | None:
         """The ControlNet that lies in the folder, if one does."""
-        folder = self.path / "controlnet"
-        return load_part(folder, "ControlNetModel", self.name, dtype) if folder.is_dir() else None
+        if not self.files.has("controlnet/config.json"):
+            return None
+        if self.files.has("controlnet_1"):
+            raise RequestError(
+                f"The model '{self.name}' holds several ControlNets.", "Name the one to use: --controlnet FOLDER."
+            )
+        return load_network(self.files, "controlnet", "ControlNetModel", dtype)
 
 
-def read_json(path: Path, name: str) -> dict[str, Any]:
-    """A JSON object from a model's folder."""
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RequestError(f"{path.name} of the model '{name}' cannot be read: {error}") from error
-    if not isinstance(data, dict):
-        raise RequestError(f"{path.name} of the model '{name}' does not hold an object.")
-    return data
-
-
-def read_settings(data: dict[str, Any], family: Family, name: str) -> Settings:
+def read_settings(data: dict[str, Any], guidance_scale: float, name: str) -> Settings:
     """`{"guidance_scale": 2.5, "directions": {"around": ["front view", …], "from_above": "from above"}}`, all optional.
 
     Raises:
         RequestError: anything else.
     """
-    guidance, told = data.get("guidance_scale", family.guidance_scale), data.get("directions", {})
+    guidance, told = data.get("guidance_scale", guidance_scale), data.get("directions", {})
+    image_size = data.get("image_size")
+    if image_size is not None and (type(image_size) is not int or not 8 <= image_size <= 8192):
+        raise RequestError(
+            f"ddrep.json of the model '{name}' has an image_size of {image_size!r}.", "Write the pixels along a side."
+        )
     if isinstance(guidance, bool) or not isinstance(guidance, int | float) or not 0 <= guidance < math.inf:
         raise RequestError(
             f"ddrep.json of the model '{name}' has a guidance_scale of {guidance!r}.", "Write a number from 0 up."
@@ -196,120 +153,21 @@ def read_settings(data: dict[str, Any], family: Family, name: str) -> Settings:
             f"ddrep.json of the model '{name}' has directions that are no words.",
             'List words evenly around from the front, as in ["front view", "side view", "back view", "side view"].',
         )
-    return Settings(float(guidance), DirectionWords(tuple(around), from_above) if told else None)
+    return Settings(float(guidance), DirectionWords(tuple(around), from_above) if told else None, image_size)
 
 
-def read_index(path: Path, name: str) -> dict[str, Any]:
+def read_index(files: ModelFiles) -> dict[str, Any]:
     """model_index.json.
 
     Raises:
         RequestError: there is none.
     """
-    if not path.is_file():
+    if not files.has(INDEX):
         raise RequestError(
-            f"'{name}' is not a model in diffusers' format: it has no {INDEX}.",
+            f"'{files.name}' is not a model in diffusers' format: it has no {INDEX}.",
             "Give the folder that holds model_index.json, unet/ (or transformer/), vae/, text_encoder/ and so on.",
         )
-    return read_json(path, name)
-
-
-def family_of(index: dict[str, Any], name: str) -> Family:
-    """Which family a model belongs to, judged by its parts and not by its pipeline's name.
-
-    Raises:
-        RequestError: one that is not known.
-    """
-
-    def class_of(part: str) -> str | None:
-        entry = index.get(part)
-        return entry[1] if isinstance(entry, list) and len(entry) == 2 else None
-
-    if class_of("transformer") == "SD3Transformer2DModel":
-        return SD3
-    if class_of("unet") == "UNet2DConditionModel":
-        return SDXL if class_of("text_encoder_2") else STABLE_DIFFUSION
-    kind = index.get("_class_name", "a model of an unknown kind")
-    raise RequestError(f"The model '{name}' is a {kind}, which ddrep cannot use as a prior.", f"It knows {SUPPORTED}.")
-
-
-def choose_weights(files: list[str], half: bool) -> list[str]:
-    """The safetensors files of one part to read: the half-precision copy where half is wanted, or all there is."""
-    weights = [file for file in files if file.endswith((".safetensors", ".safetensors.index.json"))]
-    halves = [file for file in weights if ".fp16." in file or ".fp16-" in file]
-    full = [file for file in weights if file not in halves and ".non_ema" not in file]
-    return halves if halves and (half or not full) else full
-
-
-def load_part(folder: Path, class_name: str, name: str, dtype: torch.dtype | None = None) -> Any:
-    """One part of a model: a tokenizer, or a network with its weights in `dtype`.
-
-    Raises:
-        RequestError: a class that is not known, weights that are missing, incomplete, damaged or only pickled.
-    """
-    if class_name not in CLASSES:
-        raise RequestError(
-            f"The part '{folder.name}' of the model '{name}' is a {class_name}, which ddrep does not know.",
-            f"It knows {SUPPORTED}.",
-        )
-    options: dict[str, Any] = {"local_files_only": True}
-    if dtype is not None:
-        files = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-        weights = choose_weights(files, half=dtype in (torch.float16, torch.bfloat16))
-        if not weights:
-            raise _without_safetensors(folder, name, files)
-        options |= {"torch_dtype": dtype, "use_safetensors": True, "output_loading_info": True}
-        if ".fp16" in weights[0]:
-            options["variant"] = "fp16"
-    library = import_module(CLASSES[class_name])
-    try:
-        with _quiet():
-            loaded = getattr(library, class_name).from_pretrained(folder, **options)
-    except Exception as error:  # the libraries raise OSError, ValueError, RuntimeError, SafetensorError, KeyError, …
-        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-        raise RequestError(
-            f"The part '{folder.name}' of the model '{name}' cannot be read: {reason}", "Download the model again."
-        ) from error
-    if dtype is None:
-        return loaded
-    network, report = loaded
-    if missing := sorted(report["missing_keys"]):
-        raise RequestError(
-            f"The part '{folder.name}' of the model '{name}' lacks {len(missing)} of its weights ({missing[0]}, …).",
-            "Download the model again.",
-        )
-    return network
-
-
-def _without_safetensors(folder: Path, name: str, files: list[str]) -> RequestError:
-    if any(file.endswith(PICKLES) for file in files):
-        return RequestError(
-            f"The part '{folder.name}' of the model '{name}' holds only pickled weights, which can run code when "
-            "opened.",
-            "Choose a copy of the model in the safetensors format, or convert it where you trust it: load it with "
-            "diffusers and call save_pretrained(folder, safe_serialization=True).",
-        )
-    return RequestError(f"The part '{folder.name}' of the model '{name}' has no weights.", "Download the model again.")
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """No progress bars and load reports from the libraries: what matters of them is raised as an error."""
-    import diffusers.utils.logging as of_diffusers
-    import transformers.utils.logging as of_transformers
-
-    loggers = [of_diffusers.get_logger("diffusers"), of_transformers.get_logger("transformers")]
-    levels = [logger.level for logger in loggers]
-    bar = of_transformers.is_progress_bar_enabled()
-    try:
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
-        of_transformers.disable_progress_bar()
-        yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
-        if bar:
-            of_transformers.enable_progress_bar()
+    return files.json(INDEX)
 
 
 def _listed(parts: list[str]) -> str:

@@ -12,7 +12,7 @@ from torch import Tensor
 from ddrep_core.geometry.bake import BakedTexture
 from ddrep_core.geometry.mesh import Float, Int, Mesh
 from ddrep_core.geometry.normals import crease_normals
-from ddrep_core.geometry.raycast import RayCaster
+from ddrep_core.geometry.raycast import ray_caster
 from ddrep_core.geometry.texels import position_ids
 from ddrep_core.pictures import to_linear, to_srgb
 from ddrep_core.views import Camera
@@ -37,7 +37,7 @@ class Renderer:
 
     def __init__(self, mesh: Mesh, textures: Mapping[str, BakedTexture | Tensor]) -> None:
         self.mesh = mesh
-        self._caster = RayCaster(mesh)
+        self._caster = ray_caster(mesh)
         self._uv = np.nan_to_num(mesh.uv)
         self._pyramids = [_pyramid(textures.get(part.name)) for part in mesh.parts]
         self._normals: Single | None = None
@@ -117,10 +117,13 @@ class Renderer:
         return (y * width + x).reshape(-1).astype(np.int64), *camera.rays(points, width, height)
 
     def _footprint(self, camera: Camera, width: int, height: int) -> float:
-        """The world length that a pixel spans at the mesh's centre."""
+        """The world length that a pixel spans at the mesh's centre; before a camera that stands there or has it behind,
+        at half the mesh's size."""
         centre = self.mesh.bounds.mean(axis=0)
-        right = camera.matrix_world[:3, 0] / np.linalg.norm(camera.matrix_world[:3, 0])
+        right, _, backward = (camera.matrix_world[:3, k] / np.linalg.norm(camera.matrix_world[:3, k]) for k in range(3))
         size = float(np.ptp(self.mesh.bounds, axis=0).max())
+        if not camera.is_orthographic and (camera.position - centre) @ backward < 0.1 * size:
+            centre = camera.position - backward * size / 2
         ends = camera.project(np.stack([centre, centre + right * size * 0.1]))[0] * (width / camera.width)
         return size * 0.1 / max(float(np.linalg.norm(ends[1] - ends[0])), 1e-6)
 
