@@ -173,7 +173,8 @@ def fresh_scales(look: Look, process: Process, sigma_next: float, share: float) 
     total = (weights.sum() * look.clean.shape[2]).clamp_min(1e-30)
     power = [((weights * values**2).flatten(1).sum(1) / total).tolist() for values in (look.clean, look.predicted)]
     return [
-        process.fresh_scale(look.sigma, sigma_next, share, picture, noise) for picture, noise in zip(*power, strict=True)
+        process.fresh_scale(look.sigma, sigma_next, share, picture, noise)
+        for picture, noise in zip(*power, strict=True)
     ]
 
 

@@ -186,7 +186,5 @@ def annealed_schedule(
     if repeats < 1 or levels < 2:
         raise RequestError(f"At least one jump and two levels are needed, not {repeats} and {levels}.")
     heights = np.geomspace(first, last, repeats)
-    jumps = [
-        Segment((*karras_levels(float(height), low, levels)[:-1], low), jump_eta=1.0) for height in heights
-    ]
+    jumps = [Segment((*karras_levels(float(height), low, levels)[:-1], low), jump_eta=1.0) for height in heights]
     return Schedule((Segment(main[: position + 1]), *jumps, Segment(main[position:])))
