@@ -17,6 +17,8 @@ from ddrep_core.solvers.protocol import Solver
 MEETING_INTERVAL = 6
 """On the demo's duck 2, 4 and 6 left views equally far apart (0.0125, 0.0125, 0.0127 in RGB; 0.030 without meeting).
 What counts most is that the last fit is a meeting, whatever the interval: a quarter less (docs/agreement.md)."""
+COARSE = 1e-3
+"""Of what the colours move, left of it on a GPU: far below a grey level, at half the iterations."""
 DAMPING = 1e-3
 """Of the mean texel: one that a view barely touches keeps its colour instead of taking up what others contradict."""
 
@@ -39,6 +41,7 @@ class PictureSolver(Solver):
         self.interval, self.damping = interval, damping
         self._latent = LinearSolver(damping=damping)
         self._picture = LinearSolver(damping=damping)
+        self._weighed: tuple[Tensor, Tensor, Tensor] | None = None  # views, their weights, those of their pixels in RGB
         self._owner: ReferenceType[ImageTextureDiffrep] | None = None  # whose views these are:
         self._met: dict[int, Meeting] = {}
 
@@ -71,10 +74,9 @@ class PictureSolver(Solver):
             together[moved] = pictures
             together[list(known)] = torch.stack(list(known.values()))
             pictures = together
-        own = rep.picture.pixel_weights()
-        assert own is not None
-        importance = weights.amax(dim=(1, 2, 3), keepdim=True).to(own)  # of each view; pixels in RGB have their own
-        passes = self._picture.fit(rep.picture, pictures, indices, own[indices] * importance)
+        if rep.picture.theta.is_cuda:
+            self._picture.tolerance = COARSE
+        passes = self._picture.fit(rep.picture, pictures, indices, self._picture_weights(rep, indices, weights))
         if moved:
             rep.meet(targets[moved], pictures[moved], indices[moved])
         if remembers:
@@ -82,6 +84,15 @@ class PictureSolver(Solver):
                 view = views[row]
                 self._met[view] = Meeting(targets[row].clone(), pictures[row].clone(), rep.offset[view].clone())
         return passes
+
+    def _picture_weights(self, rep: ImageTextureDiffrep, indices: Tensor, weights: Tensor) -> Tensor:
+        """[B, 1, H, W] each view's importance times its pixels' in RGB; the same tensor while the same views are asked."""
+        if self._weighed is None or self._weighed[0] is not indices or self._weighed[1] is not weights:
+            own = rep.picture.pixel_weights()
+            assert own is not None
+            importance = weights.amax(dim=(1, 2, 3), keepdim=True).to(own)
+            self._weighed = indices, weights, own[indices] * importance
+        return self._weighed[2]
 
     def state(self) -> dict[str, Tensor]:
         """What views met with, where they meet at every fit."""
