@@ -193,7 +193,9 @@ def test_time_left_follows_the_pace(monkeypatch):
     now[0] += 50
     left.restart()  # fifty seconds of something else
     now[0] += 4
-    assert left.step(9) == 27.0
+    assert left.step(9) == 36.0  # the first step paid for starting
+    now[0] += 2
+    assert left.step(8) == 24.0
 
 
 @pytest.mark.parametrize(
