@@ -39,6 +39,7 @@ from .results.outcome import read_samples
 from .scene.draft import Draft, generate_draft, panorama_draft, texture_draft
 from .scene.final_renders import render_cameras, results_in
 
+MATERIAL_TARGETS = {"object": "OBJECT", "slot": "SLOT", "slots": "SLOTS"}
 CAMERA_SOURCES = {"scene": "SCENE", "active": "ACTIVE", "frames": "FRAMES"}
 
 
@@ -90,6 +91,9 @@ def parser() -> argparse.ArgumentParser:
     )
     texture.add_argument("--resolution", type=int, choices=TEXTURE_SIZES, help="of the texture")
     texture.add_argument("--uv", metavar="NAME", help="the UV map to texture (default: the active one)")
+    texture.add_argument(
+        "--into", choices=sorted(MATERIAL_TARGETS), help="what gets a picture (default: as the scene's settings say)"
+    )
     texture.add_argument("--new-uv", action="store_true", help="have the engine make a new UV map")
     texture.add_argument(
         "--beside", action="store_true", help="keep textures as files in 'textures' beside the scene's .blend"
@@ -171,6 +175,7 @@ def run_texture(options: argparse.Namespace) -> int:
         "uv_source": uv_source,
         "uv_name": options.uv,
         "storage": "BESIDE" if options.beside else None,
+        "material_target": MATERIAL_TARGETS[options.into] if options.into else None,
     }
 
     def drafts() -> Iterator[tuple[str, Draft]]:

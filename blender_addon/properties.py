@@ -21,6 +21,7 @@ from .scene.sampling import LARGEST_SEED
 
 TEXTURE_SIZES = (128, 256, 512, 1024, 2048, 4096)
 PANORAMA_WIDTHS = (512, 1024, 2048, 4096, 8192)
+_cameras_changed = changes.tell(changes.cameras)
 
 
 def square_sizes(sizes: Sequence[int], default: int) -> Any:
@@ -159,6 +160,12 @@ class DDREP_PG_texture(SamplingSettings, bpy.types.PropertyGroup):
         description="Other visible meshes stand in the way: what they hide from every camera is not painted from there",
         default=False,
     )
+    both_sides: BoolProperty(
+        name="Paint Both Sides",
+        description="Paint faces that are seen from behind, too: a room from inside whose faces look outward, a sheet",
+        default=False,
+        update=_cameras_changed,
+    )
     uv_source: EnumProperty(
         name="UV Map",
         description="Which UV map the texture is for. A mesh without any gets a new one",
@@ -177,9 +184,11 @@ class DDREP_PG_texture(SamplingSettings, bpy.types.PropertyGroup):
         description="Where the texture goes. Your own materials are kept, and 'Original' brings them back",
         items=(
             ("OBJECT", "Whole Object", "One new material stands in for all slots of the object"),
-            ("SLOT", "Active Slot", "A new material stands in for the active slot only"),
+            ("SLOT", "Active Slot", "Only the faces of the active slot are painted; the others stand in the way"),
+            ("SLOTS", "Each Slot", "A picture and a new material for each slot, for slots that share the UV square"),
         ),
         default="OBJECT",
+        update=_cameras_changed,
     )
     storage: EnumProperty(
         name="Keep Texture",
@@ -249,9 +258,6 @@ class DDREP_PG_panorama(SamplingSettings, bpy.types.PropertyGroup):
     strength: FloatProperty(
         name="Strength", description="How strongly the panorama lights the scene", default=1.0, min=0.0, soft_max=10.0
     )
-
-
-_cameras_changed = changes.tell(changes.cameras)
 
 
 class DDREP_PG_cameras(bpy.types.PropertyGroup):
@@ -418,6 +424,12 @@ class DDREP_PG_window(bpy.types.PropertyGroup):
         name="Seen",
         description="Share of the selected surface that the chosen cameras see",
         default=-1.0,
+        options={"SKIP_SAVE"},
+    )
+    coverage_behind: FloatProperty(
+        name="Seen from Behind",
+        description="Share of the selected surface that is seen only from behind",
+        default=0.0,
         options={"SKIP_SAVE"},
     )
     coverage_words: StringProperty(name="Coverage", description="What the estimate says", options={"SKIP_SAVE"})

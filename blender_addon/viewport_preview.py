@@ -13,6 +13,8 @@ import gpu
 import numpy as np
 from gpu_extras.batch import batch_for_shader
 
+from .scene.meshes import slots_of
+
 LARGEST = 512  # pixels a side: larger previews would hold the interface up
 NEARER = 2e-4  # in normalized depth: lifts the drawing above the surface it covers
 
@@ -22,42 +24,42 @@ LINEAR = np.where(_levels <= 0.04045, _levels / 12.92, ((_levels + 0.055) / 1.05
 
 
 class Overlay:
-    """One object with a texture drawn over it."""
+    """One object, or the faces of one of its slots, with a texture drawn over it."""
 
-    def __init__(self, name: str, layer: str) -> None:
+    def __init__(self, name: str, layer: str, slot: int | None = None) -> None:
         self.name = name
         self.layer = layer
+        self.slot = slot
         self.batch: Any = None
         self.texture: Any = None
 
 
-_overlays: dict[str, Overlay] = {}
+_overlays: dict[tuple[str, int | None], Overlay] = {}
 _handler: Any = None
 
 
-def show(name: str, layer: str, picture: Path) -> bool:
-    """Draw `picture` over the object `name`, by its UV map `layer`. Returns whether it can be."""
+def show(name: str, layer: str, picture: Path, slot: int | None = None) -> bool:
+    """Draw `picture` over the object `name` (or its faces in one slot), by its UV map `layer`. Returns whether it can
+    be."""
     if bpy.app.background:
         return False
     texture = _texture(picture)
     if texture is None:
         return False
-    overlay = _overlays.get(name)
+    overlay = _overlays.get((name, slot))
     if overlay is None or overlay.layer != layer:
-        overlay = _overlays[name] = Overlay(name, layer)
+        for key in [each for each in _overlays if each[0] == name and (each[1] is None or slot is None)]:
+            del _overlays[key]  # a whole object and a part of it are never drawn over each other
+        overlay = _overlays[name, slot] = Overlay(name, layer, slot)
     overlay.texture = texture
     _listen(True)
     return True
 
 
-def clear(name: str | None = None) -> None:
-    """Stop drawing over one object, or over all."""
-    if name is None:
-        _overlays.clear()
-    else:
-        _overlays.pop(name, None)
-    if not _overlays:
-        _listen(False)
+def clear() -> None:
+    """Stop drawing over objects."""
+    _overlays.clear()
+    _listen(False)
 
 
 def shapes_changed(depsgraph: bpy.types.Depsgraph) -> None:
@@ -66,14 +68,14 @@ def shapes_changed(depsgraph: bpy.types.Depsgraph) -> None:
         return
     for update in depsgraph.updates:
         if update.is_updated_geometry and isinstance(update.id, bpy.types.Object):
-            overlay = _overlays.get(update.id.name)
-            if overlay is not None:
-                overlay.batch = None
+            for overlay in _overlays.values():
+                if overlay.name == update.id.name:
+                    overlay.batch = None
 
 
 def shown() -> list[str]:
     """The objects that are drawn over."""
-    return sorted(_overlays)
+    return sorted({overlay.name for overlay in _overlays.values()})
 
 
 def _listen(on: bool) -> None:
@@ -148,6 +150,11 @@ def _batch(overlay: Overlay, thing: bpy.types.Object, shader: Any) -> Any:
     mesh.loop_triangles.foreach_get("vertices", corners)
     loops = np.empty(len(mesh.loop_triangles) * 3, np.int32)
     mesh.loop_triangles.foreach_get("loops", loops)
+    if overlay.slot is not None:
+        polygons = np.empty(len(mesh.loop_triangles), np.int32)
+        mesh.loop_triangles.foreach_get("polygon_index", polygons)
+        mine = np.repeat(slots_of(thing, mesh)[polygons] == overlay.slot, 3)
+        corners, loops = corners[mine], loops[mine]
     uv = np.empty(len(mesh.loops) * 2, np.float32)
     mesh.uv_layers[overlay.layer].uv.foreach_get("vector", uv)
     overlay.batch = batch_for_shader(

@@ -111,7 +111,7 @@ Overrides = dict[str, Any]
 
 @app.command()
 def texture(
-    mesh: Annotated[Path, typer.Argument(help="OBJ, GLB, PLY, STL, OFF, ...", show_default=False)],
+    mesh: Annotated[Path, typer.Argument(help="OBJ, GLB, PLY, STL, OFF, DAE, 3MF, ...", show_default=False)],
     prompt: Prompt,
     negative_prompt: Negative = "",
     out: Out = None,
@@ -134,6 +134,12 @@ def texture(
             rich_help_panel=JOB,
         ),
     ] = 0.0,
+    both_sides: Annotated[
+        bool,
+        typer.Option(
+            "--both-sides", help="Paint faces seen from behind, too: sheets, rooms from inside.", rich_help_panel=JOB
+        ),
+    ] = False,
     space: Annotated[
         Space, typer.Option("--space", help="Where views agree: latents, or colours too.", rich_help_panel=SAMPLING)
     ] = Space.auto,
@@ -157,7 +163,8 @@ def texture(
     """Texture an existing mesh: the same mesh comes back, painted from all sides at once."""
     common = _common(locals())
     block = {"resolution": resolution, "mesh_up": mesh_up.value, "space": space.value, "objects": objects or None}
-    request = {"task": "texture", **common, "texture": {**block, "depth": depth, "front_degrees": front}}
+    block |= {"depth": depth, "front_degrees": front, "both_sides": both_sides}
+    request = {"task": "texture", **common, "texture": block}
     _write_and_run(request, out, mesh.stem, overwrite, events, debug, mesh=mesh, cameras=cameras)
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from ddrep_core.errors import RequestError
 
@@ -43,7 +43,7 @@ class Confined:
             raise LeadsOut(f"'{name}' leads out of the folder {self.root}, to {real}.", "Copy the file itself there.")
         return real
 
-    def open(self, name: str | Path) -> BinaryIO:
+    def open(self, name: str | Path) -> BufferedReader:
         """A regular file, opened for reading.
 
         Raises:

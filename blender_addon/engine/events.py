@@ -3,6 +3,7 @@
 
 import json
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -101,11 +102,11 @@ class Progress:
             if event.get("kind") == "texture":  # kept apart: pictures of views follow at once, and must not hide it
                 self.textures[str(event.get("object", ""))] = event
         elif kind == "warning":
-            self.warnings.append(str(event.get("message", "")))
+            self.warnings.append(without_options(str(event.get("message", ""))))
         elif kind == "error":
             self.state = "failed"
-            self.message = str(event.get("message", ""))
-            self.fix = str(event.get("fix") or "")
+            self.message = without_options(str(event.get("message", "")))
+            self.fix = without_options(str(event.get("fix") or ""))
         elif kind == "cancelled":
             self.state = "cancelled"
         elif kind == "done":
@@ -128,6 +129,11 @@ def _whole(value: Any, otherwise: int = 0) -> int:
 
 def _number(value: Any) -> float | None:
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def without_options(words: str) -> str:
+    """What the engine says, without the options of its command line that it names in brackets: here are ticks."""
+    return re.sub(r" \(--[^)]*\)", "", words).replace("ask for both sides", "tick Paint Both Sides")
 
 
 def duration(seconds: float | None) -> str:

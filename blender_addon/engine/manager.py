@@ -18,7 +18,7 @@ from ..problems import Problem, disk_problem
 from . import process
 from .diagnosis import diagnose
 from .events import EventTail, Progress
-from .folder import JobFolder, write_object
+from .folder import JobFolder, read_object, write_object
 
 ACTIVE = {"preparing", "waiting", "starting", "running", "cancelling"}
 FINAL = {"done", "failed", "cancelled"}
@@ -92,16 +92,27 @@ class Manager:
         self.changed = True
         return job
 
-    def retry(self, job: Job, max_batch: int = 0) -> None:
-        """Run a job again: from its checkpoint if it has one and the request is the same."""
+    def retry(self, job: Job, max_batch: int = 0, both_sides: bool = False, leave_out: str = "") -> None:
+        """Run a job again: from its checkpoint if it has one and the request is the same.
+
+        Args:
+            max_batch: the most views at once; 0 leaves it as it was.
+            both_sides: also paint faces that are seen from behind.
+            leave_out: a camera that the job is to do without.
+        """
         if job.active and not (job.state == "waiting" and job.session != self.session):
             raise Problem("This job is still at work.")
         resume = job.folder.has_checkpoint() and job.state != "done"
         try:
-            if max_batch:
-                request = job.folder.request()
-                resume = resume and request.get("max_batch") == max_batch
-                write_object(job.folder.request_file, {**request, "max_batch": max_batch})
+            request = job.folder.request()
+            changed = {**request, "max_batch": max_batch} if max_batch else dict(request)
+            if both_sides and isinstance(changed.get("texture"), dict):
+                changed["texture"] = {**changed["texture"], "both_sides": True}
+            if changed != request:
+                resume = False
+                write_object(job.folder.request_file, changed)
+            if leave_out and _leave_out(job.folder, leave_out):
+                resume = False
             job.folder.cancel_file.unlink(missing_ok=True)
         except OSError as error:
             raise disk_problem(error, job.folder.path) from error
@@ -310,3 +321,17 @@ class Manager:
         elif scene.get("stopped") is True:
             job.state = "cancelled"
         return job
+
+
+def _leave_out(folder: JobFolder, name: str) -> bool:
+    """Take a camera out of a job. Returns whether it was there, and is not the only one."""
+    path = folder.path / "inputs" / "cameras.json"
+    data = read_object(path)
+    cameras = data.get("cameras")
+    if not isinstance(cameras, list):
+        return False
+    kept = [camera for camera in cameras if not (isinstance(camera, dict) and camera.get("name") == name)]
+    if not kept or len(kept) == len(cameras):
+        return False
+    write_object(path, {**data, "cameras": kept})
+    return True

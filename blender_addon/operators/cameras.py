@@ -9,7 +9,7 @@ from mathutils import Matrix
 from .. import runtime
 from ..problems import Problem
 from ..scene.cameras import ORBIT_FIELD_OF_VIEW, scene_cameras
-from ..scene.coverage import Estimate, Surface, best_new_view
+from ..scene.coverage import Estimate, best_new_view
 from ..scene.draft import require_object_mode
 from .telling import allowed, telling
 
@@ -75,11 +75,11 @@ class DDREP_OT_add_camera(bpy.types.Operator):
         meshes = require_meshes(context)
         if any(camera.ddrep.use for camera in scene_cameras(scene)):
             estimate = finished_estimate(context)
-            surface, seen = estimate.surface, estimate.seen.any(axis=0)
+            surface, seen = estimate.surface, estimate.painted
         else:
-            surface = Surface(meshes, context.evaluated_depsgraph_get())
+            surface = runtime.painted_surface(context, meshes)
             seen = np.zeros(len(surface.points), bool)
-        found = best_new_view(surface, seen, meshes)
+        found = best_new_view(surface, seen, meshes, both_sides=scene.ddrep.texture.both_sides)
         if found is None:
             raise Problem("No place was found from which a camera would see more: the rest is hidden inside.")
         view, gained = found
@@ -111,6 +111,29 @@ class DDREP_OT_use_all_cameras(bpy.types.Operator):
         return {"FINISHED"}
 
 
-CLASSES = (DDREP_OT_measure_coverage, DDREP_OT_add_camera, DDREP_OT_use_all_cameras)
+class DDREP_OT_leave_blind_out(bpy.types.Operator):
+    """Untick the cameras that see nothing of the selection"""
+
+    bl_idname = "ddrep.leave_blind_out"
+    bl_label = "Leave Them Out"
+    bl_options = {"REGISTER", "UNDO", "INTERNAL"}
+
+    @telling
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        if runtime.current().coverage_key != runtime.coverage_key(context):
+            raise Problem(
+                "Something has changed since it was measured what the cameras see.",
+                "ddrep.measure_coverage",
+                "Measure again",
+            )
+        blind = [each for each in scene_cameras(context.scene) if each.name in runtime.current().blind]
+        if not any(each.ddrep.use for each in blind):
+            raise Problem("Every ticked camera sees something, as far as it was measured.")
+        for camera in blind:
+            camera.ddrep.use = False
+        return {"FINISHED"}
+
+
+CLASSES = (DDREP_OT_measure_coverage, DDREP_OT_add_camera, DDREP_OT_use_all_cameras, DDREP_OT_leave_blind_out)
 
 register, unregister = bpy.utils.register_classes_factory(CLASSES)

@@ -6,6 +6,8 @@ from bpy.props import EnumProperty, IntProperty, StringProperty
 
 from .. import __package__ as base_package
 from ..problems import Problem
+from ..scene.draft import require_object_mode
+from ..scene.meshes import no_base_faces, no_faces, require_own
 from .telling import telling
 
 
@@ -15,10 +17,23 @@ class _OnObject:
     object_name: StringProperty(name="Object", description="The object's name", options={"SKIP_SAVE"})
 
     def found(self) -> bpy.types.Object:
-        """The object. Raises a Problem where there is none."""
+        """The object. Raises a Problem where there is none, or it can't be got at."""
         thing = bpy.context.scene.objects.get(self.object_name)
         if thing is None:
             raise Problem(f"There is no object '{self.object_name}' any more.")
+        if thing.name not in bpy.context.view_layer.objects:
+            raise Problem(
+                f"'{thing.name}' is in a collection that is excluded from this view layer. Tick that collection in the "
+                "Outliner first."
+            )
+        return thing
+
+    def found_mesh(self) -> bpy.types.Object:
+        """The object, which is a mesh of this file's own. Raises a Problem where it is not."""
+        thing = self.found()
+        if thing.type != "MESH":
+            raise Problem(f"'{thing.name}' is not a mesh.")
+        require_own(thing)
         return thing
 
 
@@ -147,7 +162,7 @@ class DDREP_OT_make_single_user(_OnObject, bpy.types.Operator):
 
     @telling
     def execute(self, context: bpy.types.Context) -> set[str]:
-        thing = self.found()
+        thing = self.found_mesh()
         thing.data = thing.data.copy()
         return {"FINISHED"}
 
@@ -179,7 +194,24 @@ class DDREP_OT_unwrap(_OnObject, bpy.types.Operator):
 
     @telling
     def execute(self, context: bpy.types.Context) -> set[str]:
-        thing = self.found()
+        require_object_mode(context)
+        thing = self.found_mesh()
+        if not thing.data.polygons:
+            raise no_base_faces(thing) if thing.modifiers else no_faces(thing)
+        if thing.data.library is not None:
+            raise Problem(
+                f"The mesh of '{thing.name}' is linked from another file. Make it local first.",
+                "ddrep.make_local",
+                f"Make '{thing.name}' local",
+                object_name=thing.name,
+            )
+        if not thing.visible_get():
+            raise Problem(
+                f"'{thing.name}' is hidden. Show it first.",
+                "ddrep.show_object",
+                f"Show '{thing.name}'",
+                object_name=thing.name,
+            )
         layer_objects = context.view_layer.objects
         active, selected = layer_objects.active, list(context.selected_objects)
         try:
@@ -191,11 +223,38 @@ class DDREP_OT_unwrap(_OnObject, bpy.types.Operator):
             bpy.ops.mesh.select_all(action="SELECT")
             bpy.ops.uv.smart_project()
         finally:
-            bpy.ops.object.mode_set(mode="OBJECT")
+            if thing.mode != "OBJECT":
+                bpy.ops.object.mode_set(mode="OBJECT")
             thing.select_set(False)
             for other in selected:
                 other.select_set(True)
             layer_objects.active = active
+        return {"FINISHED"}
+
+
+class DDREP_OT_apply_modifiers(_OnObject, bpy.types.Operator):
+    """Make what this object's modifiers show its own mesh. Other objects that share its mesh keep theirs"""
+
+    bl_idname = "ddrep.apply_modifiers"
+    bl_label = "Apply the Modifiers"
+    bl_options = {"REGISTER", "UNDO", "INTERNAL"}
+
+    @telling
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        require_object_mode(context)
+        thing = self.found_mesh()
+        depsgraph = context.evaluated_depsgraph_get()
+        evaluated = thing.evaluated_get(depsgraph)
+        mesh = bpy.data.meshes.new_from_object(evaluated, preserve_all_data_layers=True, depsgraph=depsgraph)
+        if not mesh.polygons:
+            bpy.data.meshes.remove(mesh)
+            raise no_faces(thing)
+        for material in list(thing.data.materials)[len(mesh.materials) :]:
+            mesh.materials.append(material)
+        mesh.name = thing.data.name
+        thing.data = mesh
+        for modifier in [each for each in thing.modifiers if each.show_viewport]:
+            thing.modifiers.remove(modifier)
         return {"FINISHED"}
 
 
@@ -214,6 +273,24 @@ class DDREP_OT_set_uv_source(bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         context.scene.ddrep.texture.uv_source = self.source
+        return {"FINISHED"}
+
+
+class DDREP_OT_set_material_target(bpy.types.Operator):
+    """Choose what gets a picture: the whole object, or its material slots"""
+
+    bl_idname = "ddrep.set_material_target"
+    bl_label = "Choose What Gets a Picture"
+    bl_options = {"REGISTER", "UNDO", "INTERNAL"}
+
+    target: EnumProperty(
+        name="Into",
+        description="What gets a picture",
+        items=(("OBJECT", "Whole Object", "One for all slots"), ("SLOTS", "Each Slot", "One for each slot")),
+    )
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        context.scene.ddrep.texture.material_target = self.target
         return {"FINISHED"}
 
 
@@ -253,7 +330,9 @@ CLASSES = (
     DDREP_OT_make_single_user,
     DDREP_OT_turn_modifier_off,
     DDREP_OT_unwrap,
+    DDREP_OT_apply_modifiers,
     DDREP_OT_set_uv_source,
+    DDREP_OT_set_material_target,
     DDREP_OT_pack_textures,
     DDREP_OT_dismiss,
 )

@@ -4,7 +4,7 @@
 import shutil
 
 import bpy
-from bpy.props import IntProperty, StringProperty
+from bpy.props import BoolProperty, IntProperty, StringProperty
 
 from .. import runtime
 from ..problems import Problem, disk_problem
@@ -44,11 +44,18 @@ class DDREP_OT_retry_job(_OnJob, bpy.types.Operator):
     max_batch: IntProperty(
         name="Views at Once", description="The most views at once; 0 leaves it as it was", default=0, min=0
     )
+    both_sides: BoolProperty(
+        name="Paint Both Sides", description="Also paint faces that are seen from behind", default=False
+    )
+    leave_out: StringProperty(
+        name="Leave Out", description="A camera that the job is to do without. Empty: none", options={"SKIP_SAVE"}
+    )
 
     @telling
     def execute(self, context: bpy.types.Context) -> set[str]:
         runtime.current().engine_problem = None
-        runtime.current().manager.retry(runtime.job_named(self.job), self.max_batch)
+        job = runtime.job_named(self.job)
+        runtime.current().manager.retry(job, self.max_batch, self.both_sides, self.leave_out)
         runtime.wake()
         return {"FINISHED"}
 

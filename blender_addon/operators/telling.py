@@ -18,7 +18,7 @@ def tell(operator: bpy.types.Operator, context: bpy.types.Context, problem: Prob
 
 
 def telling(execute: Callable[..., set[str]]) -> Callable[..., set[str]]:
-    """Decorates `execute`: clears the last problem, and tells the next one."""
+    """Decorates `execute`: clears the last problem, and tells the next one; so it does where Blender refuses a step."""
 
     @wraps(execute)
     def told(self: Any, context: bpy.types.Context) -> set[str]:
@@ -27,6 +27,9 @@ def telling(execute: Callable[..., set[str]]) -> Callable[..., set[str]]:
             return execute(self, context)
         except Problem as problem:
             return tell(self, context, problem)
+        except RuntimeError as error:  # what an operator or a datablock of Blender's own says
+            words = str(error).strip().removeprefix("Error: ").rstrip(".")
+            return tell(self, context, Problem(f"Blender could not do that: {words}."))
 
     return told
 

@@ -20,8 +20,9 @@ import numpy as np
 
 from ..engine.folder import JobFolder
 from ..problems import Problem
+from .materials import empty_tree
 from .outcome import SampleResult
-from .textures import MARK, empty_tree, load_picture
+from .textures import MARK, load_picture
 
 COMPONENTS = {5120: np.int8, 5121: np.uint8, 5122: np.int16, 5123: np.uint16, 5125: np.uint32, 5126: np.float32}
 WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4}

@@ -8,8 +8,9 @@ import bpy
 
 from ..engine.folder import JobFolder
 from ..problems import Problem
+from .materials import empty_tree
 from .outcome import SampleResult
-from .textures import MARK, empty_tree, load_picture
+from .textures import MARK, load_picture
 
 
 def prepare(folder: JobFolder, sample: SampleResult) -> Iterator[None]:

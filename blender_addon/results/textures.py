@@ -16,11 +16,12 @@ import numpy as np
 
 from ..engine.folder import JobFolder, slug
 from ..problems import Problem, disk_problem
-from ..scene.meshes import MOST_UV_LAYERS, NEW_LAYER, reversed_faces
+from ..scene.meshes import MOST_UV_LAYERS, NEW_LAYER, reversed_faces, slots_of
+from .materials import painted
 from .outcome import ObjectResult, SampleResult
 
 MARK = "ddrep_result"  # custom property of the datablocks we make: which job, object and sample they show
-OBJECT, SLOT = "ddrep_object", "ddrep_slot"  # of a material: the object it was made for, and the slot
+OBJECT, SLOT = "ddrep_object", "ddrep_slot"  # of a material: the object it was made for, and the slots
 ALL_SLOTS = -1
 PICTURE_BEGINNINGS = {".png": b"\x89PNG", ".jpg": b"\xff\xd8\xff", ".hdr": b"#?"}
 LINEAR = {".hdr"}  # what Blender reads as linear light by itself
@@ -42,12 +43,16 @@ def bring_in(folder: JobFolder, sample: SampleResult) -> list[bpy.types.Object]:
     pictures = Pictures(folder, about, sample)
     for _, entry, result in pairs:
         pictures.load(entry, result)  # before anything is changed: a picture may be damaged
+    made = {
+        thing: _ensure_layer(thing, [(entry, result) for other, entry, result in pairs if other == thing])
+        for thing, entry, _ in pairs
+        if entry.get("makes_layer")
+    }
     for thing, entry, result in pairs:
-        layer = _ensure_layer(thing, entry, result) if entry.get("makes_layer") else str(entry.get("layer", ""))
-        material = _material(pictures, entry, result, layer)
-        assign(thing, material, entry.get("slot"))
+        layer = made[thing] if entry.get("makes_layer") else str(entry.get("layer", ""))
+        _show(thing, pictures, entry, result, layer)
         thing.ddrep.job, thing.ddrep.sample = folder.name, sample.number
-    return [thing for thing, _, _ in pairs]
+    return list(dict.fromkeys(thing for thing, _, _ in pairs))
 
 
 def prepare(folder: JobFolder, sample: SampleResult) -> Iterator[None]:
@@ -77,7 +82,10 @@ class Pictures:
 
     def __init__(self, folder: JobFolder, about: dict[str, Any], sample: SampleResult) -> None:
         self.prefix = f"{folder.name}/{sample.number}"
-        self.prompt = str(folder.request().get("prompt", ""))
+        request = folder.request()
+        self.prompt = str(request.get("prompt", ""))
+        texture = request.get("texture")
+        self.both_sides = isinstance(texture, dict) and texture.get("both_sides") is True
         self.seed = sample.seed
         self.storage = "BESIDE" if about.get("storage") == "BESIDE" else "PACK"
         self.wants_coverage = about.get("coverage_map") is True
@@ -88,7 +96,8 @@ class Pictures:
 
     def title(self, entry: dict[str, Any]) -> str:
         """What the material of one object is called."""
-        return f"{self.prompt[:32].strip() or 'DDRep'} · {entry.get('name')} · {self.seed}"
+        slot = f" · {name}" if (name := entry.get("slot_name")) else ""
+        return f"{self.prompt[:32].strip() or 'DDRep'} · {entry.get('name')}{slot} · {self.seed}"
 
     def load(self, entry: dict[str, Any], result: ObjectResult) -> tuple[bpy.types.Image, bpy.types.Image | None]:
         """The texture of one object and, if it is wanted, its coverage map. Raises a Problem where one is damaged."""
@@ -137,7 +146,7 @@ def discard(folder: JobFolder, number: int) -> None:
     for thing in bpy.data.objects:
         if thing.ddrep.job == folder.name and thing.ddrep.sample == number and thing.type == "MESH":
             bring_back_original(thing)
-    for collection in (bpy.data.materials, bpy.data.images):
+    for collection in (bpy.data.materials, bpy.data.node_groups, bpy.data.images):
         for block in [each for each in collection if str(each.get(MARK, "")).startswith(prefix)]:
             collection.remove(block)
 
@@ -234,14 +243,21 @@ def _require_fit(folder: JobFolder, thing: bpy.types.Object, entry: dict[str, An
         raise Problem(
             f"'{thing.name}' is being edited. Go back to Object Mode first.", "ddrep.leave_mode", "Object Mode"
         )
+    slot = _slot_number(entry.get("slot"))
+    if slot >= max(1, len(thing.material_slots)):
+        raise Problem(
+            f"'{thing.name}' has no material slot {slot + 1} any more, which the texture was made for. "
+            "Undo the change, or run the job again."
+        )
     if not entry.get("makes_layer"):
-        if entry.get("layer") not in mesh.uv_layers:
+        if not _has_layer(thing, str(entry.get("layer", ""))):
             raise Problem(
                 f"'{thing.name}' has no UV map '{entry.get('layer')}' any more, which the texture was made for. "
                 "Bring the map back under that name, then import again."
             )
         return
-    if len(mesh.loops) != entry.get("corners"):
+    corners = _corners_of(thing, entry)
+    if len(corners) != entry.get("corners"):
         raise Problem(
             f"The faces of '{thing.name}' were changed since the job was made, so its new UV map does not fit. "
             "Undo the change, or run the job again.",
@@ -253,16 +269,29 @@ def _require_fit(folder: JobFolder, thing: bpy.types.Object, entry: dict[str, An
         raise Problem(
             f"'{thing.name}' has {MOST_UV_LAYERS} UV maps by now, as many as Blender allows. Delete one first."
         )
-    if result.uv is None or len(result.uv) != len(mesh.loops):
+    if result.uv is None or len(result.uv) != len(corners):
         raise Problem(f"The engine sent no UV map that fits '{thing.name}'. Run the job again.")
 
 
-def _ensure_layer(thing: bpy.types.Object, entry: dict[str, Any], result: ObjectResult) -> str:
-    """Add the layer that the engine made; the layers that were there, and which is active, stay as they are."""
+def _has_layer(thing: bpy.types.Object, layer: str) -> bool:
+    """Whether a UV map is on the mesh, or on the one that the modifiers make of it where it has no faces of its own."""
+    if layer in thing.data.uv_layers or thing.data.polygons:
+        return layer in thing.data.uv_layers
+    evaluated = thing.evaluated_get(bpy.context.evaluated_depsgraph_get())
+    return layer in evaluated.data.uv_layers
+
+
+def _ensure_layer(thing: bpy.types.Object, made: list[tuple[dict[str, Any], ObjectResult]]) -> str:
+    """Add the layer that the engine made; the layers that were there, and which is active, stay as they are.
+
+    Where it made UVs for some faces only, the others lie in the new layer as in the active one.
+    """
     mesh = thing.data
-    uv = np.asarray(result.uv, np.float32).reshape(-1, 2)
-    if entry.get("turned"):
-        uv = uv[_turning(mesh)]
+    uv = np.zeros((len(mesh.loops), 2), np.float32)
+    if mesh.uv_layers.active is not None:
+        mesh.uv_layers.active.uv.foreach_get("vector", uv.reshape(-1))
+    for entry, result in made:
+        uv[_corners_of(thing, entry)] = np.asarray(result.uv, np.float32).reshape(-1, 2)
     name = NEW_LAYER
     number = 1
     while (existing := mesh.uv_layers.get(name)) is not None:
@@ -282,69 +311,102 @@ def _ensure_layer(thing: bpy.types.Object, entry: dict[str, Any], result: Object
     return layer.name
 
 
-def _turning(mesh: bpy.types.Mesh) -> np.ndarray:
-    """[L] for each loop of the mesh the file's face corner, where every face was turned over."""
+def _corners_of(thing: bpy.types.Object, entry: dict[str, Any]) -> np.ndarray:
+    """[L] the loops of the mesh that an entry is for, in the order in which the job has them.
+
+    All of them, or those of the faces that wear its slot; each face turned over where the object was mirrored.
+    """
+    mesh = thing.data
     sizes = np.empty(len(mesh.polygons), np.int32)
     mesh.polygons.foreach_get("loop_total", sizes)
-    return np.argsort(reversed_faces(sizes))
+    loops = reversed_faces(sizes) if entry.get("turned") else np.arange(len(mesh.loops))
+    slot = _slot_number(entry.get("slot"))
+    if slot < 0 or len(loops) == entry.get("corners"):
+        return loops
+    return loops[np.repeat(slots_of(thing, mesh) == slot, sizes)]
 
 
-def _material(pictures: Pictures, entry: dict[str, Any], result: ObjectResult, layer: str) -> bpy.types.Material:
+def _show(thing: bpy.types.Object, pictures: Pictures, entry: dict[str, Any], result: ObjectResult, layer: str) -> None:
+    """Show a texture on an object: one new material for each that its slots had before."""
+    for old, slots in _worn(thing, entry.get("slot")).items():
+        assign(thing, _material(pictures, entry, result, layer, old, slots), slots)
+
+
+def _worn(thing: bpy.types.Object, slot: Any) -> dict[bpy.types.Material | None, list[int]]:
+    """What an object of its own wears in one slot, or in all, and in which: by material, in the slots' order."""
+    found: dict[bpy.types.Material | None, list[int]] = {}
+    count = len(thing.material_slots)
+    for number in _slot_numbers(slot, count):
+        found.setdefault(_own_material(thing, number), []).append(number)
+    if len(found) <= 1 and not 0 <= _slot_number(slot) < count:
+        return {old: [] for old in found or [None]}  # all there are, and all there will be
+    return found
+
+
+def _own_material(thing: bpy.types.Object, number: int) -> bpy.types.Material | None:
+    """What an object wore in a slot before any texture of ours."""
+    shown, settings = thing.material_slots[number].material, thing.ddrep
+    if shown is None or not shown.get(MARK) or not settings.original_kept:
+        return shown
+    if number >= len(settings.original_slots):
+        return None
+    kept = settings.original_slots[number]
+    return kept.material if kept.link == "OBJECT" else thing.data.materials[number]
+
+
+def _material(
+    pictures: Pictures,
+    entry: dict[str, Any],
+    result: ObjectResult,
+    layer: str,
+    old: bpy.types.Material | None,
+    slots: list[int],
+) -> bpy.types.Material:
     mark = pictures.mark(entry)
     for material in bpy.data.materials:
-        if material.get(MARK) == mark:
+        if material.get(MARK) == mark and _listed(material.get(SLOT)) == slots:
             return material
     texture, coverage = pictures.load(entry, result)
-    material = bpy.data.materials.new(pictures.title(entry)[:60])
-    material[MARK], material[OBJECT], material[SLOT] = mark, str(entry.get("name")), _slot_number(entry.get("slot"))
-    nodes, links = empty_tree(material)
-    output = nodes.new("ShaderNodeOutputMaterial")
-    shader = nodes.new("ShaderNodeBsdfPrincipled")
-    picture = nodes.new("ShaderNodeTexImage")
-    coordinates = nodes.new("ShaderNodeUVMap")
-    output.location, shader.location, picture.location, coordinates.location = (300, 0), (0, 0), (-320, 0), (-540, -120)
-    shader.inputs["Roughness"].default_value = 0.6
-    picture.image, coordinates.uv_map = texture, layer
-    links.new(coordinates.outputs["UV"], picture.inputs["Vector"])
-    links.new(picture.outputs["Color"], shader.inputs["Base Color"])
-    links.new(shader.outputs["BSDF"], output.inputs["Surface"])
-    nodes.active = picture  # what the viewport's solid mode and texture paint look at
-    if coverage is not None:
-        extra = nodes.new("ShaderNodeTexImage")
-        extra.label, extra.location, extra.image = "Coverage", (-320, -320), coverage
-        links.new(coordinates.outputs["UV"], extra.inputs["Vector"])
+    material = painted(old, pictures.title(entry)[:60], (MARK, mark), texture, layer, coverage)
+    if pictures.both_sides:
+        material.use_backface_culling = False
+    material[OBJECT], material[SLOT] = str(entry.get("name")), slots or ALL_SLOTS
     return material
-
-
-def empty_tree(block: Any) -> tuple[Any, Any]:
-    """A datablock's node tree without nodes. From Blender 5.0 on there is always a tree."""
-    if block.node_tree is None:
-        block.use_nodes = True
-    block.node_tree.nodes.clear()
-    return block.node_tree.nodes, block.node_tree.links
 
 
 def _slot_number(slot: Any) -> int:
     return slot if isinstance(slot, int) and not isinstance(slot, bool) else ALL_SLOTS
 
 
-def assign(thing: bpy.types.Object, material: bpy.types.Material, slot: Any) -> None:
-    """Show a material on an object: in one slot, or in all; what was there before is remembered first."""
+def _listed(slots: Any) -> list[int]:
+    """A material's slots as its custom property holds them: a list, a number, or ALL_SLOTS (here an empty list)."""
+    if isinstance(slots, int):
+        return [slots] if slots >= 0 else []
+    return [int(each) for each in slots] if slots is not None else []
+
+
+def _slot_numbers(slots: Any, count: int) -> list[int]:
+    """Which of an object's slots are meant: those that are there; all where none is named, or none of them is there."""
+    if slots is None or isinstance(slots, bool | str):
+        return list(range(count))
+    return [each for each in _listed(slots) if 0 <= each < count] or list(range(count))
+
+
+def assign(thing: bpy.types.Object, material: bpy.types.Material, slots: Any) -> None:
+    """Show a material on an object: in some slots, or in all; what was there before is remembered first."""
     settings = thing.ddrep
     if not settings.original_kept:
         for each in thing.material_slots:
             kept = settings.original_slots.add()
             kept.link, kept.material = each.link, each.material
         settings.original_kept = True
-    _fill(thing, material, slot)
+    _fill(thing, material, slots)
 
 
-def _fill(thing: bpy.types.Object, material: bpy.types.Material, slot: Any) -> None:
+def _fill(thing: bpy.types.Object, material: bpy.types.Material, slots: Any) -> None:
     if not thing.material_slots:
         thing.data.materials.append(None)
-    number = _slot_number(slot)
-    chosen = [number] if 0 <= number < len(thing.material_slots) else range(len(thing.material_slots))
-    for each in chosen:
+    for each in _slot_numbers(slots, len(thing.material_slots)):
         thing.material_slots[each].link = "OBJECT"
         thing.material_slots[each].material = material
 

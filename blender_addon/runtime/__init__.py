@@ -5,7 +5,7 @@
 it themselves. Nothing here runs off the main thread, and each call is over in a few milliseconds.
 """
 
-from .coverage import coverage_key, measure_coverage, touch_coverage
+from .coverage import coverage_key, measure_coverage, painted_surface, touch_coverage
 from .engine import check_engine, engine_python, forget_engine
 from .jobs import belongs_here, discarded_of, find_jobs, job_named, jobs_folder, queue, require, samples_of
 from .previews import preview_picture
@@ -27,6 +27,7 @@ __all__ = [
     "job_named",
     "jobs_folder",
     "measure_coverage",
+    "painted_surface",
     "preview_picture",
     "pump",
     "queue",

@@ -10,6 +10,7 @@ from ..problems import Problem
 from ..scene.cameras import chosen_cameras, chosen_views
 from ..scene.coverage import LARGEST_AUTOMATIC, Estimate, Surface
 from ..scene.front import front_degrees
+from ..scene.slots import active_slot
 from .rows import redraw
 from .state import current, enabled, wake
 
@@ -27,15 +28,27 @@ def forget_coverage() -> None:
     """What was measured is void."""
     current().estimate = None
     current().coverage_key = ()
+    current().blind = frozenset()
 
 
 def measure_coverage(context: bpy.types.Context, objects: Sequence[bpy.types.Object]) -> None:
     """Begin to measure what the chosen cameras see of `objects`. Raises a Problem when there is nothing to measure."""
     views = chosen_views(context, objects, front_degrees(context, objects))
-    surface = Surface(objects, context.evaluated_depsgraph_get())
-    current().estimate = Estimate(surface, views)
+    surface = painted_surface(context, objects)
+    current().blind = frozenset()
+    current().estimate = Estimate(surface, views, context.scene.ddrep.texture.both_sides)
     current().coverage_key = coverage_key(context)
     wake()
+
+
+def painted_surface(context: bpy.types.Context, objects: Sequence[bpy.types.Object]) -> Surface:
+    """What a texture of `objects` would be painted on. Raises a Problem where there is nothing."""
+    only = context.scene.ddrep.texture.material_target == "SLOT"
+    slots = {thing.name: active_slot(thing) for thing in objects} if only else {}
+    surface = Surface(objects, context.evaluated_depsgraph_get(), slots=slots)
+    if not len(surface.points):
+        raise Problem("The selection has no faces, so there is nothing for a camera to see.")
+    return surface
 
 
 def coverage_key(context: bpy.types.Context) -> tuple:
@@ -44,7 +57,16 @@ def coverage_key(context: bpy.types.Context) -> tuple:
     settings = scene.ddrep.cameras
     render = scene.render
     meshes = sorted((thing for thing in context.selected_objects if thing.type == "MESH"), key=lambda each: each.name)
-    selection = tuple((thing.name, tuple(map(tuple, thing.matrix_world)), len(thing.data.vertices)) for thing in meshes)
+    texture = scene.ddrep.texture
+    selection = tuple(
+        (
+            thing.name,
+            tuple(map(tuple, thing.matrix_world)),
+            len(thing.data.vertices),
+            texture.material_target == "SLOT" and active_slot(thing),
+        )
+        for thing in meshes
+    )
     cameras = tuple(
         (
             camera.name,
@@ -62,7 +84,7 @@ def coverage_key(context: bpy.types.Context) -> tuple:
     )
     size = (render.resolution_x, render.resolution_y, render.pixel_aspect_x, render.pixel_aspect_y)
     orbit = (settings.source, settings.orbit_count, settings.orbit_low, settings.orbit_high, settings.frame_step)
-    return selection, cameras, size, orbit, front_degrees(context, meshes)
+    return selection, texture.both_sides, cameras, size, orbit, front_degrees(context, meshes)
 
 
 def measuring() -> bool:
@@ -85,6 +107,8 @@ def step_coverage() -> None:
     if estimate.step():
         window = context.window_manager.ddrep
         window.coverage, window.coverage_words = estimate.share, ""
+        window.coverage_behind = estimate.behind_share
+        known.blind = frozenset(estimate.blind)
         redraw()
 
 
@@ -114,5 +138,5 @@ def _begin_automatic(context: bpy.types.Context) -> None:
 def _no_coverage(words: str) -> None:
     forget_coverage()
     window = bpy.context.window_manager.ddrep
-    window.coverage, window.coverage_words = -1.0, words
+    window.coverage, window.coverage_behind, window.coverage_words = -1.0, 0.0, words
     redraw()

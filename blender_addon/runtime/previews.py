@@ -27,23 +27,25 @@ def show_previews() -> None:
         job = known.manager.jobs[name]
         if job.progress.textures and known.previews.get(name) != job.progress.previews and belongs_here(job):
             known.previews[name] = job.progress.previews
-            known.pictures.update({each[0]: each for each in textures_on_their_way(job)})
+            known.pictures.update(textures_on_their_way(job))
     if known.pictures:
         viewport_preview.show(*known.pictures.pop(next(iter(known.pictures))))  # one a slice
         redraw()
 
 
-def textures_on_their_way(job: Job) -> list[tuple[str, str, Path]]:
-    """(object, UV map, picture) of each texture that the job has shown last.
+def textures_on_their_way(job: Job) -> dict[str, tuple[str, str, Path, int | None]]:
+    """(object, UV map, picture, slot or None for all) of each texture that the job has shown last, by its key.
 
     A job sends pictures of its views as well, often right after a texture; those do not fit any UV map.
     """
-    found = []
+    found: dict[str, tuple[str, str, Path, int | None]] = {}
     for entry in job.folder.scene().get("objects", []):
         event = job.progress.textures.get(str(entry.get("key")), {})
         picture = job.folder.inside(event.get("path"))
         if picture is not None and not entry.get("makes_layer"):  # a map that is being made is not on the mesh yet
-            found.append((str(entry.get("name")), str(entry.get("layer")), picture))
+            slot = entry.get("slot")
+            slot = slot if isinstance(slot, int) and not isinstance(slot, bool) else None
+            found[str(entry.get("key"))] = str(entry.get("name")), str(entry.get("layer")), picture, slot
     return found
 
 

@@ -33,7 +33,7 @@ class State:
         self.samples: dict[str, list[SampleResult]] = {}
         self.discarded: dict[str, set[int]] = {}
         self.previews: dict[str, int] = {}  # how many previews of each job were there when one was last shown
-        self.pictures: dict[str, tuple[str, str, Path]] = {}  # to be drawn over objects: (object, UV map, picture)
+        self.pictures: dict[str, tuple[str, str, Path, int | None]] = {}  # to be drawn over objects, by their keys
         self.held = ""  # why a finished job is not brought in yet
         self.preparing: dict[str, Iterator[None]] = {}  # results that are being read, a slice at a time, by job
         self.probe: Probe | None = None
@@ -42,6 +42,7 @@ class State:
         self.fitting: dict[str, str] = {}  # engine Python -> its version, found to fit
         self.engine_problem: Problem | None = None
         self.estimate: Estimate | None = None
+        self.blind: frozenset[str] = frozenset()  # the views that see nothing, by the last finished estimate
         self.coverage_due = 0.0
         self.coverage_key: tuple = ()
         self.slices = Slices()

@@ -5,6 +5,7 @@ import json
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import bpy
@@ -15,9 +16,11 @@ from .cameras import View, chosen_views, require_cameras
 from .front import front_degrees
 from .meshes import CapturedMesh, capture, job_names, obj_pieces, require_textureable
 from .sampling import LARGEST_SEED, STEPS
+from .slots import Target, split
 
 SCHEMA_VERSION = 1
 MOST_OBJECTS = 64
+MOST_INSTANCES = 20_000  # looked at: a scattered forest must not hold the button up
 
 
 @dataclass
@@ -89,7 +92,7 @@ def require_object_mode(context: bpy.types.Context) -> None:
 def _require_own_meshes(objects: Sequence[bpy.types.Object], uv_source: str) -> None:
     seen: dict[Any, str] = {}
     for thing in objects:
-        if uv_source != "NEW" and thing.data.uv_layers:
+        if not thing.data.polygons or (uv_source != "NEW" and thing.data.uv_layers):
             continue
         if thing.data in seen:
             raise Problem(
@@ -116,14 +119,22 @@ def texture_draft(
     settings = scene.ddrep.texture
     depsgraph = context.evaluated_depsgraph_get()
     others = _occluders(context, objects) if settings.occluders else []
-    keys = job_names([thing.name for thing in [*objects, *others]])
-    meshes = [capture(thing, depsgraph, keys[thing.name], settings.uv_source, settings.uv_name) for thing in objects]
-    in_the_way = []
+    wanted: list[Target] = []
+    in_the_way: list[CapturedMesh] = []
+    for thing in objects:
+        mesh = capture(thing, depsgraph, settings.uv_source, settings.uv_name)
+        pieces, rest = split(thing, mesh, settings.material_target, not mesh.makes_layer)
+        wanted += pieces
+        in_the_way += [rest] if rest is not None else []
     for thing in others:
         try:
-            in_the_way.append(capture(thing, depsgraph, keys[thing.name], needs_uv=False))
+            in_the_way.append(capture(thing, depsgraph, needs_uv=False))
         except Problem:
             continue  # an empty mesh hides nothing
+    targeted = [target.mesh for target in wanted]
+    names = [_title(target) for target in wanted] + [mesh.name for mesh in in_the_way]
+    for mesh, key in zip([*targeted, *in_the_way], job_names(names), strict=True):
+        mesh.key = key
     front = front_degrees(context, objects) if front is None else front
     views = chosen_views(context, objects, front)
     request = {
@@ -134,33 +145,41 @@ def texture_draft(
             "mesh_up": "z",
             "resolution": int(settings.resolution),
             "space": settings.space,
-            "objects": [mesh.key for mesh in meshes] if in_the_way else None,
+            "objects": [mesh.key for mesh in targeted] if in_the_way else None,
             "depth": settings.depth,
             "front_degrees": front,
+            **({"both_sides": True} if settings.both_sides else {}),
         },
     }
     about = {
         **_about(context, "texture"),
-        "objects": [_object_entry(mesh, thing, settings) for mesh, thing in zip(meshes, objects, strict=True)],
+        "objects": [_object_entry(target) for target in wanted],
         "storage": settings.storage,
         "coverage_map": settings.coverage_map,
     }
-    warnings = [warning for mesh in meshes for warning in mesh.warnings]
-    if any(_instances(thing) for thing in objects):
+    warnings = list(dict.fromkeys(warning for mesh in targeted for warning in mesh.warnings))
+    if _shows_instances(depsgraph, objects):
         warnings.append("Instances are not textured; make them real first (Object > Apply > Make Instances Real).")
-    files = {"inputs/mesh.obj": obj_pieces([*meshes, *in_the_way]), "inputs/cameras.json": [camera_file(views)]}
+    files = {"inputs/mesh.obj": obj_pieces([*targeted, *in_the_way]), "inputs/cameras.json": [camera_file(views)]}
     return Draft(request, about, files, warnings)
 
 
-def _object_entry(mesh: CapturedMesh, thing: bpy.types.Object, settings: Any) -> dict[str, Any]:
-    """What blender.json says of one object: where its result goes."""
+def _title(target: Target) -> str:
+    """What a target is called: its object, and where the object has several, its slot."""
+    return f"{target.mesh.name} {target.slot + 1} {target.slot_name}" if target.one_of_several else target.mesh.name
+
+
+def _object_entry(target: Target) -> dict[str, Any]:
+    """What blender.json says of one picture: where it goes."""
+    mesh = target.mesh
     return {
         "name": mesh.name,
         "key": mesh.key,
         "layer": mesh.layer,
         "makes_layer": mesh.makes_layer,
         "corners": len(mesh.corners),
-        "slot": thing.active_material_index if settings.material_target == "SLOT" else None,
+        "slot": target.slot,
+        "slot_name": target.slot_name if target.one_of_several else "",
         # The loops' order is what brings new UVs home; a mirrored object's faces were turned over.
         "turned": bool(mesh.makes_layer and (np.diff(mesh.loops) < 0).any()),
     }
@@ -250,5 +269,12 @@ def _occluders(context: bpy.types.Context, objects: Sequence[bpy.types.Object]) 
     ]
 
 
-def _instances(thing: bpy.types.Object) -> bool:
-    return thing.is_instancer and thing.instance_type != "NONE"
+def _shows_instances(depsgraph: bpy.types.Depsgraph, objects: Sequence[bpy.types.Object]) -> bool:
+    """Whether one of the objects shows instances: by its settings, or by geometry nodes (among the scene's first)."""
+    if any(thing.is_instancer and thing.instance_type != "NONE" for thing in objects):
+        return True
+    names = {thing.name for thing in objects if any(each.type == "NODES" for each in thing.modifiers)}
+    return bool(names) and any(
+        each.is_instance and each.parent is not None and each.parent.name in names
+        for each in islice(depsgraph.object_instances, MOST_INSTANCES)
+    )

@@ -17,6 +17,7 @@ from ..problems import Problem
 NEW_LAYER = "DDRep"
 MOST_UV_LAYERS = 8
 LINES_A_PIECE = 4096
+LONGEST_KEY = 64  # letters: results are files named after it
 
 
 @dataclass
@@ -28,14 +29,15 @@ class CapturedMesh:
     """
 
     name: str  # in Blender
-    key: str  # in the job: letters, digits, "_", "-", "."
     vertices: np.ndarray  # [N, 3] float64, world
     corners: np.ndarray  # [L] vertex of each face corner
     sizes: np.ndarray  # [F] corners of each face
     loops: np.ndarray  # [L] the mesh loop that each face corner is
+    slots: np.ndarray  # [F] the material slot that each face wears
     uv: np.ndarray | None  # [L, 2]
     layer: str  # the UV map they come from, or the one to be made
     warnings: list[str] = field(default_factory=list)
+    key: str = ""  # in the job: letters, digits, "_", "-", "."
 
     @property
     def makes_layer(self) -> bool:
@@ -49,11 +51,33 @@ def require_textureable(thing: bpy.types.Object, uv_source: str = "ACTIVE", uv_n
         Problem: the object can't be textured, with what to do.
     """
     _require_mesh(thing)
-    _require_own(thing)
+    require_own(thing)
     _require_at_hand(thing)
     _require_uv_maps(thing, uv_source, uv_name)
     if len(thing.data.polygons) == 0 and not thing.modifiers:
-        raise Problem(f"'{thing.name}' has no faces, so there is nothing to paint. Give it some, or deselect it.")
+        raise no_faces(thing)
+
+
+def no_faces(thing: bpy.types.Object) -> Problem:
+    """What to say of a mesh without a surface, whether its own or the one that its modifiers make."""
+    words = f"'{thing.name}' has no faces, so there is nothing to paint. Give it some, or deselect it."
+    if thing.modifiers:
+        words = (
+            f"The modifiers of '{thing.name}' leave it no faces, so there is nothing to paint. If they make instances, "
+            "add Realize Instances as their last node; or deselect it."
+        )
+    return Problem(words, "ddrep.deselect", f"Deselect '{thing.name}'", object_name=thing.name)
+
+
+def no_base_faces(thing: bpy.types.Object) -> Problem:
+    """What to say of a mesh whose faces are all its modifiers', where its own would be needed."""
+    return Problem(
+        f"All faces of '{thing.name}' are made by its modifier '{_topology_modifier(thing)}', so its own mesh has none "
+        "to put a UV map on. Store a UV map in the modifier's nodes, or apply its modifiers.",
+        "ddrep.apply_modifiers",
+        f"Apply the modifiers of '{thing.name}'",
+        object_name=thing.name,
+    )
 
 
 def _require_mesh(thing: bpy.types.Object) -> None:
@@ -70,7 +94,8 @@ def _require_mesh(thing: bpy.types.Object) -> None:
         )
 
 
-def _require_own(thing: bpy.types.Object) -> None:
+def require_own(thing: bpy.types.Object) -> None:
+    """Raises a Problem where an object belongs to another file."""
     name = thing.name
     if thing.override_library is not None:
         raise Problem(
@@ -116,6 +141,8 @@ def _require_uv_maps(thing: bpy.types.Object, uv_source: str, uv_name: str) -> N
             f"Make '{name}' local",
             object_name=name,
         )
+    if not mesh.polygons:
+        return  # its faces are its modifiers' doing, and so are their UV maps
     if uv_source == "NAMED" and uv_name not in layers:
         found = ", ".join(f"'{layer.name}'" for layer in layers) or "none"
         raise Problem(
@@ -136,7 +163,6 @@ def _require_uv_maps(thing: bpy.types.Object, uv_source: str, uv_name: str) -> N
 def capture(
     thing: bpy.types.Object,
     depsgraph: bpy.types.Depsgraph,
-    key: str,
     uv_source: str = "ACTIVE",
     uv_name: str = "",
     needs_uv: bool = True,
@@ -144,7 +170,6 @@ def capture(
     """Copy an object's evaluated surface into arrays.
 
     Args:
-        key: its name in the job.
         uv_source: "ACTIVE", "NAMED" (`uv_name`) or "NEW": leave the UVs out, the engine makes a layer.
         needs_uv: False for an object that only stands in the way.
 
@@ -154,7 +179,7 @@ def capture(
     evaluated = thing.evaluated_get(depsgraph)
     mesh = evaluated.to_mesh(preserve_all_data_layers=True, depsgraph=depsgraph)
     try:
-        return _captured(thing, mesh, np.array(evaluated.matrix_world, float), key, uv_source, uv_name, needs_uv)
+        return _captured(thing, mesh, np.array(evaluated.matrix_world, float), uv_source, uv_name, needs_uv)
     finally:
         evaluated.to_mesh_clear()
 
@@ -163,14 +188,14 @@ def _captured(
     thing: bpy.types.Object,
     mesh: bpy.types.Mesh,
     matrix: np.ndarray,
-    key: str,
     uv_source: str,
     uv_name: str,
     needs_uv: bool,
 ) -> CapturedMesh:
     vertices = _world_vertices(thing, mesh, matrix)
-    layer = _layer_name(thing.data, uv_source, uv_name) if needs_uv else ""
+    layer = _layer_name(thing.data if thing.data.polygons else mesh, uv_source, uv_name) if needs_uv else ""
     makes_layer = needs_uv and not layer
+    slots = slots_of(thing, mesh)
     if makes_layer:
         _require_same_topology(thing, mesh)
         corners, loops = _integers(mesh.loops, "vertex_index"), np.arange(len(mesh.loops))
@@ -180,21 +205,29 @@ def _captured(
         corners = _integers(mesh.loop_triangles, "vertices", 3).reshape(-1)
         loops = _integers(mesh.loop_triangles, "loops", 3).reshape(-1)
         sizes = np.full(len(mesh.loop_triangles), 3)
+        slots = slots[_integers(mesh.loop_triangles, "polygon_index")]
     uv, warnings = None, []
     if layer:
         uv = _uv_of(thing, mesh, layer)[loops]
         warnings = _judge_uv(thing, layer, vertices[corners].reshape(-1, 3, 3), uv.reshape(-1, 3, 2))
+    if needs_uv:
+        warnings += _judge_materials(thing, mesh)
     if np.linalg.det(matrix[:3, :3]) < 0:  # mirrored: turn every face over, and remember which loop went where
         order = reversed_faces(sizes)
         corners, loops = corners[order], loops[order]
         uv = uv[order] if uv is not None else None
-    return CapturedMesh(thing.name, key, vertices, corners, sizes, loops, uv, layer or NEW_LAYER, warnings)
+    return CapturedMesh(thing.name, vertices, corners, sizes, loops, slots, uv, layer or NEW_LAYER, warnings)
+
+
+def slots_of(thing: bpy.types.Object, mesh: bpy.types.Mesh) -> np.ndarray:
+    """[F] the material slot that each polygon of an object's mesh wears, as Blender shows it."""
+    return _integers(mesh.polygons, "material_index").clip(0, max(0, len(thing.material_slots) - 1))
 
 
 def _world_vertices(thing: bpy.types.Object, mesh: bpy.types.Mesh, matrix: np.ndarray) -> np.ndarray:
     """[N, 3] float64. Raises a Problem where there is no surface to speak of."""
     if len(mesh.polygons) == 0:
-        raise Problem(f"'{thing.name}' has no faces, so there is nothing to paint. Give it some, or deselect it.")
+        raise no_faces(thing)
     if abs(np.linalg.det(matrix[:3, :3])) < 1e-18:
         raise Problem(f"'{thing.name}' is scaled to nothing along an axis. Clear its scale, or deselect it.")
     vertices = _floats(mesh.vertices, "co", 3) @ matrix[:3, :3].T + matrix[:3, 3]
@@ -230,8 +263,30 @@ def _judge_uv(thing: bpy.types.Object, layer: str, triangles: np.ndarray, uv: np
     return []
 
 
+def _judge_materials(thing: bpy.types.Object, mesh: bpy.types.Mesh) -> list[str]:
+    """A warning about faces whose material is set by a modifier, over whatever the object's slots show."""
+    own = {slot.material.name for slot in thing.material_slots if slot.material is not None}
+    others = [each.name for each in mesh.materials if each is not None and each.name not in own]
+    if not others:
+        return []
+    return [
+        f"The modifiers of '{thing.name}' set the material '{others[0]}' themselves: those faces will not show the "
+        "texture until the modifier lets the object's own material through."
+    ]
+
+
 def _require_same_topology(thing: bpy.types.Object, mesh: bpy.types.Mesh) -> None:
     """Raises a Problem where new UVs for the evaluated mesh could not be carried back to the object's own."""
+    if not thing.data.polygons:
+        raise no_base_faces(thing)
+    if not _same_topology(thing.data, mesh) and thing.data.uv_layers:
+        raise Problem(
+            f"The modifier '{_topology_modifier(thing)}' of '{thing.name}' changes its faces, so a new UV map "
+            "could not be carried back. Use the map it has, or apply the modifier.",
+            "ddrep.set_uv_source",
+            "Use the active UV map",
+            source="ACTIVE",
+        )
     if not _same_topology(thing.data, mesh):
         raise Problem(
             f"'{thing.name}' has no UV map, and its modifier '{_topology_modifier(thing)}' changes its faces, so new "
@@ -256,9 +311,11 @@ def _integers(collection: bpy.types.bpy_prop_collection, attribute: str, width: 
 
 def _layer_name(mesh: bpy.types.Mesh, uv_source: str, uv_name: str) -> str:
     """The UV map to use, "" when one must be made."""
-    if uv_source == "NEW" or not mesh.uv_layers:
+    names = [layer.name for layer in mesh.uv_layers if not layer.name.startswith(".")]  # those are nodes' own, nameless
+    if uv_source == "NEW" or not names:
         return ""
-    return uv_name if uv_source == "NAMED" else mesh.uv_layers.active.name
+    active = mesh.uv_layers.active
+    return uv_name if uv_source == "NAMED" else active.name if active and active.name in names else names[0]
 
 
 def _lost_uv(thing: bpy.types.Object, layer: str) -> Problem:
@@ -331,18 +388,18 @@ def reversed_faces(sizes: np.ndarray) -> np.ndarray:
     return np.repeat(starts, sizes) + (np.repeat(sizes, sizes) - position) % np.repeat(sizes, sizes)
 
 
-def job_names(names: Sequence[str]) -> dict[str, str]:
-    """For each Blender name a name that any file system and any OBJ reader takes."""
+def job_names(names: Sequence[str]) -> list[str]:
+    """For each Blender name one of its own that any file system and any OBJ reader takes."""
     taken: set[str] = set()
-    keys: dict[str, str] = {}
+    keys: list[str] = []
     for name in names:
-        plain = re.sub(r"[^A-Za-z0-9_.-]+", "_", name).strip("._") or "object"
+        plain = re.sub(r"[^A-Za-z0-9_.-]+", "_", name).strip("._")[:LONGEST_KEY] or "object"
         key, number = plain, 1
         while key.lower() in taken:
             number += 1
             key = f"{plain}_{number}"
         taken.add(key.lower())
-        keys[name] = key
+        keys.append(key)
     return keys
 
 

@@ -5,6 +5,8 @@ from typing import Any
 
 import bpy
 
+from .. import runtime
+
 TASK_ICONS = {"texture": "TEXTURE", "generate": "MESH_MONKEY", "panorama": "WORLD", "image": "IMAGE_DATA"}
 STATE_ICONS = {
     "preparing": "SORTTIME",
@@ -39,7 +41,8 @@ class DDREP_UL_cameras(bpy.types.UIList):
         used = row.row(align=True)
         used.active = settings.use
         usable = item.data.type in {"PERSP", "ORTHO"}
-        used.label(text=item.name, icon="OUTLINER_OB_CAMERA" if usable else "ERROR")
+        blind = settings.use and runtime.enabled() and item.name in runtime.current().blind
+        used.label(text=item.name, icon="ERROR" if not usable else "HIDE_ON" if blind else "OUTLINER_OB_CAMERA")
         facts = used.row(align=True)
         facts.alignment = "RIGHT"
         facts.label(text=f"{settings.weight:.3g}×")

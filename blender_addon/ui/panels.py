@@ -16,6 +16,8 @@ from ..scene.draft import targets
 from .presets import DDREP_PT_generate_presets, DDREP_PT_panorama_presets, DDREP_PT_texture_presets
 from .widgets import draw_problem, paragraph, width_of
 
+BEHIND = 0.1  # of the surface seen only from behind: above that, the panel says so
+
 
 class _Tab:
     bl_space_type = "VIEW_3D"
@@ -170,6 +172,7 @@ class DDREP_PT_texture_placing(_Tab, bpy.types.Panel):
         column.prop(settings, "storage")
         column.prop(settings, "coverage_map")
         column.prop(settings, "occluders")
+        column.prop(settings, "both_sides")
 
 
 class DDREP_PT_texture_advanced(_AdvancedPanel, bpy.types.Panel):
@@ -242,8 +245,30 @@ class DDREP_PT_cameras(_Tab, bpy.types.Panel):
             row.label(text=window.coverage_words or "Coverage not measured", icon="HIDE_OFF")
         row.operator("ddrep.measure_coverage", text="", icon="FILE_REFRESH")
         row.prop(context.scene.ddrep.cameras, "automatic_coverage", text="", icon="TIME")
+        self._draw_blind(column, context)
+        if window.coverage >= 0 and (context.scene.ddrep.texture.both_sides or window.coverage_behind > BEHIND):
+            if window.coverage_behind > BEHIND:
+                words = f"{window.coverage_behind:.0%} is seen only from behind, and backs of faces are not painted."
+                paragraph(column, words, icon="INFO", width=width_of(context))
+            column.prop(context.scene.ddrep.texture, "both_sides")
         if 0 <= window.coverage < 0.9 and context.scene.ddrep.cameras.source == "SCENE":
             column.operator("ddrep.add_camera", icon="OUTLINER_OB_CAMERA")
+
+    def _draw_blind(self, layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
+        """The cameras that see nothing, and what becomes of them."""
+        blind = sorted(runtime.current().blind) if runtime.enabled() else []
+        if not blind or context.window_manager.ddrep.coverage < 0:
+            return
+        names = ", ".join(f"'{name}'" for name in blind[:3]) + (f" and {len(blind) - 3} more" if len(blind) > 3 else "")
+        sees, is_left = ("sees", "It is left out") if len(blind) == 1 else ("see", "They are left out")
+        estimate = runtime.current().estimate
+        everyone = estimate is not None and len(blind) == len(estimate.views)
+        words = f"{names} {sees} nothing of the selection. {'Nothing would be painted' if everyone else is_left}."
+        paragraph(layout, words, icon="ERROR" if everyone else "INFO", width=width_of(context))
+        if context.scene.ddrep.cameras.source == "SCENE" and not everyone:
+            layout.operator("ddrep.leave_blind_out", text="Leave It Out" if len(blind) == 1 else "Leave Them Out")
+        elif everyone and context.scene.ddrep.cameras.source != "ORBIT":
+            layout.operator("ddrep.use_orbit")
 
 
 def draw_camera(layout: bpy.types.UILayout, camera: bpy.types.Object) -> None:

@@ -26,6 +26,7 @@ OWN = {
         "space",
         "depth",
         "occluders",
+        "both_sides",
         "uv_source",
         "uv_name",
         "material_target",

@@ -13,11 +13,29 @@ from ddrep_core.errors import RequestError
 from ddrep_core.geometry.footprints import ViewSamples, view_samples
 from ddrep_core.geometry.mesh import Float, Int, Mesh
 from ddrep_core.geometry.raycast import RayCaster
+from ddrep_core.geometry.sight import Sight, sight
 from ddrep_core.geometry.texel_grids import grid_resolutions, island_groups
 from ddrep_core.sparse import sparse_product, torch_csr
-from ddrep_core.views import Views
+from ddrep_core.views import Camera, Views
 
 LATENT_FACTOR = 8  # pixels of a picture per latent pixel, where nobody says otherwise
+
+
+def rays_along_pixel(size: int) -> int:
+    """How many rays cross a pixel's side in pictures of `size` x `size`: more for small pictures."""
+    return max(4, 128 // size)
+
+
+def _refuse_blind(camera: Camera, sight: Sight) -> None:
+    if sight is Sight.nothing:
+        raise RequestError(
+            f"Camera '{camera.name}' sees nothing of the mesh.", "Turn it to the mesh, move it out of it, or remove it."
+        )
+    if sight is Sight.within:
+        raise RequestError(
+            f"Camera '{camera.name}' stands inside the mesh, and sees only the backs of its faces.",
+            "Move it out, remove it, or paint both sides (Mesh.both_sides).",
+        )
 
 
 class TextureDiffrep:
@@ -78,9 +96,11 @@ class TextureDiffrep:
         self.views = views
         self.resolution = resolution
         self._image_shape: tuple[int, int, int] = (channels, height, width)
-        rays_per_side = subsamples or max(4, 128 // max(height, width))
+        rays_per_side = subsamples or rays_along_pixel(max(height, width))
         caster = RayCaster(mesh)
         samples = [view_samples(caster, camera, width, height, rays_per_side) for camera in views]
+        for camera, view in zip(views, samples, strict=True):
+            _refuse_blind(camera, sight(mesh, camera, view.cosine))
         if sampling_resolution is None:
             resolutions = grid_resolutions(caster, samples, views, resolution, texels_per_pixel)
         else:

@@ -74,7 +74,7 @@ class Baker:
         facing_power: w is the cosine to the surface to this power: views that look straight on decide.
 
     Raises:
-        RequestError: as `view_samples`; a texture too coarse for any island.
+        RequestError: no camera sees anything straight enough; a texture too coarse for any island.
     """
 
     def __init__(

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ddrep_core.errors import RequestError
 from ddrep_core.geometry.mesh import Float, Int
 from ddrep_core.geometry.raycast import RayCaster
 from ddrep_core.views import Camera
@@ -59,26 +58,15 @@ class ViewSamples:
 
 
 def view_samples(caster: RayCaster, camera: Camera, width: int, height: int, subsamples: int) -> ViewSamples:
-    """Look through a camera.
-
-    Raises:
-        RequestError: the camera sees nothing of what is to be textured, or stands inside it.
-    """
+    """Look through a camera; one that sees nothing of what is to be textured has no rays here (`geometry.sight`)."""
     mesh = caster.mesh
     pixel, hits = caster.pixel_hits(camera, width, height, subsamples)
     keep = hits.hit.copy()
     textured = np.array([part.textured for part in mesh.parts])
     keep[keep] = textured[mesh.part_of_face[hits.face[keep]]]
-    if not keep.any():
-        raise RequestError(
-            f"Camera '{camera.name}' sees nothing of the mesh.", "Turn it to the mesh, move it out of it, or remove it."
-        )
-    cosine = hits.cosine[keep]
-    if mesh.surrounds(camera) and (cosine > 0).mean() < 0.05:
-        raise RequestError(f"Camera '{camera.name}' stands inside the mesh.", "Move it out, or remove it.")
     face = hits.face[keep]
     uv = np.einsum("nk,nkj->nj", hits.barycentric[keep], mesh.uv[face])
-    return ViewSamples(width, height, subsamples, pixel[keep], face, uv, cosine)
+    return ViewSamples(width, height, subsamples, pixel[keep], face, uv, hits.cosine[keep])
 
 
 def texel_densities(caster: RayCaster, samples: ViewSamples, camera: Camera) -> tuple[Int, Float]:

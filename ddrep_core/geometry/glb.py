@@ -7,9 +7,8 @@ primitives' materials are new. Other formats become a plain document with one no
 from __future__ import annotations
 
 import copy
-import json
-import struct
-from collections.abc import Mapping
+import io
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,24 +19,30 @@ from torch import Tensor
 
 from ddrep_core.confined import Confined, LeadsOut
 from ddrep_core.errors import RequestError
-from ddrep_core.geometry.gltf_document import (
-    BINARY_CHUNK,
-    COMPONENT_TYPES,
-    ELEMENT_SIZES,
-    GLB_MAGIC,
-    JSON_CHUNK,
-    TRIANGLES,
-    GltfDocument,
-    base_color_uv_set,
+from ddrep_core.geometry.glb_builder import (
+    ARRAY_BUFFER,
+    ELEMENT_ARRAY_BUFFER,
+    WEBP,
+    GlbBuilder,
+    mime_type,
 )
-from ddrep_core.geometry.mesh import Y_UP_TO_WORLD, Int, Mesh, Part, SimpleMaterial
-from ddrep_core.geometry.normals import crease_normals
+from ddrep_core.geometry.glb_repair import repair_accessors
+from ddrep_core.geometry.gltf_document import TRIANGLES, GltfDocument, primitive_faces
+from ddrep_core.geometry.gltf_materials import (
+    ROUGHNESS,
+    TRANSFORM,
+    base_color_alpha,
+    base_color_info,
+    material_of,
+    painted,
+    uses_alpha,
+    uv_set,
+)
+from ddrep_core.geometry.mesh import Y_UP_TO_WORLD, Float, Int, Mesh, Part, SimpleMaterial
+from ddrep_core.geometry.normals import corner_normals
 from ddrep_core.pictures import png_bytes, to_uint8
 
-ROUGHNESS = 0.8
-ARRAY_BUFFER, ELEMENT_ARRAY_BUFFER = 34962, 34963
-REPEAT = 10497
-KEPT_FROM_OLD_MATERIAL = ("doubleSided", "normalTexture", "occlusionTexture")
+ROUNDING = 5e-5  # how far single precision may move a vertex, as a share of its object's size
 
 
 def write_glb(mesh: Mesh, textures: Mapping[str, Tensor | ArrayLike], path: str | Path) -> None:
@@ -53,158 +58,151 @@ def write_glb(mesh: Mesh, textures: Mapping[str, Tensor | ArrayLike], path: str 
     """
     if unknown := [name for name in textures if name not in {part.name for part in mesh.parts}]:
         raise RequestError(f"{mesh.path.name} has no part called '{unknown[0]}'.")
-    images = {name: png_bytes(Image.fromarray(to_uint8(texture))) for name, texture in textures.items()}
-    builder = _patched(mesh, mesh.document, images) if mesh.document else _built(mesh, images)
+    pictures = {name: to_uint8(texture) for name, texture in textures.items()}
+    builder = _patched(mesh, mesh.document, pictures) if mesh.document else _built(mesh, pictures)
     Path(path).write_bytes(builder.content())
-
-
-class _Builder:
-    """A glTF document with one binary block, to which accessors, images and materials are added."""
-
-    def __init__(self, data: dict[str, Any], binary: bytes = b"") -> None:
-        self.data = data
-        self._binary = bytearray(binary)
-
-    def _append(self, name: str, entry: dict[str, Any]) -> int:
-        self.data.setdefault(name, []).append(entry)
-        return len(self.data[name]) - 1
-
-    def add_bytes(self, block: bytes, target: int | None = None) -> int:
-        """A new buffer view."""
-        self._binary.extend(b"\0" * (-len(self._binary) % 4))
-        view: dict[str, Any] = {"buffer": 0, "byteOffset": len(self._binary), "byteLength": len(block)}
-        if target is not None:
-            view["target"] = target
-        self._binary.extend(block)
-        return self._append("bufferViews", view)
-
-    def add_accessor(self, values: NDArray[Any], kind: str, target: int, like: Mapping[str, Any] | None = None) -> int:
-        """A new accessor over [count, n] values; `like` lends it what an older accessor says of its elements."""
-        rows = np.ascontiguousarray(values)
-        component = next(code for code, dtype in COMPONENT_TYPES.items() if dtype == rows.dtype)
-        row_bytes = rows.dtype.itemsize * ELEMENT_SIZES[kind]
-        entry = {"componentType": component, "count": len(rows), "type": kind}
-        if target == ARRAY_BUFFER and row_bytes % 4:  # vertex attributes are aligned to four bytes
-            padded = np.zeros((len(rows), row_bytes + -row_bytes % 4), np.uint8)
-            padded[:, :row_bytes] = rows.view(np.uint8).reshape(len(rows), row_bytes)
-            view = self.add_bytes(padded.tobytes(), target)
-            self.data["bufferViews"][view]["byteStride"] = padded.shape[1]
-        else:
-            view = self.add_bytes(rows.tobytes(), target)
-        entry["bufferView"] = view
-        if like and like.get("normalized"):
-            entry["normalized"] = True
-        if kind == "VEC3" and rows.dtype == np.float32 and len(rows):
-            entry["min"], entry["max"] = rows.min(axis=0).tolist(), rows.max(axis=0).tolist()
-        return self._append("accessors", entry)
-
-    def add_texture(self, content: bytes, name: str, mime_type: str = "image/png") -> int:
-        image = self._append("images", {"name": name, "mimeType": mime_type, "bufferView": self.add_bytes(content)})
-        sampler = self._append("samplers", {"wrapS": REPEAT, "wrapT": REPEAT})
-        return self._append("textures", {"source": image, "sampler": sampler})
-
-    def add_material(self, entry: dict[str, Any]) -> int:
-        return self._append("materials", entry)
-
-    def painted_material(self, name: str, png: bytes, uv_set: int = 0, old: Mapping[str, Any] | None = None) -> int:
-        """A PBR material with a new base colour; what shapes the surface is kept from the old one."""
-        info: dict[str, Any] = {"index": self.add_texture(png, name)}
-        if uv_set:
-            info["texCoord"] = uv_set
-        entry: dict[str, Any] = {
-            "name": f"{name} (ddrep)",
-            "pbrMetallicRoughness": {
-                "baseColorTexture": info,
-                "metallicFactor": 0.0,
-                "roughnessFactor": ROUGHNESS,
-            },
-        }
-        entry.update({key: old[key] for key in KEPT_FROM_OLD_MATERIAL if old and key in old})
-        return self.add_material(entry)
-
-    def content(self) -> bytes:
-        """The GLB file."""
-        self._binary.extend(b"\0" * (-len(self._binary) % 4))
-        self.data["buffers"] = [{"byteLength": len(self._binary)}]
-        text = json.dumps(self.data, separators=(",", ":"), ensure_ascii=False).encode()
-        text += b" " * (-len(text) % 4)
-        chunks = struct.pack("<II", len(text), JSON_CHUNK) + text
-        chunks += struct.pack("<II", len(self._binary), BINARY_CHUNK) + self._binary
-        return struct.pack("<III", GLB_MAGIC, 2, 12 + len(chunks)) + chunks
 
 
 # --- a document that came as glTF -------------------------------------------------------------------------------
 
 
-def _patched(mesh: Mesh, source: GltfDocument, images: Mapping[str, bytes]) -> _Builder:
+def _patched(mesh: Mesh, source: GltfDocument, pictures: Mapping[str, NDArray[np.uint8]]) -> GlbBuilder:
     """The source document, its buffers joined and images taken in, with the textured primitives' materials new."""
-    document = source.copy()
-    data = document.data
+    data = source.copy().data
+    builder = _joined(data, source)
+    _embed_images(builder, source)
+    _own_meshes(mesh, data, pictures)
+    for part in mesh.parts:
+        if part.name not in pictures or part.primitive is None:
+            continue
+        where = part.primitive
+        primitive = data["meshes"][data["nodes"][where.node]["mesh"]]["primitives"][where.primitive]
+        old = material_of(data, primitive)
+        new_uvs = (
+            _split_primitive(builder, source, primitive, part, uv_set(base_color_info(old))) if part.unwrapped else None
+        )
+        picture = pictures[part.name]
+        if new_uvs is None and picture.shape[-1] == 3:
+            alpha = base_color_alpha(source, old, (picture.shape[1], picture.shape[0]))
+            picture = picture if alpha is None else np.dstack([picture, alpha])
+        texture = builder.add_texture(png_bytes(Image.fromarray(picture)), part.name)
+        material = _seen_from(mesh, painted(old, f"{part.name} (ddrep)", texture, new_uvs))
+        if TRANSFORM in base_color_info(material).get("extensions", {}):
+            builder.use_extension(TRANSFORM)
+        primitive["material"] = builder.add_material(material)
+        _hide_vertex_colors(builder, primitive, old)
+    return builder
+
+
+def _seen_from(mesh: Mesh, material: dict[str, Any]) -> dict[str, Any]:
+    """A new material, seen from both sides where both are painted."""
+    return {**material, "doubleSided": True} if mesh.both_sides else material
+
+
+def _joined(data: dict[str, Any], source: GltfDocument) -> GlbBuilder:
+    """A builder on a copy of the source's JSON, with all its buffers in one block and its accessors in good order."""
     binary = bytearray()
     offsets = []
-    for block in document.buffers:
+    for block in source.buffers:
         binary.extend(b"\0" * (-len(binary) % 4))
         offsets.append(len(binary))
         binary.extend(block)
     for view in data.get("bufferViews", []):
-        offset = offsets[view["buffer"]]
-        if offset:
-            view["byteOffset"] = view.get("byteOffset", 0) + offset
+        start = view.get("byteOffset", 0)
+        rest = len(source.buffers[view["buffer"]]) - start
+        if 0 < rest < view["byteLength"]:  # it reached past its buffer
+            view["byteLength"] = rest
+        if offsets[view["buffer"]]:
+            view["byteOffset"] = start + offsets[view["buffer"]]
         view["buffer"] = 0
-    builder = _Builder(data, bytes(binary))
-    for image in data.get("images", []):
-        if "uri" in image:
-            uri = image.pop("uri")
-            content = document.resolve(uri)
-            image["bufferView"] = builder.add_bytes(content)
-            image["mimeType"] = "image/jpeg" if content[:2] == b"\xff\xd8" else "image/png"
-    _own_meshes(mesh, data, images)
-    for part in mesh.parts:
-        if part.name not in images or part.primitive is None:
-            continue
-        where = part.primitive
-        primitive = data["meshes"][data["nodes"][where.node]["mesh"]]["primitives"][where.primitive]
-        uv_set = 0 if part.unwrapped else base_color_uv_set(data, primitive)
-        old = data["materials"][primitive["material"]] if "material" in primitive else None
-        if part.unwrapped:
-            _split_primitive(builder, document, primitive, part)
-            old = {key: old[key] for key in ("doubleSided",) if key in old} if old else None
-        primitive["material"] = builder.painted_material(part.name, images[part.name], uv_set, old)
-        if "COLOR_0" in primitive["attributes"]:  # it would tint the texture; the underscore keeps it as plain data
-            primitive["attributes"]["_COLOR_0"] = primitive["attributes"].pop("COLOR_0")
+    builder = GlbBuilder(data, bytes(binary))
+    repair_accessors(builder, source, offsets)
     return builder
 
 
-def _own_meshes(mesh: Mesh, data: dict[str, Any], images: Mapping[str, bytes]) -> None:
+def _embed_images(builder: GlbBuilder, source: GltfDocument) -> None:
+    """Take the images in, each with the type that its bytes say."""
+    images = builder.data.get("images", [])
+    for number, image in enumerate(images):
+        content = source.picture(number)
+        if "uri" in image:
+            del image["uri"]
+            image["bufferView"] = builder.add_bytes(content)
+            image["mimeType"] = mime_type(content) or image.get("mimeType", "image/png")
+        elif found := mime_type(content):
+            image["mimeType"] = found
+    for texture in builder.data.get("textures", []):
+        if "source" in texture and images[texture["source"]].get("mimeType") == WEBP:
+            builder.name_webp(texture)
+
+
+def _own_meshes(mesh: Mesh, data: dict[str, Any], pictures: Mapping[str, NDArray[np.uint8]]) -> None:
     """Nodes that share a mesh but get textures of their own get copies of it; the accessors stay shared."""
     users = [node.get("mesh") for node in data.get("nodes", [])]
-    for node in dict.fromkeys(part.primitive.node for part in mesh.parts if part.primitive and part.name in images):
+    for node in dict.fromkeys(part.primitive.node for part in mesh.parts if part.primitive and part.name in pictures):
         number = data["nodes"][node]["mesh"]
         if users.count(number) > 1:
             data["meshes"].append(copy.deepcopy(data["meshes"][number]))
             data["nodes"][node]["mesh"] = len(data["meshes"]) - 1
 
 
-def _split_primitive(builder: _Builder, document: GltfDocument, primitive: dict[str, Any], part: Part) -> None:
-    """Give a primitive new UVs: vertices are doubled where the texture has a seam, faces keep their order."""
+def _split_primitive(
+    builder: GlbBuilder, source: GltfDocument, primitive: dict[str, Any], part: Part, wanted: int
+) -> int:
+    """Give a primitive new UVs: vertices are doubled where the texture has a seam, faces keep their order.
+
+    Args:
+        wanted: the TEXCOORD that the base colour reads, which has no use as it is.
+
+    Returns:
+        the number of the TEXCOORD that is new: the wanted one, or if it is not there the first that is free.
+    """
     assert part.uv is not None
+    old = primitive["attributes"]
+    taken = {name for name in old if name.startswith("TEXCOORD_")}
+    number = wanted if f"TEXCOORD_{wanted}" in taken else next(n for n in range(99) if f"TEXCOORD_{n}" not in taken)
     uv = np.stack([part.uv[..., 0], 1 - part.uv[..., 1]], axis=-1).astype(np.float32).reshape(-1, 2)
-    source, corner, faces = _split_corners(part.faces.reshape(-1), uv)
-    entries = document.data["accessors"]
+    # The part's own vertices are only those that it uses; here the file's numbers are due.
+    found, corner, faces = _split_corners(primitive_faces(source, primitive).reshape(-1), uv)
+    entries = source.data["accessors"]
 
-    def gathered(accessor: int) -> int:
-        entry = entries[accessor]
-        return builder.add_accessor(document.accessor(accessor)[source], entry["type"], ARRAY_BUFFER, entry)
+    def gathered(attributes: dict[str, int]) -> dict[str, int]:
+        return {
+            name: builder.add_accessor(
+                source.accessor(index)[found],
+                entries[index]["type"],
+                ARRAY_BUFFER,
+                entries[index],
+                is_position=name == "POSITION",
+            )
+            for name, index in attributes.items()
+        }
 
-    attributes = {
-        name: gathered(index) for name, index in primitive["attributes"].items() if not name.startswith("TEXCOORD_")
-    }
-    attributes["TEXCOORD_0"] = builder.add_accessor(uv[corner], "VEC2", ARRAY_BUFFER)
+    attributes = gathered({name: index for name, index in old.items() if name != f"TEXCOORD_{number}"})
+    attributes[f"TEXCOORD_{number}"] = builder.add_accessor(uv[corner], "VEC2", ARRAY_BUFFER)
     primitive["attributes"] = attributes
     if "targets" in primitive:
-        primitive["targets"] = [{name: gathered(index) for name, index in t.items()} for t in primitive["targets"]]
+        primitive["targets"] = [gathered(target) for target in primitive["targets"]]
     primitive["indices"] = builder.add_accessor(faces.reshape(-1, 1).astype(np.uint32), "SCALAR", ELEMENT_ARRAY_BUFFER)
     primitive.pop("mode", None)
+    return number
+
+
+def _hide_vertex_colors(builder: GlbBuilder, primitive: dict[str, Any], old: Mapping[str, Any]) -> None:
+    """Vertex colours would tint the texture: an underscore keeps them as data. Their alpha stays where it counts."""
+    attributes = primitive["attributes"]
+    if "COLOR_0" not in attributes:
+        return
+    index = attributes.pop("COLOR_0")
+    attributes.setdefault("_COLOR_0", index)
+    entry = builder.data["accessors"][index]
+    if not uses_alpha(old) or entry["type"] != "VEC4":
+        return
+    values = builder.values(index)
+    one = 1 if values.dtype.kind == "f" else np.iinfo(values.dtype).max
+    if (values[:, 3] < one).any():
+        values[:, :3] = one
+        attributes["COLOR_0"] = builder.add_accessor(values, "VEC4", ARRAY_BUFFER, entry)
 
 
 def _split_corners(vertex: Int, *attributes: NDArray[Any]) -> tuple[Int, Int, Int]:
@@ -225,9 +223,9 @@ def _split_corners(vertex: Int, *attributes: NDArray[Any]) -> tuple[Int, Int, In
 # --- a document made from nothing -------------------------------------------------------------------------------
 
 
-def _built(mesh: Mesh, images: Mapping[str, bytes]) -> _Builder:
+def _built(mesh: Mesh, pictures: Mapping[str, NDArray[np.uint8]]) -> GlbBuilder:
     """A new document, Y-up, with one node and one mesh an object."""
-    builder = _Builder(
+    builder = GlbBuilder(
         {
             "asset": {"version": "2.0", "generator": "ddrep"},
             "scene": 0,
@@ -238,51 +236,89 @@ def _built(mesh: Mesh, images: Mapping[str, bytes]) -> _Builder:
     )
     materials: dict[str, int] = {}
     for name in mesh.object_names:
+        parts = [part for part in mesh.parts if part.object_name == name]
+        origin = _far_origin(parts)
         primitives = []
-        for part in (part for part in mesh.parts if part.object_name == name):
-            primitive = _primitive(builder, part)
-            if part.name in images:
-                primitive["material"] = builder.painted_material(part.name, images[part.name])
+        for part in parts:
+            primitive = _primitive(builder, part, origin)
+            known = mesh.materials.get(part.material, SimpleMaterial(part.material))
+            if part.name in pictures:
+                texture = builder.add_texture(png_bytes(Image.fromarray(pictures[part.name])), part.name)
+                material = _seen_from(mesh, painted(_transparency(known), f"{part.name} (ddrep)", texture))
+                primitive["material"] = builder.add_material(material)
             elif part.material:
                 if part.material not in materials:
-                    known = mesh.materials.get(part.material, SimpleMaterial(part.material))
                     materials[part.material] = builder.add_material(_pbr(builder, known))
                 primitive["material"] = materials[part.material]
             primitives.append(primitive)
         builder.data["meshes"].append({"name": name, "primitives": primitives})
-        builder.data["nodes"].append({"name": name, "mesh": len(builder.data["meshes"]) - 1})
+        node = {"name": name, "mesh": len(builder.data["meshes"]) - 1}
+        if origin is not None:
+            node["translation"] = origin.tolist()
+        builder.data["nodes"].append(node)
         builder.data["scenes"][0]["nodes"].append(len(builder.data["nodes"]) - 1)
     return builder
 
 
-def _pbr(builder: _Builder, material: SimpleMaterial) -> dict[str, Any]:
+def _far_origin(parts: Sequence[Part]) -> Float | None:
+    """[3] in glTF's axes, where an object's own origin must be for single precision to hold its shape; None: anywhere.
+
+    Coordinates of the earth (UTM) are millions of metres; single precision has steps of half a metre there. The origin
+    is a number of single precision itself, for many readers keep transforms in it.
+    """
+    points = np.concatenate([part.triangles.reshape(-1, 3) for part in parts]) @ Y_UP_TO_WORLD
+    low, high = points.min(axis=0), points.max(axis=0)
+    step = float(np.spacing(np.float32(max(np.abs(low).max(), np.abs(high).max()))))
+    if step / 2 <= ROUNDING * float((high - low).max()):
+        return None
+    return ((low + high) / 2).astype(np.float32).astype(np.float64)
+
+
+def _transparency(material: SimpleMaterial) -> dict[str, Any]:
+    """What of an MTL material stays under a painted texture. Opacity 0 is some exporters' word for 1."""
+    opacity = _colors(material)[3]
+    if not 0 < opacity < 1:
+        return {}
+    return {"pbrMetallicRoughness": {"baseColorFactor": [1.0, 1.0, 1.0, opacity]}, "alphaMode": "BLEND"}
+
+
+def _colors(material: SimpleMaterial) -> list[float]:
+    """[4] linear RGBA within what glTF allows."""
+    return np.clip(np.nan_to_num(material.color, nan=1.0), 0.0, 1.0).tolist()
+
+
+def _pbr(builder: GlbBuilder, material: SimpleMaterial) -> dict[str, Any]:
     """The glTF twin of an MTL material."""
+    color = _colors(material)
     entry: dict[str, Any] = {
         "name": material.name,
-        "pbrMetallicRoughness": {
-            "baseColorFactor": list(material.color),
-            "metallicFactor": 0.0,
-            "roughnessFactor": ROUGHNESS,
-        },
+        "pbrMetallicRoughness": {"baseColorFactor": color, "metallicFactor": 0.0, "roughnessFactor": ROUGHNESS},
     }
-    if material.color[3] < 1:
+    if color[3] < 1:
         entry["alphaMode"] = "BLEND"
-    if material.image is not None and material.image.suffix.lower() in (".png", ".jpg", ".jpeg"):
-        try:
-            content = Confined(material.image.parent).read_bytes(material.image)
-        except (OSError, LeadsOut):
-            return entry
-        mime_type = "image/jpeg" if content[:2] == b"\xff\xd8" else "image/png"
-        texture = builder.add_texture(content, material.image.stem, mime_type)
+    content = None if material.image is None else _image_for_gltf(material.image)
+    if material.image is not None and content is not None:
+        texture = builder.add_texture(content, material.image.stem)
         entry["pbrMetallicRoughness"]["baseColorTexture"] = {"index": texture}
-        entry["pbrMetallicRoughness"]["baseColorFactor"] = [1.0, 1.0, 1.0, material.color[3]]
+        entry["pbrMetallicRoughness"]["baseColorFactor"] = [1.0, 1.0, 1.0, color[3]]
     return entry
 
 
-def _primitive(builder: _Builder, part: Part) -> dict[str, Any]:
-    """A part's triangles, normals and UVs in glTF's own axes."""
-    normals = part.normals if part.normals is not None else crease_normals(part)
-    normals = (normals @ Y_UP_TO_WORLD).reshape(-1, 3).astype(np.float32)  # the inverse of a rotation is its transpose
+def _image_for_gltf(path: Path) -> bytes | None:
+    """An image file as glTF may hold it: PNG, JPEG and WebP as they are, others as PNG; None for what is no image."""
+    try:
+        content = Confined(path.parent).read_bytes(path)
+        if mime_type(content) in ("image/png", "image/jpeg", WEBP):
+            return content
+        with Image.open(io.BytesIO(content)) as picture:
+            return png_bytes(picture.convert("RGBA" if picture.has_transparency_data else "RGB"))
+    except (OSError, LeadsOut, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None
+
+
+def _primitive(builder: GlbBuilder, part: Part, origin: Float | None) -> dict[str, Any]:
+    """A part's triangles, normals and UVs in glTF's own axes, from an origin."""
+    normals = (corner_normals(part) @ Y_UP_TO_WORLD).reshape(-1, 3).astype(np.float32)  # a rotation: no inverse is due
     normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-20)
     attributes = [np.round(normals * 1e5)]
     uv = None
@@ -290,7 +326,8 @@ def _primitive(builder: _Builder, part: Part) -> dict[str, Any]:
         uv = np.stack([part.uv[..., 0], 1 - part.uv[..., 1]], axis=-1).astype(np.float32).reshape(-1, 2)
         attributes.append(uv)
     source, corner, faces = _split_corners(part.faces.reshape(-1), *attributes)
-    positions = (part.vertices @ Y_UP_TO_WORLD).astype(np.float32)[source]
+    points = part.vertices @ Y_UP_TO_WORLD
+    positions = (points if origin is None else points - origin).astype(np.float32)[source]
     entry = {
         "POSITION": builder.add_accessor(positions, "VEC3", ARRAY_BUFFER),
         "NORMAL": builder.add_accessor(normals[corner], "VEC3", ARRAY_BUFFER),

@@ -25,7 +25,9 @@ from ddrep_core.geometry.unwrap import unwrap
 UpAxis = Literal["auto", "y", "z"]
 GLTF_SUFFIXES = (".glb", ".gltf")
 Z_UP_SUFFIXES = (".stl", ".ply", ".3mf")
+SMALLEST_EXTENT, LARGEST_COORDINATE = 1e-18, 1e18  # squares of both are numbers in single precision
 UNWRAP_LIMIT = 100_000  # four minutes or so on one core
+STUMBLES = (AttributeError, TypeError, LookupError, StopIteration, AssertionError, RecursionError)
 SOFT_DEPENDENCIES = {"dae": ("collada",), "zae": ("collada",), "3mf": ("lxml", "networkx")}
 PACKAGES = {"collada": "pycollada"}  # where pip's name is another
 DEMO_MESH = Path(__file__).parent / "assets" / "duck.obj"
@@ -75,9 +77,15 @@ def load_mesh(
     mesh = mesh.with_textured(objects)
     mesh = replace(mesh, parts=tuple(replace(part, normals=_sound_normals(part)) for part in mesh.parts))
     notes = list(mesh.warnings)
-    extent = np.ptp(mesh.bounds, axis=0).max()
+    with np.errstate(over="ignore"):
+        extent = np.ptp(mesh.bounds, axis=0).max()
     if extent <= 0:
         raise RequestError(f"All vertices of {path.name} lie in one point.", "Export the mesh again.")
+    if extent < SMALLEST_EXTENT or np.abs(mesh.bounds).max() > LARGEST_COORDINATE:
+        raise RequestError(
+            f"{path.name} is {extent:.0e} units across, at {np.abs(mesh.bounds).max():.0e} from the origin.",
+            "Scale it to a usual size, and export it again.",
+        )
     parts = tuple(_checked(part, extent, notes, unwrap_limit) if part.textured else part for part in mesh.parts)
     for note in notes:
         warnings.warn(note, DdrepWarning, stacklevel=2)
@@ -156,7 +164,9 @@ def _read_with_trimesh(path: Path, axes_to_world: Float, files: Confined) -> Mes
         named: Any = _Named(path.parent, files)
         scene = trimesh.load_scene(path, process=False, maintain_order=True, resolver=named)
     except Exception as error:  # each of trimesh's readers fails in its own way
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+        # What a reader stumbles over inside itself (an attribute, a key) says nothing to a person.
+        told = str(error).strip().splitlines() if not isinstance(error, STUMBLES) else []
+        reason = told[0].rstrip(".") if told else "it is damaged, or of another kind"
         raise RequestError(f"{path.name} cannot be read as a mesh: {reason}.", "Export it as .glb or .obj.") from error
     notes = [
         f"{path.name} names the file '{name}', which {why}: it was left out." for name, why in named.missed.items()

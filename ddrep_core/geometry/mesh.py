@@ -94,6 +94,7 @@ class Mesh:
         document: the glTF structure that the file came with, to write it back unchanged.
         materials: by name, for files that are not glTF.
         warnings: what a person should know about this mesh.
+        both_sides: faces are painted from behind as well; both sides of a face wear the same picture.
     """
 
     path: Path
@@ -102,6 +103,7 @@ class Mesh:
     document: GltfDocument | None = None
     materials: dict[str, SimpleMaterial] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    both_sides: bool = False
 
     @property
     def textured_parts(self) -> tuple[Part, ...]:

@@ -9,12 +9,25 @@ from ddrep_core.geometry.mesh import Float, Part
 from ddrep_core.geometry.texels import position_ids
 
 CREASE_DEGREES = 45.0
+UP = (0.0, 0.0, 1.0)
+
+
+def corner_normals(part: Part) -> Float:
+    """[F, 3, 3] of length 1: the file's own normals, and smooth ones where it has none that are of any use."""
+    if part.normals is None:
+        return crease_normals(part)
+    length = np.linalg.norm(part.normals, axis=-1, keepdims=True)
+    if ((length > 1e-6) & (length < 1e6)).all():
+        return part.normals
+    good = np.isfinite(part.normals).all(axis=-1, keepdims=True) & (length > 0) & np.isfinite(length)
+    return np.where(good, part.normals / np.where(good, length, 1.0), crease_normals(part))
 
 
 def crease_normals(part: Part, crease_degrees: float = CREASE_DEGREES) -> Float:
     """[F, 3, 3] smooth normals per corner that break where faces meet at more than an angle.
 
     Each corner takes the mean, weighted by area, of the faces around its vertex that are within the angle of its own.
+    A face without area has no angle: its corners take the mean of all faces around, and point up where there is none.
     """
     edges = part.triangles[:, 1:] - part.triangles[:, :1]
     weighted = np.cross(edges[:, 0], edges[:, 1])
@@ -28,7 +41,9 @@ def crease_normals(part: Part, crease_degrees: float = CREASE_DEGREES) -> Float:
     offset = np.arange(len(corner)) - np.repeat(np.cumsum(counts) - counts, counts)
     other = around.indices[np.repeat(around.indptr[place], counts) + offset]
     near = np.einsum("ij,ij->i", unit[face[corner]], unit[other]) >= np.cos(np.radians(crease_degrees))
+    near |= (length[:, 0] == 0)[face][corner]
     sums = np.stack([np.bincount(corner, weighted[other, k] * near, minlength=len(place)) for k in range(3)], axis=1)
     length = np.linalg.norm(sums, axis=1, keepdims=True)
     normals = np.where(length > 0, sums / np.where(length > 0, length, 1.0), unit[face])
+    normals[~normals.any(axis=1)] = UP
     return normals.reshape(-1, 3, 3)

@@ -23,7 +23,8 @@ class Hits:
         face: [N] number of the face through all parts of the mesh, -1 where a ray met nothing.
         barycentric: [N, 3] where in the face; zero where nothing was met.
         distance: [N] along the ray in the world's units, infinite where nothing was met.
-        cosine: [N] between the ray and the face's normal: 1 seen straight on, 0 edge on, negative from behind.
+        cosine: [N] between the ray and the face's normal: 1 seen straight on, 0 edge on, negative from behind; never
+            negative where the mesh is painted on both sides.
     """
 
     face: Int
@@ -71,8 +72,13 @@ class RayCaster:
         distance = np.full(len(face), np.inf)
         cosine = np.zeros(len(face))
         barycentric[hit], distance[hit] = _intersect(origins[hit], directions[hit], self._triangles[face[hit]])
-        cosine[hit] = -np.einsum("ij,ij->i", directions[hit], self.face_normals[face[hit]])
+        cosine[hit] = self._straightness(directions[hit], self.face_normals[face[hit]])
         return Hits(face, barycentric, distance, cosine)
+
+    def _straightness(self, directions: Float, normals: Float) -> Float:
+        """[N] cosines between rays and the surfaces they meet."""
+        cosine = -np.einsum("ij,ij->i", directions, normals)
+        return np.abs(cosine) if self.mesh.both_sides else cosine
 
     def _first(self, origins: Float, directions: Float) -> NDArray[np.int32]:
         local = ((origins - self._centre) / self._scale).astype(np.float32)
@@ -115,7 +121,8 @@ class RayCaster:
     def visible(
         self, camera: Camera, points: Float, normals: Float, least_cosine: float = 0.0, tolerance: float = 2e-3
     ) -> NDArray[np.bool_]:
-        """[N] which surface points a camera sees: within its picture, from the front, and nothing stands before them.
+        """[N] which surface points a camera sees: within its picture, from the front (or from behind, where both sides
+        are painted), and nothing stands before them.
 
         Args:
             points, normals: [N, 3] in the world, normals of unit length.
@@ -127,7 +134,7 @@ class RayCaster:
         inside = (depth > 0) & (pixels >= 0).all(axis=1) & (pixels <= (camera.width, camera.height)).all(axis=1)
         candidate = np.flatnonzero(inside)
         origins, directions = camera.rays(pixels[candidate])
-        facing = -np.einsum("ij,ij->i", directions, normals[candidate]) > least_cosine
+        facing = self._straightness(directions, normals[candidate]) > least_cosine
         candidate, origins, directions = candidate[facing], origins[facing], directions[facing]
         first = self._first(origins, directions).astype(np.int64)
         reach = np.einsum("ij,ij->i", points[candidate] - origins, directions)

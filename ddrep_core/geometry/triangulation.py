@@ -1,8 +1,8 @@
 """Polygons cut into triangles: convex ones as a fan, others by clipping ears.
 
 Ears are clipped in the order of the corners: always the first corner that is an ear. `_clip_ears` finds it without
-looking at every pair of corners again, so that a polygon of many thousand corners takes seconds and not hours; a test
-holds it equal to the obvious way.
+asking all corners each time, so that a polygon of many thousand corners takes seconds and not hours; a test holds it
+equal to the obvious way.
 """
 
 from __future__ import annotations

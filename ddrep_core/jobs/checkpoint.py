@@ -21,6 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from ddrep_core.confined import is_link
 from ddrep_core.jobs.folder import read_json, sync_folder, told_in_words
 
 KEPT = 2
@@ -74,7 +75,7 @@ def read_checkpoint(folder: Path) -> tuple[Checkpoint | None, list[str]]:
 def _numbered(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
-    return sorted(path for path in folder.iterdir() if path.name.isdigit() and path.is_dir())
+    return sorted(path for path in folder.iterdir() if path.name.isdecimal() and path.is_dir() and not is_link(path))
 
 
 def _write_pair(folder: Path, checkpoint: Checkpoint) -> None:

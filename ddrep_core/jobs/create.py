@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote
 
+from ddrep_core.confined import Confined, LeadsOut
 from ddrep_core.errors import RequestError
 from ddrep_core.geometry.obj_text import beside, library_names, lines, picture_name, split_statement
 from ddrep_core.jobs.folder import JobFolder, read_json, told_in_words, write_json
@@ -47,10 +48,12 @@ def create_job(
         copies[PurePosixPath("cameras.json")] = existing_file(cameras, "camera file")
         data["cameras"] = "inputs/cameras.json"
     parsed = parse_request(data, "the request")
+    if folder.path.is_dir():
+        folder.refuse_what_leads_out()
     _refuse_to_replace(folder, parsed.to_json(), copies, overwrite)
     with told_in_words(folder.path):
         for relative, source in copies.items():
-            target = folder.inputs / relative
+            target = folder.own("inputs", *relative.parts)
             target.parent.mkdir(parents=True, exist_ok=True)
             if source.resolve() != target.resolve():
                 shutil.copyfile(source, target)
@@ -65,6 +68,8 @@ def existing_file(path: str | Path, what: str) -> Path:
         raise RequestError(f"There is no {what} {path}.", "Check the path.")
     if path.is_dir():
         raise RequestError(f"{path} is a folder, not a {what}.", "Give the file inside it.")
+    if not path.is_file():
+        raise RequestError(f"{path} is a pipe or a device, not a {what}.", "Save it as a file.")
     try:
         with path.open("rb") as file:
             empty = not file.read(1)
@@ -78,8 +83,8 @@ def existing_file(path: str | Path, what: str) -> Path:
 def side_files(mesh: Path) -> dict[PurePosixPath, Path]:
     """The mesh and the files it names (an OBJ's materials and their pictures, a glTF's buffers and pictures).
 
-    Only files beside or below the mesh are taken; what a mesh names elsewhere, or what is missing, is the reader's to
-    judge.
+    Only files beside or below the mesh are taken, and no link that leads elsewhere. What it names elsewhere, or what
+    is missing, is the reader's to judge.
     """
     found = {PurePosixPath(mesh.name): mesh}
     if mesh.suffix.lower() == ".obj":
@@ -103,8 +108,8 @@ def _below(mesh: Path, path: Path) -> PurePosixPath | None:
     """`path` relative to the mesh's folder, if it is a file in there."""
     try:
         relative = PurePosixPath(path.relative_to(mesh.parent))
-        return relative if ".." not in relative.parts and path.is_file() else None
-    except (OSError, ValueError):
+        return relative if ".." not in relative.parts and Confined(mesh.parent).path(path).is_file() else None
+    except (OSError, ValueError, LeadsOut):
         return None
 
 
@@ -119,7 +124,7 @@ def _gltf_uris(file: Path) -> list[str]:
         document = json.loads(file.read_text(encoding="utf-8"))
         entries = [*document.get("buffers", []), *document.get("images", [])]
         return [unquote(entry["uri"]) for entry in entries if not str(entry.get("uri", "data:")).startswith("data:")]
-    except (OSError, ValueError, AttributeError, TypeError):
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError):
         return []  # not glTF at all: the mesh reader says so
 
 

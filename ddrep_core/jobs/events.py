@@ -2,10 +2,11 @@
 
 Every event is one JSON object with "event" and "time" (seconds since the epoch):
     started {task, pid, samples, of}                 of: samples that are still to be made
-    stage   {message}                                what is done now, outside the sampling loop
+    stage   {message, share, seconds}                what is done now, outside the sampling loop. While it lasts, said
+                                                     again with the share that is done (0..1) or how long it has taken
     step    {sample, index, of, sigma, nfe, seconds_left, agreement}    index: steps done of this sample, 1..of
     preview {path, sample, kind, object}             kind: texture (on the named object's own UVs), views, image, ...
-    warning {message}
+    warning {message, left_out, why}                 left_out: names of cameras that are not sampled, where that is so
     error   {message, fix, status}
     cancelled {}
     done    {result, seconds}
@@ -17,6 +18,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+import threading
 import time
 from collections import deque
 from typing import Any, Protocol, TextIO
@@ -26,7 +28,7 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from ddrep_core.jobs.folder import JobFolder, seconds_since_epoch, told_in_words
+from ddrep_core.jobs.folder import JobFolder, no_link, seconds_since_epoch, told_in_words, utf8
 
 
 class Listener(Protocol):
@@ -47,18 +49,30 @@ class EventLog:
     def __init__(self, folder: JobFolder, listeners: tuple[Listener, ...] = (), append: bool = False) -> None:
         self._path = folder.events_file
         self._listeners = listeners
+        self._lock = threading.RLock()  # a second thread tells the time
+        self._last = time.monotonic()
         with told_in_words(self._path):
             if not append or self._path.is_symlink():
                 self._path.unlink(missing_ok=True)
-            self._file = self._path.open("a", encoding="utf-8")
+            self._file = open(self._path, "ab", opener=no_link)  # noqa: SIM115
             if append and _lacks_newline(self._path):
-                self._file.write("\n")
+                self._file.write(b"\n")
 
     def emit(self, event: str, **fields: Any) -> None:
         """Write one event. Numbers that JSON does not know (σ = ∞, NaN) become null."""
         line = {"event": event, "time": seconds_since_epoch()} | {key: _finite(value) for key, value in fields.items()}
+        with self._lock:
+            self._last = time.monotonic()
+            self._write(line)
+
+    @property
+    def quiet_seconds(self) -> float:
+        """How long ago the last event was."""
+        return time.monotonic() - self._last
+
+    def _write(self, line: dict[str, Any]) -> None:
         with told_in_words(self._path):
-            self._file.write(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n")
+            self._file.write(utf8(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n"))
             self._file.flush()
         for listener in self._listeners:
             listener(line)
@@ -90,7 +104,11 @@ class JsonLines:
 
     def __call__(self, event: dict[str, Any]) -> None:
         try:
-            print(json.dumps(event, ensure_ascii=False), file=self._stream, flush=True)
+            # Not every character of every object's name fits every terminal; JSON can spell them all in ASCII.
+            try:
+                print(json.dumps(event, ensure_ascii=False), file=self._stream, flush=True)
+            except UnicodeEncodeError:
+                print(json.dumps(event), file=self._stream, flush=True)
         except (BrokenPipeError, ValueError, OSError):
             pass  # the reader has gone (Blender closed): the job goes on, events.jsonl has it all
 
@@ -111,7 +129,7 @@ class ProgressLine:
         if kind == "started":
             self._samples = event["samples"]
         elif kind == "stage":
-            self._show(event["message"])
+            self._show_stage(event)
         elif kind == "step":
             self._show_step(event)
         elif kind == "warning":
@@ -125,10 +143,16 @@ class ProgressLine:
             self._live.stop()
             self._live = None
 
-    def _show(self, message: str) -> None:
+    def _show_stage(self, event: dict[str, Any]) -> None:
+        message = event["message"]
+        if event.get("share") is not None:
+            message = f"{message} · {event['share'] * 100:.0f} %"
+        elif event.get("seconds") is not None:
+            message = f"{message} · {duration(event['seconds'])}"
         if self.console.is_terminal:
             self._draw(Table.grid(), message)
-        else:
+        elif message == event["message"] or time.monotonic() - self._last_plain > self.seconds_between_plain_lines:
+            self._last_plain = time.monotonic()
             self.console.print(_plain(message))
 
     def _show_step(self, event: dict[str, Any]) -> None:

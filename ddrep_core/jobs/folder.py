@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -12,12 +13,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from ddrep_core.confined import Confined, LeadsOut
+from ddrep_core.confined import Confined, LeadsOut, is_link, links_below
 from ddrep_core.errors import RequestError, RunError
 from ddrep_core.jobs.request import Request, parse_request_text
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 LARGEST_REQUEST_BYTES = 16 * 2**20
+# What the engine writes, by its name in the job folder. Nothing in here may be a link.
+WRITTEN = ("job.json", "outputs", "previews", "checkpoint", "events.jsonl", "error.log", "cancel", ".lock")
+LITTER = re.compile(r"\.(.+\.)?\d+\.(part(\.\w+)?|trial)")  # what a killed engine was about to rename or remove
 
 
 @contextmanager
@@ -40,8 +44,9 @@ def write_bytes(path: Path, data: bytes) -> None:
     with told_in_words(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         neighbour = path.with_name(f".{path.name}.{os.getpid()}.part")
+        neighbour.unlink(missing_ok=True)
         try:
-            with neighbour.open("wb") as file:
+            with neighbour.open("xb") as file:  # never through a link
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
@@ -58,7 +63,9 @@ def replacing(path: Path) -> Iterator[Path]:
     with told_in_words(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         neighbour = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+        neighbour.unlink(missing_ok=True)
         try:
+            neighbour.open("xb").close()  # never through a link
             yield neighbour
             with neighbour.open("rb+") as file:
                 os.fsync(file.fileno())
@@ -70,7 +77,12 @@ def replacing(path: Path) -> Iterator[Path]:
 
 def write_json(path: Path, data: object) -> None:
     """`write_bytes` of readable JSON with a stable layout."""
-    write_bytes(path, (json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
+    write_bytes(path, utf8(json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"))
+
+
+def utf8(text: str) -> bytes:
+    """JSON text as bytes. Halves of characters (lone surrogates), which UTF-8 lacks, are spelt as in JSON."""
+    return text.encode("utf-8", errors="backslashreplace")
 
 
 def sync_folder(folder: Path) -> None:
@@ -95,34 +107,88 @@ class JobFolder:
     def __str__(self) -> str:
         return str(self.path)
 
+    def own(self, *parts: str) -> Path:
+        """The path of something that the engine writes: every one of them comes from here.
+
+        Raises:
+            RequestError: there is a link on the way, which would lead elsewhere.
+        """
+        path = self.path
+        for part in parts:
+            path = path / part
+            if is_link(path):
+                raise RequestError(
+                    f"{path} is a link to another place, and a job writes into its own folder only.",
+                    "Replace it by a folder or file of its own, or move the whole job.",
+                )
+        return path
+
+    def refuse_what_leads_out(self) -> None:
+        """Look through the folder before anything of it is read or written.
+
+        Raises:
+            RequestError: a link where the engine writes, a link among the inputs that ends outside of the folder, or a
+                pipe or device anywhere.
+        """
+        for path in links_below(self.path, WRITTEN):
+            self.own(*path.relative_to(self.path).parts)
+            raise RequestError(f"{path} is a pipe or a device, not a file.", "Remove it.")
+        for path in links_below(self.path, ("inputs",)):
+            if not is_link(path):
+                raise RequestError(f"{path} is a pipe or a device, not a file.", "Copy the file itself there.")
+            if path.exists():
+                self.resolve(self.relative(path))
+
+    def sweep(self) -> None:
+        """Remove half-written files that a killed engine left. Only whoever holds the lock may."""
+        folders = [self.outputs, self.previews, self.checkpoints]
+        found = [*self.path.iterdir(), *(path for folder in folders for path in folder.rglob("*"))]
+        for path in found:
+            if LITTER.fullmatch(path.name) and not path.is_dir():
+                path.unlink(missing_ok=True)
+
+    def holds(self, paths: object) -> bool:
+        """Whether all of {what: path relative to the job folder} are files in outputs/."""
+        if not isinstance(paths, dict):
+            return False
+        for path in paths.values():
+            if not isinstance(path, str) or not path.startswith("outputs/"):
+                return False
+            try:
+                if not Confined(self.path).path(path).is_file():
+                    return False
+            except (LeadsOut, OSError):
+                return False
+        return True
+
     @property
     def request_file(self) -> Path:
-        return self.path / "job.json"
+        return self.own("job.json")
 
     @property
     def inputs(self) -> Path:
-        return self.path / "inputs"
+        return self.own("inputs")
 
     @property
     def outputs(self) -> Path:
-        return self.path / "outputs"
+        return self.own("outputs")
 
     @property
     def result_file(self) -> Path:
-        return self.outputs / "result.json"
+        return self.own("outputs", "result.json")
 
     @property
     def page_file(self) -> Path:
         """What the results look like, for a browser."""
-        return self.outputs / "report.html"
+        return self.own("outputs", "report.html")
 
     @property
     def previews(self) -> Path:
-        return self.path / "previews"
+        return self.own("previews")
 
     @property
     def checkpoints(self) -> Path:
-        return self.path / "checkpoint"
+        return self.own("checkpoint")
 
     @property
     def events_file(self) -> Path:
@@ -134,11 +200,11 @@ class JobFolder:
 
     @property
     def error_file(self) -> Path:
-        return self.path / "error.log"
+        return self.own("error.log")
 
     def sample_outputs(self, sample: int, samples: int) -> Path:
         """Where one sample's files go: outputs/ itself when there is only one."""
-        return self.outputs if samples == 1 else self.outputs / f"sample_{sample:04d}"
+        return self.outputs if samples == 1 else self.own("outputs", f"sample_{sample:04d}")
 
     def relative(self, path: Path) -> str:
         """As result.json and events name a file: relative to the job folder, with forward slashes."""
@@ -148,14 +214,17 @@ class JobFolder:
         """The request in job.json.
 
         Raises:
-            RequestError: there is no such folder or file, or the request is wrong.
+            RequestError: there is no such folder or file, something in it leads out, or the request is wrong.
         """
         if not self.path.is_dir():
             raise RequestError(f"There is no job folder {self.path}.", "Give the folder that holds job.json.")
+        self.refuse_what_leads_out()
         try:
-            if self.request_file.stat().st_size > LARGEST_REQUEST_BYTES:
+            with Confined(self.path).open("job.json") as file:
+                content = file.read(LARGEST_REQUEST_BYTES + 1)
+            if len(content) > LARGEST_REQUEST_BYTES:
                 raise RequestError(f"{self.request_file} is too large to be a request.")
-            text = self.request_file.read_text(encoding="utf-8")
+            text = content.decode("utf-8")
         except FileNotFoundError as error:
             raise RequestError(f"{self.path} holds no job.json.", "Give the folder that holds job.json.") from error
         except UnicodeDecodeError as error:
@@ -188,34 +257,33 @@ class JobFolder:
         """Make the folders that a run writes to, and try whether they can be written.
 
         Raises:
-            RequestError: one of them is a link: a job writes into its own folder only.
+            RequestError: one of them is a link.
             RunError: they cannot be written.
         """
-        for folder in (self.outputs, self.previews, self.checkpoints):
-            if folder.is_symlink():
-                raise RequestError(f"{folder} is a link to another place.", "Replace it by a folder, or move the job.")
         with told_in_words(self.path):
             for folder in (self.outputs, self.previews, self.checkpoints):
                 folder.mkdir(parents=True, exist_ok=True)
                 trial = folder / f".{os.getpid()}.trial"
-                trial.write_bytes(b"\0" * 4096)
+                trial.unlink(missing_ok=True)
+                with trial.open("xb") as file:
+                    file.write(b"\0" * 4096)
                 trial.unlink()
 
     def clear_results(self) -> None:
         """Remove what an earlier run left, so that nothing of it is taken for this run's."""
         with told_in_words(self.path):
             for folder in (self.outputs, self.previews, self.checkpoints):
-                if folder.is_dir() and not folder.is_symlink():
+                if folder.is_dir():
                     shutil.rmtree(folder)
             self.error_file.unlink(missing_ok=True)
 
     def cancel_requested(self) -> bool:
-        return self.cancel_file.exists()
+        return os.path.lexists(self.cancel_file)
 
     def forget_cancel(self, before: float | None = None) -> None:
         """Remove the cancel file; with `before` (seconds since the epoch), only one that is older than that."""
         try:
-            if before is None or self.cancel_file.stat().st_mtime < before:
+            if before is None or self.cancel_file.lstat().st_mtime < before:
                 self.cancel_file.unlink()
         except FileNotFoundError:
             pass
@@ -226,7 +294,7 @@ class JobFolder:
     def locked(self) -> Iterator[None]:
         """Hold the job: a second engine on the same folder is refused, and a killed engine leaves no lock behind."""
         with told_in_words(self.path):
-            file = (self.path / ".lock").open("a+")
+            file = open(self.own(".lock"), "a+", opener=no_link)  # noqa: SIM115
         with file:
             if not _try_lock(file):
                 raise RequestError(
@@ -234,6 +302,11 @@ class JobFolder:
                     "Wait for it, or stop it: make a file called 'cancel' in that folder.",
                 )
             yield
+
+
+def no_link(path: str, flags: int) -> int:
+    """An opener for `open` that never goes through a link, where the system can tell."""
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
 
 
 def _try_lock(file: IO[str]) -> bool:
@@ -257,7 +330,7 @@ def read_json(path: Path) -> Any | None:
     """The JSON in `path`, or None where it is missing or damaged."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
 
 

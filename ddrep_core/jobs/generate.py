@@ -13,21 +13,29 @@ from PIL import Image
 from scipy import ndimage
 from torch import Tensor
 
+from ddrep_core.diffreps.texture import rays_along_pixel
 from ddrep_core.diffreps.voxel_nerf import VoxelNerfDiffrep, finest_grid
+from ddrep_core.errors import RequestError
 from ddrep_core.geometry.bake import Baker
 from ddrep_core.geometry.mesh import Mesh
 from ddrep_core.geometry.raycast import RayCaster, depth_maps
+from ddrep_core.geometry.sight import Sight, sights
 from ddrep_core.geometry.surface import best_level, extract_surface, intersection_over_union, mesh_of, rest_on_ground
 from ddrep_core.geometry.unwrap import unwrap
-from ddrep_core.jobs.folder import replacing
 from ddrep_core.jobs.request import TextureRequest
 from ddrep_core.jobs.session import Preview, Session, agreement
 from ddrep_core.jobs.texture import AUTO_SCHEDULE as PAINT_SCHEDULE
-from ddrep_core.jobs.texture import TEXTURE_GUIDANCE, sampling_texture, texture_diffrep, write_textured_mesh
-from ddrep_core.jobs.views import sampled_views, square_frame
+from ddrep_core.jobs.texture import (
+    TEXTURE_GUIDANCE,
+    illustrate_views,
+    sampling_texture,
+    tell_left_out,
+    texture_diffrep,
+    write_textured_mesh,
+)
+from ddrep_core.jobs.views import LeftOut, look_at_mesh, square_frame
 from ddrep_core.noise.fields import CommonNoise
 from ddrep_core.pictures import decode, to_picture
-from ddrep_core.report import contact_sheet
 from ddrep_core.sampling.sample import Result, StepReport
 from ddrep_core.solvers.first_order import WarmStartSolver
 from ddrep_core.views import Views
@@ -35,6 +43,7 @@ from ddrep_core.views.banks import sphere_bank
 
 AUTO_SCHEDULE = "plain"  # the paper repaints; at 49 and at 199 evaluations that made no better object (docs/results.md)
 VIEWS_PER_STEP = 8  # of cameras from a file
+BALL_RAYS = 64  # across a picture, to tell whether it shows the ball that the object may fill
 BANK = 2  # times as many views as are drawn in a step: they agree better for the same cost (docs/results.md)
 PASSES = 3  # of descent in each pull-back: with five, silhouettes are no better (docs/results.md)
 ROOM = 0.6  # of the object's size: the radius of the ball that cameras from a file look at
@@ -75,9 +84,22 @@ class GenerateTask:
             return sphere_bank(BANK * request.orbit_count, size=size), 1.0
         centre = np.array([0.0, 0.0, self.settings.size / 2])
         radius = ROOM * self.settings.size
-        ball = centre + radius * trimesh.creation.icosphere(3).vertices
+        ball = trimesh.creation.icosphere(3)
+        points = centre + radius * ball.vertices
         cameras = Views.load(session.folder.resolve(request.cameras))
-        return Views(tuple(square_frame(c, ball, size) for c in cameras), centre), radius
+        views = Views(tuple(square_frame(c, points, size) for c in cameras), centre)
+        # A camera within the ball looks out at a part of the object, too.
+        found = sights(mesh_of(points, np.asarray(ball.faces, np.int64)), views, BALL_RAYS)
+        kept = [number for number, what in enumerate(found) if what is not Sight.nothing]
+        if not kept:
+            raise RequestError(
+                "No camera looks at where the object will be: on the ground at the world's origin.",
+                "Turn one to it, or leave the cameras out.",
+            )
+        if len(kept) < len(views):
+            away = LeftOut(tuple(views[n].name for n in range(len(views)) if n not in kept), Sight.nothing)
+            session.warn(away.words(len(kept)), left_out=list(away.names), why=away.why.value)
+        return views[kept], radius
 
     def run_sample(self, session: Session) -> dict[str, Any]:
         """Sample one field, extract its surface, paint it, and write the sample's files."""
@@ -110,9 +132,7 @@ class GenerateTask:
         part = mesh.parts[0]
         placed = replace(mesh, parts=(replace(part, vertices=rest_on_ground(part.vertices, self.settings.size)),))
         record = write_textured_mesh(session, placed, baked)
-        with replacing(session.outputs / "contact_sheet.png") as path:
-            contact_sheet(mesh, baked, painted.views, painted.pictures, path)
-        record["files"]["contact_sheet"] = session.folder.relative(session.outputs / "contact_sheet.png")
+        illustrate_views(session, mesh, baked, painted.views, painted.pictures)
         stages = [result] if painted.result is None else [result, painted.result]
         return {
             **record,
@@ -130,8 +150,10 @@ class GenerateTask:
         """
         prior, request = session.prior, session.request
         size = prior.image_size
-        cameras = request.orbit_count or self.views
-        views = sampled_views(cameras, mesh, size)
+        cameras, latent_size = request.orbit_count or self.views, max(prior.image_shape[1:])
+        outlook = look_at_mesh(cameras, mesh, size, latent_size * rays_along_pixel(latent_size))
+        tell_left_out(session, outlook)
+        mesh, views = outlook.mesh, outlook.views
         settings = TextureRequest(mesh="mesh", objects=None, resolution=self.settings.resolution)
         rep = texture_diffrep(mesh, views, prior, settings)
 

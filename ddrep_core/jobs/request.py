@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 import math
 import re
 from pathlib import PurePosixPath, PureWindowsPath
@@ -13,10 +12,14 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from ddrep_core.errors import RequestError
+from ddrep_core.json_text import is_writable_text, parse_json
 
 SCHEMA_VERSION = 1
 ORBIT = re.compile(r"orbit:(\d+)")
 MOST_ORBIT_CAMERAS = 512
+LATER = {"texture": {"both_sides": False}}
+"""Keys that came after jobs were about, and their defaults: a job that does not use one stays the job that it was, with
+its fingerprint and its results, and older engines read it."""
 
 Task = Literal["texture", "generate", "image", "panorama"]
 
@@ -52,7 +55,10 @@ class _Block(BaseModel):
 
 
 class TextureRequest(_Block):
-    """Texture an existing mesh, which faces `front_degrees` around Z from -Y (0) towards +X (90)."""
+    """Texture an existing mesh, which faces `front_degrees` around Z from -Y (0) towards +X (90).
+
+    `both_sides`: faces that are seen from behind are painted, too; a room from inside, whose faces look outward.
+    """
 
     mesh: RelativePath
     mesh_up: Literal["auto", "y", "z"] = "auto"
@@ -61,6 +67,7 @@ class TextureRequest(_Block):
     objects: list[str] | None = Field(None, min_length=1)
     depth: bool = True
     front_degrees: float = 0.0
+    both_sides: bool = False
 
 
 class GenerateRequest(_Block):
@@ -140,8 +147,13 @@ class Request(_Block):
         return int(match[1]) if match else None
 
     def to_json(self) -> dict[str, Any]:
-        """As job.json holds it: every default written out, other tasks' blocks left out."""
-        return self.model_dump(mode="json", exclude={"texture", "generate", "image", "panorama"} - {self.task})
+        """As job.json holds it: defaults written out, but for those of `LATER` keys; other tasks' blocks left out."""
+        data = self.model_dump(mode="json", exclude={"texture", "generate", "image", "panorama"} - {self.task})
+        for block, keys in LATER.items():
+            for key, default in keys.items():
+                if block in data and data[block][key] == default:
+                    del data[block][key]
+        return data
 
 
 def parse_request(data: object, source: str = "job.json") -> Request:
@@ -167,14 +179,10 @@ def parse_request(data: object, source: str = "job.json") -> Request:
 
 
 def parse_request_text(text: str, source: str = "job.json") -> Request:
-    """`parse_request` for a file's text; refuses what is not JSON, and NaN, which JSON does not know."""
-
-    def refuse(constant: str) -> float:
-        raise ValueError(f"{constant} is not a number that JSON knows")
-
+    """`parse_request` for a file's text; refuses what is not JSON, and numbers that nothing can be computed with."""
     try:
-        data = json.loads(text, parse_constant=refuse)
-    except (ValueError, RecursionError) as error:
+        data = parse_json(text)
+    except ValueError as error:
         raise RequestError(f"{source} is not JSON: {error}.", "Write the job again, or correct the file.") from error
     return parse_request(data, source)
 
@@ -207,6 +215,7 @@ def _wanted(kind: str, context: dict[str, Any]) -> str:
         "finite_number": "a finite number",
         "bool_type": "true or false",
         "string_type": "text",
+        "string_unicode": "text that can be written as UTF-8",
         "list_type": "a list",
         "model_type": "an object with keys",
         "model_attributes_type": "an object with keys",
@@ -241,9 +250,13 @@ def _in_words(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
+        if not is_writable_text(value):
+            return "text with half a character (a lone surrogate)"
         shown = value if len(value) <= 60 else value[:57] + "..."
         return f'the text "{shown}"'
-    if isinstance(value, int | float):
+    if isinstance(value, int):
+        return f"{value}" if abs(value) < 10**30 else "a number of more than thirty digits"
+    if isinstance(value, float):
         return f"{value}" if math.isfinite(value) else "NaN or infinity"
     if isinstance(value, list):
         return "a list"

@@ -9,7 +9,7 @@ import platform
 import time
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
@@ -17,15 +17,17 @@ from typing import Any, Protocol
 
 import torch
 
-from ddrep_core.errors import Cancelled, DdrepError, DdrepWarning, RunError
+from ddrep_core.confined import Confined
+from ddrep_core.errors import Cancelled, DdrepError, DdrepWarning, RequestError, RunError
 from ddrep_core.jobs.events import EventLog, Listener
 from ddrep_core.jobs.folder import JobFolder, read_json, write_bytes, write_json
 from ddrep_core.jobs.request import SCHEMA_VERSION, Request
-from ddrep_core.jobs.session import Session, StopSwitch
+from ddrep_core.jobs.session import Illustration, Session, StopSwitch, is_record
 from ddrep_core.report.page import result_page
 from ddrep_core.schedules.parse import check_schedule
 
 STARTING_SECONDS = 20.0
+MOST_THREADS = 1024
 RECORDED_PACKAGES = ("ddrep", "torch", "diffusers", "transformers", "numpy", "trimesh")
 
 
@@ -35,8 +37,10 @@ class Task(Protocol):
     def run_sample(self, session: Session) -> dict[str, Any]:
         """Make the session's current sample, write its files, and return its entry for result.json.
 
-        The entry has "files" ({what: path relative to the job folder}), "nfe", "seconds", "agreement" (0..1 or None),
-        and what else the task tells.
+        Pictures of the result are left to `session.illustrate`: they come when the result is safe. A sample may be made
+        again only for what is missing of them; then `session.sample` has kept what was sampled. The entry has "files"
+        ({what: path relative to the job folder}), "nfe", "seconds", "agreement" (0..1 or None), and what else the task
+        tells.
         """
         ...
 
@@ -91,6 +95,7 @@ def run_job(
     folder = JobFolder(path)
     request = folder.load_request()
     with folder.locked():
+        folder.sweep()
         # A cancel file is removed when it is obeyed. One that lies here is left from an engine that was killed, or was
         # made while this one was starting: then it counts.
         folder.forget_cancel(before=time.time() - STARTING_SECONDS)
@@ -123,12 +128,14 @@ def _run(
 ) -> Path:
     start = time.monotonic()
     identity = fingerprint(folder, request)
-    if resume and is_finished(folder, identity):
+    if resume and is_finished(folder, request, identity):
+        if not folder.page_file.is_file():
+            _write_page(folder, read_json(folder.result_file), events)
         events.emit("done", result=folder.relative(folder.result_file), seconds=0.0)
         return folder.result_file
     stop = StopSwitch(folder)
     session = Session(folder, request, events, stop, load_request_prior, checkpoint_seconds, preview_seconds)
-    with stop.listening():
+    with stop.listening(), session.telling_the_time():
         resume = resume and _can_resume(folder, identity, events)
         events.emit("started", task=request.task, pid=os.getpid(), samples=request.samples, of=request.samples)
         check_schedule(request.schedule)
@@ -138,20 +145,87 @@ def _run(
             folder.clear_results()
         folder.prepare()
         write_json(folder.checkpoints / "run.json", {"fingerprint": identity, "threads": torch.get_num_threads()})
-        records = []
+        records: list[dict[str, Any]] = []
+
+        def write_result() -> dict[str, Any]:
+            result = _result(request, identity, records, time.monotonic() - start)
+            write_json(folder.result_file, result)
+            return result
+
+        owed = []
         for number in range(request.samples):
             session.sample_number = number
             record = session.finished_record()
-            if record is None:
-                session.outputs.mkdir(parents=True, exist_ok=True)
-                record = _tidy({"seed": session.seed, **task.run_sample(session)})
-                session.finish_sample(record)
+            if record is not None:
+                records.append(record)
+                owed += [number] if "missing" in record else []
+                continue
+            record, illustrations = _make_sample(task, session)
             records.append(record)
-        result = _result(request, identity, records, time.monotonic() - start)
-        write_bytes(folder.page_file, result_page(result).encode())
-        write_json(folder.result_file, result)
+            if len(records) == request.samples:
+                write_result()
+            _illustrate(session, record, illustrations)
+        for number in owed:  # last: should the engine die of a picture, every sample and result.json are there by then
+            session.sample_number = number
+            write_result()
+            still_missing = records[number]["missing"]
+            records[number], illustrations = _make_sample(task, session)
+            _illustrate(session, records[number], illustrations, still_missing)
+        result = write_result()
+        _write_page(folder, result, events)
+        if not any("missing" in record for record in records):
+            folder.error_file.unlink(missing_ok=True)
+        folder.forget_cancel()  # it came too late to stop anything
     events.emit("done", result=folder.relative(folder.result_file), seconds=round(time.monotonic() - start, 2))
     return folder.result_file
+
+
+def _make_sample(task: Task, session: Session) -> tuple[dict[str, Any], list[Illustration]]:
+    """The session's current sample with its files on disk, and the pictures that are still to be drawn of it."""
+    session.outputs.mkdir(parents=True, exist_ok=True)
+    record = _tidy({"seed": session.seed, **task.run_sample(session)})
+    illustrations = session.take_illustrations()
+    if illustrations:
+        record["missing"] = [illustration.what for illustration in illustrations]
+    session.keep_record(record)
+    return record, illustrations
+
+
+def _illustrate(
+    session: Session, record: dict[str, Any], illustrations: list[Illustration], wanted: Sequence[str] | None = None
+) -> None:
+    """Draw a sample's pictures, of which `wanted` are missing (all when None). One that fails costs a warning."""
+    if not illustrations:
+        return
+    missing = []
+    for illustration in illustrations:
+        there = wanted is not None and illustration.what not in wanted
+        try:
+            if not there:
+                illustration.draw(session.stage(f"Drawing {illustration.what}"))
+        except Cancelled:
+            raise
+        except Exception as error:
+            missing.append(illustration.what)
+            session.warn(
+                f"{illustration.what.capitalize()} could not be drawn. {explain(error, session.folder)} "
+                "The result itself is complete; `ddrep run JOB --resume` tries again to draw what is missing."
+            )
+            continue
+        record["files"] |= {what: session.folder.relative(path) for what, path in illustration.files.items()}
+    del record["missing"]
+    if missing:
+        record["missing"] = missing
+    session.keep_record(record)
+
+
+def _write_page(folder: JobFolder, result: Any, events: EventLog) -> None:
+    """The page that shows a result; what goes wrong with it is told, and costs nothing else."""
+    try:
+        write_bytes(folder.page_file, result_page(result).encode(errors="replace"))
+    except Exception as error:
+        words = f"The page {folder.page_file.name} could not be written. {explain(error, folder)}"
+        events.emit("warning", message=f"{words} The results are complete; `ddrep run JOB --resume` tries again.")
 
 
 def load_request_prior(request: Request) -> Any:
@@ -171,30 +245,33 @@ def fingerprint(folder: JobFolder, request: Request) -> str:
     """SHA-256 of the request and of every input file: jobs with the same one make the same outputs."""
     digest = hashlib.sha256(json.dumps(request.to_json(), sort_keys=True).encode())
     inputs = folder.inputs
+    door = Confined(folder.path)
     for path in sorted(inputs.rglob("*")) if inputs.is_dir() else []:
         if path.is_file():
-            digest.update(path.relative_to(inputs).as_posix().encode() + b"\0")
-            with path.open("rb") as file:
+            digest.update(os.fsencode(path.relative_to(inputs).as_posix()) + b"\0")
+            with door.open(path.relative_to(folder.path)) as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()
 
 
-def is_finished(folder: JobFolder, identity: str) -> bool:
-    """Whether outputs/ holds the result of this very request, all its files included."""
+def is_finished(folder: JobFolder, request: Request, identity: str) -> bool:
+    """Whether outputs/ holds the result of this very request: all its samples, all their files and pictures."""
     result = read_json(folder.result_file)
     if not isinstance(result, dict) or result.get("fingerprint") != identity:
         return False
-    return all(
-        (folder.path / path).is_file() for sample in result["samples"] for path in sample.get("files", {}).values()
-    )
+    samples = result.get("samples")
+    if not isinstance(samples, list) or len(samples) != request.samples:
+        return False
+    return all(is_record(sample) and "missing" not in sample and folder.holds(sample["files"]) for sample in samples)
 
 
 def is_resumable(folder: JobFolder) -> bool:
     """Whether a run of this very request has begun here: finished, or with a checkpoint to go on from."""
-    identity = fingerprint(folder, folder.load_request())
+    request = folder.load_request()
+    identity = fingerprint(folder, request)
     record = read_json(folder.checkpoints / "run.json")
     begun = isinstance(record, dict) and record.get("fingerprint") == identity
-    return begun or is_finished(folder, identity)
+    return begun or is_finished(folder, request, identity)
 
 
 def _can_resume(folder: JobFolder, identity: str, events: EventLog) -> bool:
@@ -207,7 +284,13 @@ def _can_resume(folder: JobFolder, identity: str, events: EventLog) -> bool:
         events.emit("warning", message="The request or its inputs have changed since; the job starts anew.")
         return False
     # Sums are taken in another order with another number of threads, and so would the bytes differ.
-    torch.set_num_threads(int(record.get("threads", torch.get_num_threads())))
+    threads = record.get("threads", torch.get_num_threads())
+    if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= MOST_THREADS:
+        raise RequestError(
+            f"{folder.checkpoints / 'run.json'} does not say how many threads the job ran with (1 to {MOST_THREADS}).",
+            'Correct "threads" in it, or run without --resume to start anew.',
+        )
+    torch.set_num_threads(threads)
     return True
 
 
@@ -265,9 +348,9 @@ def explain(error: Exception, folder: JobFolder) -> DdrepError:
         )
     details = "".join(traceback.format_exception(error))
     try:
-        folder.error_file.write_text(details, encoding="utf-8")
+        write_bytes(folder.error_file, details.encode(errors="backslashreplace"))
         where = f"Details are in {folder.error_file}; please report them. --debug shows them here."
-    except OSError:
+    except DdrepError:
         where = "Run again with --debug for the details, and please report them."
     return RunError(f"Something went wrong that ddrep did not foresee: {type(error).__name__}: {error}.", where)
 

@@ -12,13 +12,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
 import torch
 from PIL import Image
 
 from ddrep_core.diffreps.protocol import Diffrep
-from ddrep_core.errors import Cancelled
+from ddrep_core.errors import Cancelled, RunError
 from ddrep_core.jobs.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from ddrep_core.jobs.events import EventLog, TimeLeft
 from ddrep_core.jobs.folder import JobFolder, read_json, write_bytes, write_json
@@ -28,6 +28,7 @@ from ddrep_core.priors.protocol import Prior
 from ddrep_core.sampling.sample import Result, SamplerState, StepReport, sample
 from ddrep_core.schedules.parse import parse_schedule
 
+STAGE_SECONDS = 4.0  # after which something is heard of a stage again
 PreviewKind = Literal["texture", "views", "image", "panorama", "object"]
 
 
@@ -41,6 +42,36 @@ class Preview:
 
 
 MakePreviews = Callable[[StepReport], Sequence[Preview]]
+
+
+class StageProgress:
+    """Told from time to time what share of a stage is done; passes it on, not too often. A good moment to stop, too."""
+
+    def __init__(self, message: str, events: EventLog, stop: StopSwitch) -> None:
+        self._message, self._events, self._stop = message, events, stop
+        self._told = time.monotonic()
+
+    def __call__(self, share: float) -> None:
+        """`share`: 0 to 1 of the stage's work."""
+        self._stop.check()
+        if time.monotonic() - self._told >= STAGE_SECONDS:
+            self._told = time.monotonic()
+            self._events.emit("stage", message=self._message, share=round(min(1.0, max(0.0, share)), 3))
+
+
+@dataclass(frozen=True)
+class Illustration:
+    """A picture of a result, drawn when the result itself is safe.
+
+    Args:
+        what: as a person calls it, "the turntable".
+        files: {name in result.json: path}.
+        draw: writes the files; told where to report what share of the work is done.
+    """
+
+    what: str
+    files: dict[str, Path]
+    draw: Callable[[StageProgress], None]
 
 
 class StopSwitch:
@@ -129,6 +160,8 @@ class Session:
         self._preview_pace = Paced(preview_seconds, share=0.02)
         self._checkpoint_pace = Paced(checkpoint_seconds, share=0.05 if checkpoint_seconds else 0.0)
         self._time_left = TimeLeft()
+        self._illustrations: list[Illustration] = []
+        self._stage: tuple[str, float] | None = None  # its message, and when it began
 
     @cached_property
     def prior(self) -> Any:
@@ -143,14 +176,47 @@ class Session:
     def outputs(self) -> Path:
         return self.folder.sample_outputs(self.sample_number, self.request.samples)
 
-    def stage(self, message: str) -> None:
-        """Say what is done now. A good moment to stop, too."""
+    def stage(self, message: str) -> StageProgress:
+        """Say what is done now; returns what to tell how far it is. A good moment to stop, too."""
         self.stop.check()
+        self._stage = message, time.monotonic()
         self.events.emit("stage", message=message)
+        return StageProgress(message, self.events, self.stop)
 
-    def warn(self, message: str) -> None:
-        """Something a person should know that does not stop the run."""
-        self.events.emit("warning", message=message)
+    @contextmanager
+    def telling_the_time(self) -> Iterator[None]:
+        """While it lasts, a stage of which nothing was heard for some seconds says how long it has been at work."""
+        ended = threading.Event()
+
+        def tell() -> None:
+            while not ended.wait(STAGE_SECONDS / 4):
+                stage = self._stage
+                if stage is not None and self.events.quiet_seconds >= STAGE_SECONDS:
+                    try:
+                        self.events.emit("stage", message=stage[0], seconds=round(time.monotonic() - stage[1], 1))
+                    except RunError:
+                        return  # the disk is full or gone; the run itself will say so
+
+        thread = threading.Thread(target=tell, name="ddrep-time", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+    def illustrate(self, what: str, files: dict[str, Path], draw: Callable[[StageProgress], None]) -> None:
+        """Have a picture of the current sample drawn when its result is safe (`Illustration`)."""
+        self._illustrations.append(Illustration(what, files, draw))
+
+    def take_illustrations(self) -> list[Illustration]:
+        """What `illustrate` was asked for since the last call."""
+        taken, self._illustrations = self._illustrations, []
+        return taken
+
+    def warn(self, message: str, **details: Any) -> None:
+        """Something a person should know that does not stop the run; `details` are for programs."""
+        self.events.emit("warning", message=message, **details)
 
     def sample(
         self,
@@ -176,8 +242,8 @@ class Session:
         """
         finished = self._stage_folder(stage)
         kept, _ = read_checkpoint(finished)
-        if kept is not None:
-            return _restore(rep, kept)
+        if kept is not None and (result := _restored(rep, kept)) is not None:
+            return result
         state = self._resume_from(stage)
         self._time_left.restart()
         latest: list[StepReport] = []
@@ -197,6 +263,7 @@ class Session:
                 with self._checkpoint_pace.turn():
                     self._save(stage, step.state())
 
+        self._stage = None
         result = sample(rep, self.prior, views, seed=self.seed, callback=on_step, state=state, **arguments)
         if latest and previews is not None and latest[0].clean is not None:
             self._write_previews(previews(latest[0]), latest[0].index)
@@ -238,38 +305,42 @@ class Session:
     def finished_record(self) -> dict[str, Any] | None:
         """What result.json says of the current sample, if an earlier run finished it and its files are there."""
         record = read_json(self._record_file)
-        if not isinstance(record, dict) or not isinstance(record.get("files"), dict):
-            return None
-        if not all((self.folder.path / path).is_file() for path in record["files"].values()):
-            return None
-        return record
+        return record if is_record(record) and self.folder.holds(record["files"]) else None
 
-    def finish_sample(self, record: dict[str, Any]) -> None:
-        """Keep the record of the current sample, and drop the checkpoints that led to it."""
+    def keep_record(self, record: dict[str, Any]) -> None:
+        """Keep the record of the current sample, and drop the checkpoints that led to it.
+
+        What was sampled is kept as long as something is "missing" that it can still be drawn from.
+        """
         write_json(self._record_file, record)
-        for folder in (self.folder.checkpoints / "state", self.folder.checkpoints / "stages"):
-            shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(self.folder.own("checkpoint", "state"), ignore_errors=True)
+        if "missing" not in record:
+            for folder in self.folder.own("checkpoint", "stages").glob(f"sample_{self.sample_number:04d}_*"):
+                shutil.rmtree(folder, ignore_errors=True)
 
     @property
     def _record_file(self) -> Path:
-        return self.folder.checkpoints / "samples" / f"sample_{self.sample_number:04d}.json"
+        return self.folder.own("checkpoint", "samples", f"sample_{self.sample_number:04d}.json")
 
     def _stage_folder(self, stage: str) -> Path:
-        return self.folder.checkpoints / "stages" / f"sample_{self.sample_number:04d}_{stage}"
+        return self.folder.own("checkpoint", "stages", f"sample_{self.sample_number:04d}_{stage}")
 
     def _save(self, stage: str, state: SamplerState) -> None:
         numbers = {"stage": stage, "sample": self.sample_number, "state": state.numbers}
-        write_checkpoint(self.folder.checkpoints / "state", Checkpoint(state.tensors, numbers))
+        write_checkpoint(self.folder.own("checkpoint", "state"), Checkpoint(state.tensors, numbers))
 
     def _resume_from(self, stage: str) -> SamplerState | None:
-        checkpoint, complaints = read_checkpoint(self.folder.checkpoints / "state")
+        checkpoint, complaints = read_checkpoint(self.folder.own("checkpoint", "state"))
         if complaints:
             rest = "The run goes on from the one before it." if checkpoint else "The sample starts anew."
             self.warn(" ".join([*complaints, rest]))
         if checkpoint is None:
             return None
         numbers = checkpoint.numbers
-        if (numbers["sample"], numbers["stage"]) != (self.sample_number, stage):
+        if not isinstance(numbers, dict) or not isinstance(numbers.get("state"), dict):
+            self.warn("The checkpoint holds no sampler's state and was passed over; the sample starts anew.")
+            return None
+        if (numbers.get("sample"), numbers.get("stage")) != (self.sample_number, stage):
             return None
         return SamplerState(checkpoint.tensors, numbers["state"])
 
@@ -289,12 +360,22 @@ class Session:
     def _write_previews(self, previews: Sequence[Preview], index: int) -> None:
         for number, preview in enumerate(previews):
             label = f"_{number}" if len(previews) > 1 else ""
-            path = self.folder.previews / f"sample_{self.sample_number:04d}_step_{index:05d}{label}.png"
+            path = self.folder.own("previews") / f"sample_{self.sample_number:04d}_step_{index:05d}{label}.png"
             write_bytes(path, png_bytes(preview.picture))
             named = {"object": preview.object_name} if preview.object_name else {}
             self.events.emit(
                 "preview", path=self.folder.relative(path), sample=self.sample_number, kind=preview.kind, **named
             )
+
+
+def is_record(record: object) -> TypeGuard[dict[str, Any]]:
+    """Whether this is what result.json says of a sample, as far as a run counts on it."""
+    if not isinstance(record, dict) or not isinstance(record.get("files"), dict):
+        return False
+    seconds, nfe, missing = record.get("seconds"), record.get("nfe"), record.get("missing", [])
+    if not isinstance(seconds, dict) or not all(isinstance(value, int | float) for value in seconds.values()):
+        return False
+    return isinstance(nfe, int | float) and isinstance(missing, list) and "seed" in record
 
 
 def agreement(disagreement: float | None) -> float | None:
@@ -304,10 +385,15 @@ def agreement(disagreement: float | None) -> float | None:
     return round(min(1.0, max(0.0, 1.0 - disagreement)), 4)
 
 
-def _restore(rep: Diffrep, kept: Checkpoint) -> Result:
-    """A finished stage's result, from what was kept of it."""
+def _restored(rep: Diffrep, kept: Checkpoint) -> Result | None:
+    """A finished stage's result, from what was kept of it; None where that is of something else."""
     rep = rep.copy()
-    with torch.no_grad():
-        for name, tensor in rep.parameters().items():
-            tensor.copy_(kept.tensors[name])
-    return Result(rep, **kept.numbers)
+    try:
+        with torch.no_grad():
+            for name, tensor in rep.parameters().items():
+                if tensor.shape != kept.tensors[name].shape:
+                    return None
+                tensor.copy_(kept.tensors[name])
+        return Result(rep, **kept.numbers)
+    except (KeyError, TypeError):
+        return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,17 +12,16 @@ from PIL import Image
 from torch import Tensor
 
 from ddrep_core.diffreps.image_texture import ImageTextureDiffrep
-from ddrep_core.diffreps.texture import TextureDiffrep
+from ddrep_core.diffreps.texture import TextureDiffrep, rays_along_pixel
 from ddrep_core.geometry.bake import BakedTexture, Baker, coverage_share
-from ddrep_core.geometry.facing import facing_views
 from ddrep_core.geometry.glb import write_glb
 from ddrep_core.geometry.load import load_mesh
 from ddrep_core.geometry.mesh import Mesh, Part
 from ddrep_core.geometry.raycast import depth_maps
 from ddrep_core.jobs.folder import replacing, write_json
 from ddrep_core.jobs.request import TextureRequest
-from ddrep_core.jobs.session import Preview, Session, agreement
-from ddrep_core.jobs.views import request_cameras, sampled_views
+from ddrep_core.jobs.session import Preview, Session, StageProgress, agreement
+from ddrep_core.jobs.views import Outlook, look_at_mesh, request_cameras
 from ddrep_core.pictures import decode, to_uint8
 from ddrep_core.report import contact_sheet, turntable
 from ddrep_core.sampling.sample import StepReport
@@ -35,6 +35,7 @@ TEXTURE_GUIDANCE = 5.0
 PREVIEW_TEXTURE = 256
 PREVIEW_VIEWS = 4
 UV_LAYER = "DDRep"
+LONGEST_NAME = 120  # bytes of an object's or material's name in a file's name
 # A finer texture holds what the views disagree about in the texels between their samples (docs/agreement.md).
 TEXELS_PER_PIXEL = 0.25
 
@@ -57,10 +58,14 @@ class TextureTask:
         cameras = request_cameras(request, session.folder)
         prior = session.prior
         self.arguments = session.sampling_arguments(AUTO_SCHEDULE, TEXTURE_GUIDANCE)
-        size = prior.image_size
-        self.views = sampled_views(cameras, self.mesh, size, settings.front_degrees)
-        self.mesh = facing_views(self.mesh, self.views)
+        size, latent_size = prior.image_size, max(prior.image_shape[1:])
         session.stage("Looking at the mesh from every camera")
+        mesh = replace(self.mesh, both_sides=settings.both_sides)
+        self.outlook = look_at_mesh(
+            cameras, mesh, size, latent_size * rays_along_pixel(latent_size), settings.front_degrees
+        )
+        tell_left_out(session, self.outlook)
+        self.mesh, self.views = self.outlook.mesh, self.outlook.views
         self.rep = texture_diffrep(self.mesh, self.views, prior, settings)
         if settings.depth and getattr(prior, "uses_depth", False):
             self.arguments["depth"] = depth_maps(self.mesh, self.views, size, size, subsamples=2)
@@ -91,16 +96,15 @@ class TextureTask:
         baked = self.baker.bake(pictures)
         session.stage("Writing the results")
         record = write_textured_mesh(session, self.mesh, baked, self.settings.front_degrees)
-        files, folder = record["files"], session.folder
-        with replacing(session.outputs / "contact_sheet.png") as path:
-            contact_sheet(self.mesh, baked, self.views, pictures, path)
-        files["contact_sheet"] = folder.relative(session.outputs / "contact_sheet.png")
+        illustrate_views(session, self.mesh, baked, self.views, pictures)
         return {
             **record,
             "nfe": result.nfe,
             "seconds": result.seconds,
             "agreement": agreement(result.disagreement),
             "not_agreed": not_agreed,
+            "views": [camera.name for camera in self.views],
+            "left_out": self.outlook.left_out_names,
         }
 
     def _previews(self, pictures: Tensor) -> list[Preview]:
@@ -115,6 +119,17 @@ class TextureTask:
 
     def _part(self, name: str) -> Part:
         return next(part for part in self.mesh.parts if part.name == name)
+
+
+def tell_left_out(session: Session, outlook: Outlook) -> None:
+    """Say which cameras are not sampled, and why."""
+    for group in outlook.left_out:
+        session.warn(group.words(len(outlook.views)), left_out=list(group.names), why=group.why.value)
+    if outlook.turned_degrees:
+        session.warn(
+            f"From where the orbit begins no camera sees anything of the mesh: it was turned by "
+            f"{outlook.turned_degrees:g} degrees, to where the faces look."
+        )
 
 
 def texture_diffrep(
@@ -143,11 +158,15 @@ def sampling_texture(rep: TextureDiffrep | ImageTextureDiffrep) -> dict[str, Any
 def write_textured_mesh(
     session: Session, mesh: Mesh, baked: dict[str, BakedTexture], front_degrees: float = 0.0
 ) -> dict[str, Any]:
-    """Write textures, coverage maps, new UVs, GLB and turntable; returns the files and objects of the record."""
+    """Write textures, coverage maps, new UVs and GLB; returns the files and objects of the record.
+
+    A turntable is drawn when they are safe.
+    """
     outputs, folder = session.outputs, session.folder
     files: dict[str, str] = {}
     objects = []
     names = _file_names(list(baked))
+    object_names = _file_names(list(mesh.object_names))
     for part_name, texture in baked.items():
         part = next(part for part in mesh.parts if part.name == part_name)
         suffix = "" if len(baked) == 1 else f"_{names[part_name]}"
@@ -157,9 +176,10 @@ def write_textured_mesh(
         for what, path in paths.items():
             files[f"{what}{suffix}"] = folder.relative(path)
         if part.unwrapped:
-            path = outputs / f"uv_{_file_name(part.object_name)}.json"
+            name = object_names[part.object_name]
+            path = outputs / f"uv_{name}.json"
             write_json(path, {"uv": mesh.uv_layout(part.object_name).tolist()})
-            files[f"uv_{_file_name(part.object_name)}"] = folder.relative(path)
+            files[f"uv_{name}"] = folder.relative(path)
         objects.append(
             {
                 "name": part.object_name,
@@ -174,24 +194,44 @@ def write_textured_mesh(
     with replacing(outputs / "mesh.glb") as path:
         write_glb(mesh, textures, path)
     files["mesh"] = folder.relative(outputs / "mesh.glb")
-    with replacing(outputs / "turntable.mp4") as film, replacing(outputs / "turntable.png") as still:
-        turntable(mesh, baked, film, still, front_degrees=front_degrees)
-    files["turntable"] = folder.relative(outputs / "turntable.mp4")
-    files["turntable_still"] = folder.relative(outputs / "turntable.png")
+    film_path, still_path = outputs / "turntable.mp4", outputs / "turntable.png"
+
+    def draw_turntable(progress: StageProgress) -> None:
+        with replacing(film_path) as film, replacing(still_path) as still:
+            turntable(mesh, baked, film, still, front_degrees=front_degrees, progress=progress)
+
+    session.illustrate("the turntable", {"turntable": film_path, "turntable_still": still_path}, draw_turntable)
     return {"files": files, "objects": objects, "coverage_share": round(coverage_share(baked), 4)}
+
+
+def illustrate_views(
+    session: Session, mesh: Mesh, baked: dict[str, BakedTexture], views: Views, pictures: Tensor
+) -> None:
+    """Have a sheet drawn of what each view saw."""
+    sheet = session.outputs / "contact_sheet.png"
+
+    def draw(progress: StageProgress) -> None:
+        with replacing(sheet) as path:
+            contact_sheet(mesh, baked, views, pictures, path, progress=progress)
+
+    session.illustrate("the contact sheet", {"contact_sheet": sheet}, draw)
 
 
 def _file_names(names: Sequence[str]) -> dict[str, str]:
     """A file name for each part, all different."""
     found: dict[str, str] = {}
+    taken: set[str] = set()
     for name in names:
         plain = base = _file_name(name)
         number = 2
-        while plain.lower() in (other.lower() for other in found.values()):
+        while plain.lower() in taken:
             plain, number = f"{base}_{number}", number + 1
+        taken.add(plain.lower())
         found[name] = plain
     return found
 
 
 def _file_name(name: str) -> str:
-    return re.sub(r"[^\w.-]+", "_", name).strip(".") or "object"
+    """The name as any system can have it: no longer than file systems allow with what is put around it."""
+    plain = re.sub(r"[^\w.-]+", "_", name)
+    return plain.encode()[:LONGEST_NAME].decode(errors="ignore").strip(".") or "object"

@@ -41,9 +41,6 @@ def surface_noise(
         views: the V cameras.
         image_shape: (C, h, w) of one view in the prior's space.
         dtype, device: of the noise.
-
-    Raises:
-        RequestError: a camera that sees nothing or stands inside.
     """
     _, height, width = image_shape
     caster = RayCaster(mesh)

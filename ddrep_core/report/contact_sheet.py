@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +29,7 @@ def contact_sheet(
     *,
     tile: int = 192,
     columns: int = 8,
+    progress: Callable[[float], object] = lambda share: None,
 ) -> None:
     """Write a PNG: for each camera the sampled picture, and below it the baked texture seen from there.
 
@@ -36,15 +37,17 @@ def contact_sheet(
         textures: by part name.
         pictures: [V, 3, H, W] sRGB in [0, 1], what was sampled, decoded.
         tile: width of a picture on the sheet in pixels; columns: cameras in a row.
+        progress: told from time to time what share is done, 0 to 1.
     """
     renderer = Renderer(mesh, textures)
     shape = (max(1, round(tile * pictures.shape[2] / pictures.shape[3])), tile)
     sampled = [tile_image(picture, shape) for picture in pictures]
     corner = pictures[:, :, 0, 0].mean().item()  # the sampled backgrounds' own brightness, to compare like with like
-    seen = [
-        Image.fromarray(to_bytes(renderer.flat(camera, shape[1], shape[0], background=float(np.clip(corner, 0, 1)))))
-        for camera in views
-    ]
+    seen = []
+    for camera in views:
+        progress(len(seen) / len(views))
+        picture = renderer.flat(camera, shape[1], shape[0], background=float(np.clip(corner, 0, 1)))
+        seen.append(Image.fromarray(to_bytes(picture)))
     titles = [f"{camera.name}" + (f" · {camera.prompt}" if camera.prompt else "") for camera in views]
     image_sheet({"sampled": sampled, "texture": seen}, titles, columns).save(path, format="PNG")
 

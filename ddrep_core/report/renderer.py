@@ -117,10 +117,13 @@ class Renderer:
         return (y * width + x).reshape(-1).astype(np.int64), *camera.rays(points, width, height)
 
     def _footprint(self, camera: Camera, width: int, height: int) -> float:
-        """The world length that a pixel spans at the mesh's centre."""
+        """The world length that a pixel spans at the mesh's centre; before a camera that stands there or has it behind,
+        at half the mesh's size."""
         centre = self.mesh.bounds.mean(axis=0)
-        right = camera.matrix_world[:3, 0] / np.linalg.norm(camera.matrix_world[:3, 0])
+        right, _, backward = (camera.matrix_world[:3, k] / np.linalg.norm(camera.matrix_world[:3, k]) for k in range(3))
         size = float(np.ptp(self.mesh.bounds, axis=0).max())
+        if not camera.is_orthographic and (camera.position - centre) @ backward < 0.1 * size:
+            centre = camera.position - backward * size / 2
         ends = camera.project(np.stack([centre, centre + right * size * 0.1]))[0] * (width / camera.width)
         return size * 0.1 / max(float(np.linalg.norm(ends[1] - ends[0])), 1e-6)
 

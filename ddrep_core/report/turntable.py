@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import imageio_ffmpeg
@@ -34,6 +34,7 @@ def turntable(
     elevation_degrees: float = 18.0,
     still_degrees: float = 35.0,
     front_degrees: float = 0.0,
+    progress: Callable[[float], object] = lambda share: None,
 ) -> None:
     """Write an MP4 (H.264) of the mesh turning, and a PNG of it from the front's right at twice the size.
 
@@ -43,6 +44,7 @@ def turntable(
         size: the film's width and height in pixels.
         still_degrees: where the still is taken from, from the front towards the mesh's own left.
         front_degrees: which way the mesh faces, where the film begins: around Z from -Y (0) towards +X (90).
+        progress: told from time to time what share is done, 0 to 1.
 
     Raises:
         RunError: the film cannot be written; the still is there by then.
@@ -70,7 +72,8 @@ def turntable(
     )
     try:
         writer.send(None)
-        for picture in itertools.chain([first], pictures):
+        for number, picture in enumerate(itertools.chain([first], pictures)):
+            progress(number / frames)
             writer.send(np.ascontiguousarray(picture))
     except (OSError, RuntimeError) as error:  # RuntimeError: there is no ffmpeg for this machine
         raise RunError(f"The turntable {film} cannot be written: {error}.") from error

@@ -17,21 +17,28 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ddrep_core.errors import RequestError
+from ddrep_core.json_text import is_writable_text, parse_json
 
 Float = NDArray[np.float64]
 
+LARGEST = 1e12  # of a matrix's numbers: beyond, products overflow and inverses are noise
 CAMERA_KEYS = {"name", "matrix_world", "projection", "width", "height", "weight", "prompt"}
 
 
 def _matrix(value: ArrayLike, name: str, camera: str) -> Float:
     try:
-        matrix = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+        matrix = np.array(value, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
         raise RequestError(f"Camera '{camera}': {name} is not a 4x4 matrix of numbers.") from error
     if matrix.shape != (4, 4):
         raise RequestError(f"Camera '{camera}': {name} has the shape {matrix.shape}, not 4x4.")
     if not np.isfinite(matrix).all():
         raise RequestError(f"Camera '{camera}': {name} holds a NaN or an infinite number.")
+    if np.abs(matrix).max() > LARGEST:
+        raise RequestError(
+            f"Camera '{camera}': {name} holds {matrix.flat[np.abs(matrix).argmax()]:g}, which no camera needs.",
+            f"Keep its numbers below {LARGEST:g}.",
+        )
     if abs(np.linalg.det(matrix)) < 1e-30:
         raise RequestError(f"Camera '{camera}': {name} cannot be inverted.", "Check the camera's scale and clip range.")
     matrix.setflags(write=False)
@@ -65,6 +72,15 @@ class Camera:
     def __post_init__(self) -> None:
         object.__setattr__(self, "matrix_world", _matrix(self.matrix_world, "matrix_world", self.name))
         object.__setattr__(self, "projection", _matrix(self.projection, "projection", self.name))
+        try:
+            invertible = np.isfinite(np.linalg.inv(self.world_to_clip)).all()
+        except np.linalg.LinAlgError:
+            invertible = False
+        if not invertible:
+            raise RequestError(
+                f"Camera '{self.name}': matrix_world and projection together cannot be inverted.",
+                "Check the camera's scale and clip range.",
+            )
         if not (1 <= self.width <= 65536 and 1 <= self.height <= 65536):
             raise RequestError(
                 f"Camera '{self.name}': a picture of {self.width} x {self.height} pixels cannot be made."
@@ -163,6 +179,8 @@ class Camera:
         label = f"number {position + 1}"
         if not isinstance(data, dict):
             raise RequestError(f"Camera {label} is not an object with the keys {', '.join(sorted(CAMERA_KEYS))}.")
+        if not all(is_writable_text(str(data.get(key, ""))) for key in ("name", "prompt")):
+            raise RequestError(f"Camera {label} has a name or prompt with half a character (a lone surrogate).")
         if isinstance(data.get("name"), str):
             label = f"'{data['name']}'"
         if unknown := set(data) - CAMERA_KEYS:
@@ -179,8 +197,8 @@ class Camera:
                 weight=float(data.get("weight", 1.0)),
                 prompt=str(data.get("prompt", "")),
             )
-        except (TypeError, ValueError) as error:
-            raise RequestError(f"Camera {label}: {error}") from error
+        except (TypeError, ValueError, OverflowError) as error:
+            raise RequestError(f"Camera {label}: {error}.") from error
 
 
 @dataclass(frozen=True)
@@ -254,7 +272,7 @@ class Views(Sequence[Camera]):
             RequestError: the file is missing, is not JSON, holds no camera or a wrong one.
         """
         try:
-            data = json.loads(Path(path).read_text(encoding="utf-8"))
+            data = parse_json(Path(path).read_text(encoding="utf-8"))
         except OSError as error:
             raise RequestError(f"The camera file {path} cannot be read: {error.strerror}.") from error
         except ValueError as error:

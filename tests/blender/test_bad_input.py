@@ -16,7 +16,7 @@ def refused(addon, words, fix="", write=False):
     before = snapshot()
     problem = None
     try:
-        addon.operators.make.require(bpy.context, "texture")
+        addon.runtime.require(bpy.context, "texture")
         addon.operators.make.draft(bpy.context, "texture")
     except addon.problems.Problem as found:
         problem = found
@@ -37,7 +37,7 @@ def fix(problem):
 
 
 def accepted(addon):
-    addon.operators.make.require(bpy.context, "texture")
+    addon.runtime.require(bpy.context, "texture")
     return addon.operators.make.draft(bpy.context, "texture")
 
 
@@ -163,7 +163,7 @@ def test_not_a_mesh(addon, cube, add, words):
 
 def test_no_faces(addon, cube):
     cube.data.clear_geometry()
-    refused(addon, "has no faces")
+    refused(addon, "has no faces", "ddrep.deselect")
 
 
 def test_flattened_object(addon, cube):

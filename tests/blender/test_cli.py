@@ -65,6 +65,26 @@ def test_together_is_one_job(addon, scene_file, tmp_path, fake_python):
     assert status == 0 and len(requests(tmp_path)) == 1
 
 
+@pytest.mark.parametrize(("into", "slots"), [("object", [None]), ("slot", [1]), ("slots", [0, 1])])
+def test_what_gets_a_picture_may_be_said(addon, cube, tmp_path, fake_python, into, slots):
+    """The materials of each result, one a slot, stay in the copy; every slot shows its own."""
+    cube.data.materials.append(bpy.data.materials.new("second"))
+    cube.data.polygons[0].material_index = 1
+    cube.active_material_index = 1
+    output = tmp_path / "out.blend"
+    status = run(
+        addon, "texture", "--object", "Cube", "--prompt", "oak", "--resolution", 128, "--into", into,
+        "--output", output, *common(tmp_path, fake_python),
+    )  # fmt: skip
+    assert status == 0
+    (about,) = [json.loads(path.read_text()) for path in (tmp_path / "cli-jobs").glob("*/blender.json")]
+    assert [entry["slot"] for entry in about["objects"]] == slots
+    bpy.ops.wm.open_mainfile(filepath=str(output))
+    worn = [slot.material for slot in bpy.data.objects["Cube"].material_slots]
+    assert ["ddrep_result" in material for material in worn] == [into != "slot", True]
+    assert all(material.use_fake_user for material in bpy.data.materials if "ddrep_result" in material)
+
+
 def test_the_command_line_writes_what_the_button_runs(addon, cube, tmp_path, fake_python, run_texture):
     job = run_texture()
     status = run(

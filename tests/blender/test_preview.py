@@ -11,10 +11,12 @@ from conftest import select
 
 @pytest.fixture
 def drawn(addon, monkeypatch):
-    """What would be drawn, in order: (object, UV map, picture's name)."""
+    """What would be drawn, in order: (object, UV map, picture's name, slot)."""
     calls = []
     monkeypatch.setattr(
-        addon.viewport_preview, "show", lambda name, layer, path: calls.append((name, layer, path.name)) or True
+        addon.viewport_preview,
+        "show",
+        lambda name, layer, path, slot: calls.append((name, layer, path.name, slot)) or True,
     )
     return calls
 
@@ -28,7 +30,7 @@ def test_a_picture_of_the_views_does_not_hide_the_texture_before_it(addon, cube,
     assert job.progress.preview["kind"] == "views"
     pump()
     assert drawn and all(call[:2] == ("Cube", "UVMap") for call in drawn)
-    assert not [name for *_, name in drawn if "views" in name]
+    assert not [name for _, _, name, _ in drawn if "views" in name]
 
 
 def test_each_object_of_a_job_gets_its_own_picture_one_a_slice(addon, cube, pump, drawn):

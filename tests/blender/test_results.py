@@ -54,6 +54,7 @@ def test_only_the_active_slot(addon, cube, run_texture):
     second = bpy.data.materials.new("second")
     cube.data.materials.append(second)
     cube.active_material_index = 1
+    cube.data.polygons[0].material_index = 1
     bpy.context.scene.ddrep.texture.material_target = "SLOT"
     first = cube.material_slots[0].material
     run_texture()

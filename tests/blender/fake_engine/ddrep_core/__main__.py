@@ -3,6 +3,8 @@
 slow: takes its time, watches for the cancel file.   stuck: takes its time, ignores the cancel file.
 crash: dies in the middle.   memory: runs out of memory.   full: the disk is full.
 error: says an error with a fix.   silent: stops without a word.   views: shows pictures of its views, too.
+blind: refuses while the camera "Away" is among the job's.   none: no camera sees anything.
+inside: refuses until both sides are painted.   leaf: leaves a camera out with a note.
 """
 
 import json
@@ -103,6 +105,14 @@ class Run:
         if "error" in words and not self.resume:
             self.say("error", message="The prior 'nothing' is not there.", fix="Choose another prior.", status=2)
             return 2
+        if refused := self.refused(words):
+            self.say("error", message=refused[0], fix=refused[1], status=2)
+            return 2
+        if "leaf" in words:
+            left = (
+                "Camera 'Away' sees the mesh only from behind or edge on: is left out, and 1 is sampled. Should they "
+            )
+            self.say("warning", message=f"{left}be, ask for both sides (--both-sides; texture.both_sides in job.json).")
         for sample in range(samples):
             for index in range(1, STEPS + 1):
                 if (self.job / "cancel").exists() and "stuck" not in words:
@@ -119,6 +129,20 @@ class Run:
                 self.preview(sample, index)
         self.finish(samples)
         return 0
+
+    def refused(self, words):
+        """What the real engine says of cameras that see nothing (message, fix), or None."""
+        turn = "Turn a camera to the mesh, or take away what stands before it."
+        backs = "ask for both sides (--both-sides; texture.both_sides in job.json), or turn the faces around."
+        if "blind" in words:
+            names = [each["name"] for each in json.loads((self.job / "inputs/cameras.json").read_text())["cameras"]]
+            return ("Camera 'Away' sees nothing of the mesh.", turn) if "Away" in names else None
+        if "none" in words:
+            return "The cameras 'Away' and 'Camera' see nothing of the mesh.", turn
+        if "inside" in words and not self.request["texture"].get("both_sides"):
+            seen = "Camera 'Camera' stands inside the mesh and sees only backs of faces, which are not painted."
+            return seen, f"To have backs painted, {backs}"
+        return None
 
     def preview(self, sample, index):
         path = f"previews/{sample}_{index}.png"
