@@ -44,6 +44,20 @@ def scipy_csr(matrix: Tensor) -> sparse.csr_array:
     return sparse.csr_array(tuple(part.cpu().numpy() for part in parts), shape=tuple(matrix.shape))
 
 
+def columns_of(matrix: Tensor, columns: Tensor) -> Tensor:
+    """The columns [R, F] of A with these numbers, in their order; dense or CSR as A is."""
+    if matrix.layout == torch.strided:
+        return matrix[:, columns]
+    place = torch.full((matrix.shape[1],), -1, device=matrix.device)
+    place[columns] = torch.arange(len(columns), device=matrix.device)
+    column = place[matrix.col_indices()]
+    kept = column >= 0
+    counts = torch.zeros(matrix.shape[0], dtype=torch.int64, device=matrix.device)
+    counts.index_add_(0, row_numbers(matrix).to(matrix.device)[kept], torch.ones_like(column[kept]))
+    starts = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+    return unchecked_csr(starts, column[kept], matrix.values()[kept], (matrix.shape[0], len(columns)))
+
+
 def row_numbers(matrix: Tensor) -> Tensor:
     """[N] the row of each entry of a CSR matrix, on the CPU."""
     starts = matrix.crow_indices().cpu()
@@ -82,10 +96,11 @@ def rows_of_views(matrix: Tensor, indices: Tensor, count: int) -> Tensor:
     )  # fmt: skip
 
 
-def sparse_product(matrix: Tensor, transposed: Tensor, theta: Tensor) -> Tensor:
+def sparse_product(matrix: Tensor, transposed: Tensor | None, theta: Tensor) -> Tensor:
     """A θ [R, C] for A [R, P] and Aᵀ in CSR, θ [P, C].
 
-    Aᵀ is for the way back: torch would transpose A at every call, into CSC, which its CPU products are slow on.
+    Aᵀ is for the way back, and not needed where there is none: torch would transpose A at every call, into CSC, which
+    its CPU products are slow on.
     """
     product: Any = _SparseProduct.apply(matrix, transposed, theta)
     return product
@@ -93,7 +108,7 @@ def sparse_product(matrix: Tensor, transposed: Tensor, theta: Tensor) -> Tensor:
 
 class _SparseProduct(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, matrix: Tensor, transposed: Tensor, theta: Tensor) -> Tensor:
+    def forward(ctx: Any, matrix: Tensor, transposed: Tensor | None, theta: Tensor) -> Tensor:
         ctx.transposed = transposed
         return matrix @ theta
 

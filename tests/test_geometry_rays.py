@@ -12,6 +12,7 @@ import trimesh
 from ddrep_core.geometry import RayCaster, depth_maps, load_mesh
 from ddrep_core.geometry import texels as texel_module
 from ddrep_core.geometry.mesh import Mesh
+from ddrep_core.geometry.scan import scan_triangles
 from ddrep_core.views import Camera, Views, look_at
 
 pytestmark = pytest.mark.filterwarnings("ignore::ddrep_core.errors.DdrepWarning")
@@ -95,7 +96,7 @@ def test_scan_lines_cover_each_pixel_of_a_triangulated_square_once() -> None:
     from scipy.spatial import Delaunay
 
     points = inner[Delaunay(inner).simplices]
-    _, row, column = texel_module.scan_triangles(points)
+    _, row, column = scan_triangles(points)
     assert len(row) == 32 * 32 and len(np.unique(row * 32 + column)) == 32 * 32
 
 

@@ -127,7 +127,7 @@ def test_the_rooms_of_the_extension_look_one_way():
 
 ENGINE_ROOMS = [
     {"errors"},
-    {"confined", "json_text", "pictures", "sparse", "features", "process", "training"},
+    {"confined", "json_text", "memory", "progress", "pictures", "sparse", "features", "process", "training"},
     {"views"},
     {"geometry"},
     {"noise"},

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
 from ddrep_core.diffreps.image_texture import ImageTextureDiffrep
-from ddrep_core.diffreps.protocol import Diffrep, LinearRendering
+from ddrep_core.diffreps.protocol import LinearRendering, MatrixRendering
 from ddrep_core.errors import RequestError
 from ddrep_core.geometry import load_mesh
 from ddrep_core.priors import EmpiricalPrior
@@ -64,7 +64,7 @@ def ones() -> Tensor:
 
 def test_is_linear_between_meetings_and_starts_at_zero(tmp_path: Path) -> None:
     rep = image_texture(tmp_path, Rearranging())
-    assert isinstance(rep, Diffrep) and isinstance(rep, LinearRendering)
+    assert isinstance(rep, MatrixRendering) and not isinstance(rep, LinearRendering)  # its views meet, too
     assert rep.image_shape == (12, 12, 12) and rep.view_count == 3
     assert not rep.render().any()
     assert isinstance(choose_solver(rep), PictureSolver)
@@ -97,9 +97,10 @@ def test_views_that_agree_are_left_as_the_prior_wants_them(tmp_path: Path) -> No
     torch.testing.assert_close(rep.render(), targets, atol=1e-5, rtol=0)
 
 
-def test_meets_at_every_few_fits_and_a_copy_counts_on_its_own(tmp_path: Path) -> None:
+def test_meets_at_every_few_fits_and_a_twin_counts_on_its_own(tmp_path: Path) -> None:
     rep, solver = image_texture(tmp_path, Rearranging()), PictureSolver(interval=3)
-    solver.fit(rep.copy(), random_targets(), ALL, ones())
+    solver.twin().fit(rep.copy(), random_targets(), ALL, ones())
+    assert set(rep.parameters()) == {"theta", "offset", "picture"}  # no solver's counter among them
     for number in range(1, 7):
         before = rep.offset.clone()
         solver.fit(rep, random_targets(number), ALL, ones(), sigma=1.0)
@@ -116,17 +117,17 @@ def test_a_few_views_meet_and_the_others_keep_what_they_show_but_for_the_latents
     assert not rep.offset[1].any() and rep.offset[some].any()
 
 
-def test_goes_on_from_its_parameters(tmp_path: Path) -> None:
+def test_goes_on_from_its_parameters_and_its_solvers_state(tmp_path: Path) -> None:
     rep, solver = image_texture(tmp_path, Losing()), PictureSolver(interval=2)
     twin = image_texture(tmp_path, Losing())
     for number in range(3):
         solver.fit(rep, random_targets(number), ALL, ones(), sigma=1.0)
     for name, tensor in twin.parameters().items():
         tensor.copy_(rep.parameters()[name])
-    for number in range(3, 6):
-        solver.fit(rep, random_targets(number), ALL, ones(), sigma=1.0)
     fresh = PictureSolver(interval=2)
     fresh.load_state(solver.state())
+    for number in range(3, 6):
+        solver.fit(rep, random_targets(number), ALL, ones(), sigma=1.0)
     for number in range(3, 6):
         fresh.fit(twin, random_targets(number), ALL, ones(), sigma=1.0)
     assert torch.equal(rep.render(), twin.render())
@@ -197,6 +198,14 @@ def test_unrelated_pictures_are_asked_for_alike_at_any_fit(tmp_path: Path) -> No
     assert (first > 0.01).all()
     solver.fit(rep, random_targets(), ALL, ones())  # the next fit would meet
     assert torch.equal(first, unrelated_share(rep, solver, ALL, ones(), 3))
+
+
+def test_a_solver_of_one_texture_alone_is_refused_by_name(tmp_path: Path) -> None:
+    rep = image_texture(tmp_path, Rearranging())
+    with pytest.raises(RequestError, match="not linear"):
+        LinearSolver().fit(rep, random_targets(), ALL, ones())
+    with pytest.raises(RequestError, match="do not meet in RGB"):
+        PictureSolver().fit(rep.latent, random_targets(), ALL, ones())
 
 
 def test_descent_is_refused(tmp_path: Path) -> None:

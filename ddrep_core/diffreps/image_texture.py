@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Protocol, Self
 
 import torch
@@ -9,7 +10,9 @@ from torch import Tensor
 
 from ddrep_core.diffreps.texture import TextureDiffrep
 from ddrep_core.geometry.mesh import Mesh
+from ddrep_core.noise.matrix import MatrixNoise
 from ddrep_core.noise.surface import surface_noise
+from ddrep_core.progress import Progress, portion, unheard
 from ddrep_core.views import Views
 
 GREY = 0.5  # where an RGB texture starts
@@ -53,6 +56,7 @@ class ImageTextureDiffrep:
 
     Args:
         mesh, views, resolution, texels_per_pixel, dtype, device: as for `TextureDiffrep`; of both textures.
+        progress: told what share of this is done.
         prior: whose latents are sampled, with its autoencoder.
     """
 
@@ -66,10 +70,11 @@ class ImageTextureDiffrep:
         texels_per_pixel: float = 0.25,
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
+        progress: Progress = unheard,
     ) -> None:
         self._prior = prior
 
-        def texture(channels: int, view_size: tuple[int, int]) -> TextureDiffrep:
+        def texture(channels: int, view_size: tuple[int, int], progress: Progress) -> TextureDiffrep:
             return TextureDiffrep(
                 mesh,
                 views,
@@ -79,21 +84,18 @@ class ImageTextureDiffrep:
                 texels_per_pixel=texels_per_pixel,
                 dtype=dtype,
                 device=device,
+                progress=progress,
             )
 
         channels, height, width = prior.image_shape
-        self.latent = texture(channels, (height, width))
+        self.latent = texture(channels, (height, width), portion(progress, 0, 0.35))
         self.noise = surface_noise(mesh, views, prior.image_shape, dtype, device)
         """White noise that lives on the surface: views that see the same place see the same noise there."""
-        self.picture = texture(3, (prior.image_size, prior.image_size))
+        self.picture = texture(3, (prior.image_size, prior.image_size), portion(progress, 0.5, 1))
         self.offset: Tensor = torch.zeros_like(self.latent.render())  # ρ [V, C, h, w]
-        self.fits: Tensor = torch.zeros(1, dtype=dtype, device=device)
-        """How many fits there were, so that a run that goes on meets at the same ones."""
 
-    @property
-    def theta(self) -> Tensor:
-        """[P, C] the texture of latents."""
-        return self.latent.theta
+    def noise_field(self) -> MatrixNoise:
+        return self.noise
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -104,13 +106,12 @@ class ImageTextureDiffrep:
         return self.latent.view_count
 
     def parameters(self) -> dict[str, Tensor]:
-        return {"theta": self.theta, "offset": self.offset, "picture": self.picture.theta, "fits": self.fits}
+        return {"theta": self.latent.theta, "offset": self.offset, "picture": self.picture.theta}
 
     def reset(self, generator: torch.Generator) -> None:
         self.latent.reset(generator)
         self.picture.theta.fill_(GREY)
         self.offset.zero_()
-        self.fits.zero_()
 
     def render(self, indices: Tensor | None = None) -> Tensor:
         images = self.latent.render() + self.offset
@@ -120,10 +121,8 @@ class ImageTextureDiffrep:
         return self.latent.pixel_weights()
 
     def copy(self) -> Self:
-        twin = object.__new__(type(self))
-        twin.__dict__.update(self.__dict__)
-        twin.latent, twin.picture = self.latent.copy(), self.picture.copy()
-        twin.offset, twin.fits = self.offset.clone(), self.fits.clone()
+        twin = copy.copy(self)
+        twin.latent, twin.picture, twin.offset = self.latent.copy(), self.picture.copy(), self.offset.clone()
         return twin
 
     def matrix(self) -> Tensor:

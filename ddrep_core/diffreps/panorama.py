@@ -12,7 +12,6 @@ choice; both kinds are drawn by `panorama_picture`.
 from __future__ import annotations
 
 import math
-from typing import Self
 
 import numpy as np
 import torch
@@ -20,9 +19,10 @@ from scipy import sparse
 from scipy.spatial import ConvexHull, KDTree
 from torch import Tensor
 
+from ddrep_core.diffreps.matrix import MatrixDiffrep
 from ddrep_core.errors import RequestError
 from ddrep_core.noise.matrix import MatrixNoise
-from ddrep_core.sparse import SparseMatrix, sparse_product, torch_csr
+from ddrep_core.sparse import SparseMatrix, torch_csr
 from ddrep_core.views import Camera, Views
 from ddrep_core.views.banks import sphere_views
 
@@ -31,7 +31,7 @@ POINTS_PER_PIXEL = 1.0  # canvas points to a pixel in the middle of a view
 NOISE_PER_PIXEL = 24  # noise cells to a pixel
 
 
-class CanvasDiffrep:
+class CanvasDiffrep(MatrixDiffrep):
     """f(θ, π) = A θ: every pixel of every view is a fixed weighted sum of canvas points.
 
     Args:
@@ -40,6 +40,9 @@ class CanvasDiffrep:
         noise_matrix: [V * h * w, Q] with rows of unit length that do not overlap within a view, for `noise`.
         pixel_weights: [h, w] of every view's pixels in the pull-back.
     """
+
+    tolerance = 1e-3
+    """Loose: what windows disagree about has no exact answer, and the next step asks again."""
 
     def __init__(
         self,
@@ -51,57 +54,26 @@ class CanvasDiffrep:
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
     ) -> None:
-        channels, height, width = image_shape
-        self._image_shape = image_shape
-        self._view_count = matrix.shape[0] // (height * width)
-        self._matrix = torch_csr(matrix, dtype, device)
-        self._transposed = torch_csr(matrix.T, dtype, device)
+        views = matrix.shape[0] // (image_shape[1] * image_shape[2])
+        super().__init__(
+            torch_csr(matrix, dtype, device),
+            image_shape,
+            columns=image_shape[0],
+            pixel_weights=pixel_weights.to(device, dtype).expand(views, 1, -1, -1),
+            transposed=torch_csr(matrix.T, dtype, device),
+        )
         self._noise_matrix = noise_matrix
-        self._pixel_weights = pixel_weights.to(device, dtype)
-        self.theta: Tensor = torch.zeros(matrix.shape[1], channels, dtype=dtype, device=device)  # [P, C]
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        return self._image_shape
-
-    @property
-    def view_count(self) -> int:
-        return self._view_count
 
     @property
     def noise(self) -> MatrixNoise:
         """White noise that lives on the canvas: views that overlap see the same noise there."""
         dtype, device = self.theta.dtype, self.theta.device
         return MatrixNoise(
-            torch_csr(self._noise_matrix, dtype, "cpu"), (self._view_count, *self._image_shape), dtype, device
+            torch_csr(self._noise_matrix, dtype, "cpu"), (self.view_count, *self.image_shape), dtype, device
         )
 
-    def parameters(self) -> dict[str, Tensor]:
-        return {"theta": self.theta}
-
-    def reset(self, generator: torch.Generator) -> None:
-        self.theta.zero_()
-
-    def render(self, indices: Tensor | None = None) -> Tensor:
-        channels, height, width = self._image_shape
-        rows = sparse_product(self._matrix, self._transposed, self.theta)
-        images = rows.reshape(self._view_count, height, width, channels).permute(0, 3, 1, 2)
-        return images if indices is None else images[indices]
-
-    def pixel_weights(self) -> Tensor | None:
-        return self._pixel_weights.expand(self._view_count, 1, -1, -1)
-
-    def copy(self) -> Self:
-        twin = object.__new__(type(self))
-        twin.__dict__.update(self.__dict__)
-        twin.theta = self.theta.detach().clone()
-        return twin
-
-    def matrix(self) -> Tensor:
-        return self._matrix
-
-    def to_rows(self, images: Tensor) -> Tensor:
-        return images.permute(0, 2, 3, 1).reshape(-1, images.shape[1])
+    def noise_field(self) -> MatrixNoise:
+        return self.noise
 
 
 class CylinderDiffrep(CanvasDiffrep):

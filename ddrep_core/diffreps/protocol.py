@@ -1,8 +1,9 @@
 """What a differentiable representation (diffrep) is: parameters θ and a render f(θ, π) for each view of a bank.
 
 A diffrep is built over a finite bank of V views, because the noise of a view must be the same noise when the view
-returns (DESIGN §2). A view is its index in that bank. A new representation is one new file with one class that has
-these members; nothing else in the engine needs to know it.
+returns (docs/method.md). A view is its index in that bank. A new representation is one new file with one class that has
+the members of `Diffrep`; nothing else in the engine needs to know it. What it has beyond them is one of the protocols
+below, and serves it: an exact pull-back, a noise of its own, prices on what no picture forbids.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from typing import Protocol, Self, runtime_checkable
 
 import torch
 from torch import Tensor
+
+from ddrep_core.noise.fields import NoiseField
 
 
 @runtime_checkable
@@ -49,19 +52,59 @@ class Diffrep(Protocol):
 
 
 @runtime_checkable
-class LinearRendering(Diffrep, Protocol):
-    """What a diffrep adds when f(θ) = Aθ + offset: then the pull-back is exact (`solvers.linear.LinearSolver`).
-
-    θ is [P, K]: K columns share the matrix A [R, P] (K = C for a texture, whose channels all look through the same
-    weights; K = 1 where A mixes channels). R counts the rows of all V views, view after view.
-    """
-
-    theta: Tensor  # [P, K]
+class MatrixRendering(Diffrep, Protocol):
+    """What a diffrep adds when it knows which of what the views share each pixel looks at, and how heavily."""
 
     def matrix(self) -> Tensor:
-        """A [R, P], dense or sparse CSR; the same for the whole run."""
+        """A [R, P], dense or sparse CSR; the same for the whole run. R counts the rows of all V views, in order."""
         ...
 
     def to_rows(self, images: Tensor) -> Tensor:
         """[B, C, h, w] -> [B * R / V, K], in the order of A's rows."""
+        ...
+
+
+@runtime_checkable
+class LinearRendering(MatrixRendering, Protocol):
+    """What a diffrep adds when f(θ) = Aθ + offset: then the pull-back is exact (`solvers.linear.LinearSolver`).
+
+    θ is [P, K], and all of the parameters: K columns share the matrix A (K = C for a texture, whose channels all look
+    through the same weights; K = 1 where A mixes channels).
+    """
+
+    theta: Tensor  # [P, K]
+
+
+@runtime_checkable
+class WithNoise(Diffrep, Protocol):
+    """What a diffrep adds when its views should see noise in common, wherever nobody says otherwise."""
+
+    def noise_field(self) -> NoiseField:
+        """White in every view; drawn anew for every sample."""
+        ...
+
+
+@runtime_checkable
+class WithOwnParts(Diffrep, Protocol):
+    """What a diffrep adds when views also have parameters of their own, so that what others paint does not show."""
+
+    def look(self, indices: Tensor) -> None:
+        """Let views [B] show what is painted already, in place."""
+        ...
+
+
+@runtime_checkable
+class Descended(Diffrep, Protocol):
+    """What a diffrep adds when descent fits it, and pictures alone do not say what it should be.
+
+    Attributes:
+        learning_rate: what descent may move θ by in one step.
+        passes: steps of descent that a pull-back needs where each goes on from the last.
+    """
+
+    learning_rate: float
+    passes: int
+
+    def render_and_penalty(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """The views [B, C, h, w], and what descent pays beside their error."""
         ...

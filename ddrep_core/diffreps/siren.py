@@ -11,6 +11,7 @@ reached, and much above it the network is free to oscillate between the pixels.
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 from pathlib import Path
@@ -76,7 +77,6 @@ class SirenDiffrep:
         }
         self.reset(generator)
         self._embedded: Tensor | None = None
-        self._latest: tuple[object, object, Tensor] | None = None
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -113,14 +113,7 @@ class SirenDiffrep:
             self.theta["output"].copy_(torch.cat([output, -output, torch.zeros(1, self.channels)]))
 
     def render(self, indices: Tensor | None = None) -> Tensor:
-        if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in self.theta.values()):
-            return self._network(self._embedding(indices)).movedim(-1, 1)
-        # A sampler and its solver ask for the same picture several times before θ moves again.
-        moment = tuple((id(tensor), tensor._version) for tensor in self.theta.values())
-        chosen = None if indices is None else tuple(indices.tolist())
-        if self._latest is None or self._latest[:2] != (moment, chosen):
-            self._latest = moment, chosen, self._network(self._embedding(indices)).movedim(-1, 1)
-        return self._latest[2].clone()
+        return self._network(self._embedding(indices)).movedim(-1, 1)
 
     def render_at(self, coordinates: Tensor, chunk: int = 65536) -> Tensor:
         """[..., C] at any points [..., D] of the coordinates' space, in pieces of `chunk` points, without a graph."""
@@ -130,10 +123,8 @@ class SirenDiffrep:
             return torch.cat(pieces).reshape(*coordinates.shape[:-1], self.channels)
 
     def copy(self) -> Self:
-        twin = object.__new__(type(self))
-        twin.__dict__.update(self.__dict__)
+        twin = copy.copy(self)
         twin.theta = {name: tensor.detach().clone() for name, tensor in self.theta.items()}
-        twin._latest = None
         return twin
 
     def linearize(self, indices: Tensor | None = None) -> SirenLinearization:

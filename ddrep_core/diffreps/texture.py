@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Self
-
 import numpy as np
 import torch
 from scipy import sparse
-from torch import Tensor
 
+from ddrep_core.diffreps.matrix import MatrixDiffrep
 from ddrep_core.errors import RequestError
 from ddrep_core.geometry.footprints import ViewSamples, view_samples
 from ddrep_core.geometry.mesh import Float, Int, Mesh
-from ddrep_core.geometry.raycast import RayCaster
+from ddrep_core.geometry.raycast import ray_caster
 from ddrep_core.geometry.sight import Sight, sight
 from ddrep_core.geometry.texel_grids import grid_resolutions, island_groups
-from ddrep_core.sparse import sparse_product, torch_csr
+from ddrep_core.progress import Progress, counted, portion, unheard
+from ddrep_core.sparse import torch_csr
 from ddrep_core.views import Camera, Views
 
 LATENT_FACTOR = 8  # pixels of a picture per latent pixel, where nobody says otherwise
@@ -38,7 +37,7 @@ def _refuse_blind(camera: Camera, sight: Sight) -> None:
         )
 
 
-class TextureDiffrep:
+class TextureDiffrep(MatrixDiffrep):
     """The texture of a mesh in the prior's space, drawn by ray casting; linear in θ.
 
     Every pixel is the mean of `subsamples`² rays, every ray a bilinear look-up in the texture: the texture is filtered
@@ -62,6 +61,7 @@ class TextureDiffrep:
         texels_per_pixel: texels of the sampled texture to a pixel of the nearest view.
         subsamples: rays along a pixel's side; more for smaller views when not given.
         dtype, device: of θ and A.
+        progress: told what share of the views was looked through.
 
     Attributes:
         texels: [N, 3] the (island group, row, column) of the first N rows of θ, each group on a grid of its own.
@@ -69,6 +69,10 @@ class TextureDiffrep:
     Raises:
         RequestError: a camera that sees nothing or stands inside, no textured part, sizes below one.
     """
+
+    damping = 1e-3
+    """Of the mean texel: one that a view barely touches keeps its colour instead of taking up what others contradict
+    about."""
 
     def __init__(
         self,
@@ -83,6 +87,7 @@ class TextureDiffrep:
         subsamples: int | None = None,
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
+        progress: Progress = unheard,
     ) -> None:
         if view_size is None:
             factor = 1 if channels == 3 else LATENT_FACTOR
@@ -95,10 +100,10 @@ class TextureDiffrep:
         self.mesh = mesh
         self.views = views
         self.resolution = resolution
-        self._image_shape: tuple[int, int, int] = (channels, height, width)
         rays_per_side = subsamples or rays_along_pixel(max(height, width))
-        caster = RayCaster(mesh)
-        samples = [view_samples(caster, camera, width, height, rays_per_side) for camera in views]
+        caster = ray_caster(mesh)
+        looking = counted(views, portion(progress, 0, 0.6))
+        samples = [view_samples(caster, camera, width, height, rays_per_side) for camera in looking]
         for camera, view in zip(views, samples, strict=True):
             _refuse_blind(camera, sight(mesh, camera, view.cosine))
         if sampling_resolution is None:
@@ -107,53 +112,18 @@ class TextureDiffrep:
             resolutions = np.full(len(mesh.faces), sampling_resolution)
         matrix, self.texels = rendering_matrix(mesh, samples, resolutions)
         weights = np.stack([view.pixel_weights().reshape(1, height, width) for view in samples])
-        self._weights = torch.from_numpy(weights).to(device=device, dtype=dtype)
-        self._matrix = torch_csr(matrix, dtype, device)
-        self._transposed = torch_csr(matrix.T, dtype, device)
-        self.theta: Tensor = torch.zeros(self._matrix.shape[1], channels, dtype=dtype, device=device)  # [P, C]
+        super().__init__(
+            torch_csr(matrix, dtype, device),
+            (channels, height, width),
+            columns=channels,
+            pixel_weights=torch.from_numpy(weights).to(device=device, dtype=dtype),
+            transposed=torch_csr(matrix.T, dtype, device),
+        )
 
     @property
     def texel_count(self) -> int:
         """How many of θ's rows are texels; the others are background pixels."""
         return len(self.texels)
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        return self._image_shape
-
-    @property
-    def view_count(self) -> int:
-        return len(self.views)
-
-    def parameters(self) -> dict[str, Tensor]:
-        return {"theta": self.theta}
-
-    def reset(self, generator: torch.Generator) -> None:
-        self.theta.zero_()
-
-    def render(self, indices: Tensor | None = None) -> Tensor:
-        channels, height, width = self._image_shape
-        # All views are drawn even when a few are asked for: a product with A costs less than slicing it.
-        rows = sparse_product(self._matrix, self._transposed, self.theta)
-        images = rows.reshape(self.view_count, height, width, channels).permute(0, 3, 1, 2)
-        return images if indices is None else images[indices]
-
-    def pixel_weights(self) -> Tensor | None:
-        return self._weights
-
-    def copy(self) -> Self:
-        twin = object.__new__(type(self))
-        twin.__dict__.update(self.__dict__)
-        twin.theta = self.theta.detach().clone()
-        return twin
-
-    def matrix(self) -> Tensor:
-        """A [V * h * w, P], sparse CSR; rows run over views, then pixels. The C channels share it."""
-        return self._matrix
-
-    def to_rows(self, images: Tensor) -> Tensor:
-        """[B, C, h, w] -> [B * h * w, C]."""
-        return images.permute(0, 2, 3, 1).reshape(-1, self._image_shape[0])
 
 
 def bilinear(uv: Float, resolution: Int) -> tuple[Int, Int, Float]:

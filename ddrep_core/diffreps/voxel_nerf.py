@@ -13,6 +13,7 @@ the voxels of the grid that `finest_grid` gives.
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import dataclass
 from typing import Self
@@ -23,6 +24,7 @@ from torch.nn import functional
 
 from ddrep_core.diffreps.ray_samples import LookUp, Rays, RenderRays, ball_interval, march
 from ddrep_core.errors import RequestError
+from ddrep_core.noise.fields import CommonNoise
 from ddrep_core.views import Camera, Views
 
 # σ_init(x) = 10 (1 − ‖x‖ / r), before the softplus (§4.3). The paper's r = 0.5 is 0.7 to 0.9 of half a frame, for its
@@ -59,6 +61,8 @@ class VoxelNerfDiffrep:
 
     learning_rate = 0.02
     """What descent may move θ by in one step: 0.2 in the raw density, 0.04 in the colours."""
+    passes = 3
+    """Of descent in each pull-back: with five, silhouettes are no better (docs/results.md)."""
 
     def __init__(
         self,
@@ -118,10 +122,14 @@ class VoxelNerfDiffrep:
             self.theta["grid_0"][0].copy_(blob / DENSITY_SCALE)
 
     def copy(self) -> Self:
-        twin = object.__new__(type(self))
-        twin.__dict__.update(self.__dict__)
+        twin = copy.copy(self)
         twin.theta = {name: tensor.detach().clone() for name, tensor in self.theta.items()}
         return twin
+
+    def noise_field(self) -> CommonNoise:
+        """One picture's noise for all views. Of noise that every view has by itself, what would decide between objects
+        averages out: each seed would draw the same one (docs/results.md)."""
+        return CommonNoise((self.view_count, *self.image_shape), device=self.centre.device)
 
     def render(self, indices: Tensor | None = None) -> Tensor:
         images, _ = self.render_with_opacity(indices)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,15 +18,25 @@ from ddrep_core.errors import RequestError
 from ddrep_core.geometry.footprints import PAINTS, ViewSamples, view_samples
 from ddrep_core.geometry.mesh import Int, Mesh
 from ddrep_core.geometry.multigrid import Multigrid, conjugate_gradient
-from ddrep_core.geometry.raycast import RayCaster
+from ddrep_core.geometry.raycast import RayCaster, ray_caster
+from ddrep_core.geometry.refine import finer
 from ddrep_core.geometry.texel_graph import PartTexels, TexelGraph, nearest_pixels, texel_graph
+from ddrep_core.geometry.texels import covered_share, texel_samples
 from ddrep_core.pictures import to_uint8
+from ddrep_core.progress import Progress, counted, portion, unheard
 from ddrep_core.views import Views
 
 SEEN, FILLED, OUTSIDE = 255, 128, 0  # values of a coverage map
 # Pixels on a silhouette count this much: what is sampled never keeps to the outline exactly, so they are trusted only
 # where the surface is too thin to show anything else.
 STRADDLING = 0.02
+MOST_TEXELS = 4096**2
+"""Solving for more takes over 6 GB; for this many, on the surface of all parts together, under 5."""
+TEXELS_PER_PIXEL, ENOUGH_TEXELS = 4, 2_000_000  # where there are more: what is solved for instead
+LEAST_RESOLUTION = 16
+BYTES_PER_TEXEL, BYTES_PER_RAY = 270, 90  # while textures are solved for
+BYTES_PER_DELIVERED, BYTES_FOR_ONE = 28, 40  # a texel of every texture, and of the one that is being written
+BYTES_PER_FACE = 1500
 RAYS_ACROSS = 768  # a picture, so that small pictures touch all texels behind their pixels
 
 
@@ -72,6 +83,9 @@ class Baker:
             that pictures which contradict each other are averaged instead of being met, all of them, by ripples finer
             than any of them shows.
         facing_power: w is the cosine to the surface to this power: views that look straight on decide.
+        most_texels: textures that have more between them are solved for at a lower resolution that still has several
+            texels to a pixel, and interpolated along the surface (`geometry.refine`).
+        progress: told what share of this is done.
 
     Raises:
         RequestError: no camera sees anything straight enough; a texture too coarse for any island.
@@ -86,17 +100,22 @@ class Baker:
         *,
         smoothness: float = 0.15,
         facing_power: float = 2.0,
+        most_texels: int = MOST_TEXELS,
+        progress: Progress = unheard,
     ) -> None:
         self.mesh = mesh
         self.view_size = view_size
         height, width = view_size
-        self.graph: TexelGraph = texel_graph(mesh, resolution)
+        self.resolution = resolution
+        solved = solving_resolution(mesh, resolution, len(views) * height * width, most_texels)
+        graph = texel_graph(mesh, solved, portion(progress, 0, 0.4))
+        self.graph: TexelGraph = graph
         if not self.graph.node_count:
             raise RequestError(f"A texture of {resolution} texels is too coarse for the UVs of {mesh.path.name}.")
-        caster = RayCaster(mesh)
-        subsamples = int(np.clip(RAYS_ACROSS // max(height, width), 2, 8))
+        caster = ray_caster(mesh)
+        subsamples = subsamples_of(view_size)
         blocks, weights, shares, nearest = [], [], [], []
-        for camera in views:
+        for camera in counted(views, portion(progress, 0.4, 0.65)):
             samples = view_samples(caster, camera, width, height, subsamples)
             blocks.append(_view_matrix(self.graph, mesh, samples, facing_power))
             weights.append(np.full(height * width, camera.weight))
@@ -113,17 +132,20 @@ class Baker:
         self._weight = weight.astype(np.float32)[:, None]
         self._transposed = self._matrix.T.tocsr()
         density = self._transposed @ (self._weight[:, 0] * self._share.reshape(-1))
-        self.seen = self._seen(caster, views)
+        self.seen = self._seen(caster, views, portion(progress, 0.65, 0.8))
         if not self.seen.any():
             raise RequestError("No camera sees the mesh straight enough to paint it.", "Move the cameras around it.")
         mu = smoothness * float(np.median(self._weight[self._weight > 0]))
         self._tie = 1e-5 * mu  # to the mean colour: only islands that nothing else reaches feel it
         self._density = float(density.sum())
-        self._laplacian = (mu * self.graph.laplacian).astype(np.float32)
+        stiff, scaled = graph.laplacian, (mu * graph.laplacian.data).astype(np.float32)
+        self._laplacian = sparse.csr_array((scaled, stiff.indices, stiff.indptr), shape=stiff.shape)
+        self.graph = replace(graph, laplacian=self._laplacian)  # the one in double precision is not needed any more
+        del graph, stiff, scaled
         system = self._laplacian + sparse.diags_array((density + self._tie).astype(np.float32))
         self._multigrid = Multigrid(system.tocsr(), self.graph.aggregates)
 
-    def _seen(self, caster: RayCaster, views: Views) -> NDArray[np.bool_]:
+    def _seen(self, caster: RayCaster, views: Views, progress: Progress) -> NDArray[np.bool_]:
         """[N] which texels some camera with a weight sees straight enough to paint; asked once for 2 x 2 texels.
 
         A texel that several faces share is seen where any of them is.
@@ -132,27 +154,27 @@ class Baker:
         _, chosen = np.unique(block, return_index=True)
         asked = np.zeros(len(block), bool)
         asked[chosen] = True
-        nodes, places, normals = [], [], []
-        starts = dict(zip((part.name for part in self.mesh.parts), self.mesh.face_starts, strict=False))
-        for part in self.graph.parts:
-            first, also = starts[part.part.name], part.texels.also
-            nodes += [part.start + np.arange(part.count), part.start + also.texel]
-            places += [part.texels.positions(part.part), also.positions(part.part)]
-            normals += [caster.face_normals[first + part.texels.face], caster.face_normals[first + also.face]]
-        node = np.concatenate(nodes)
-        wanted = asked[node]
-        node, places, normals = node[wanted], np.concatenate(places)[wanted], np.concatenate(normals)[wanted]
         seen = np.zeros(len(block), bool)
-        for camera in views:
-            if camera.weight > 0:
-                seen[node[caster.visible(camera, places, normals, least_cosine=PAINTS)]] = True
+        starts = dict(zip((part.name for part in self.mesh.parts), self.mesh.face_starts, strict=False))
+        for entry in counted(self.graph.parts, progress):
+            part, own = entry.part, slice(entry.start, entry.start + entry.count)
+            for texel, face, weights in texel_samples(part, entry.texels, asked[own]):
+                if not len(texel):
+                    continue
+                places = np.einsum("nk,nkj->nj", weights, part.triangles[face])
+                normals = caster.face_normals[starts[part.name] + face]
+                for camera in views:
+                    if camera.weight > 0:
+                        visible = caster.visible(camera, places, normals, least_cosine=PAINTS)
+                        seen[entry.start + texel[visible]] = True
         return seen[chosen][block]
 
-    def bake(self, images: Tensor) -> dict[str, BakedTexture]:
+    def bake(self, images: Tensor, progress: Progress = unheard) -> dict[str, BakedTexture]:
         """The textures, by part name.
 
         Args:
             images: [V, 3, H, W] sRGB in [0, 1], one a camera.
+            progress: told what share of this is done.
         """
         height, width = self.view_size
         if tuple(images.shape[2:]) != (height, width) or len(images) != len(self._share):
@@ -165,22 +187,67 @@ class Baker:
         mean = rhs.sum(axis=0) / self._density
 
         def apply(x: NDArray) -> NDArray:
-            return self._transposed @ (self._weight * (self._matrix @ x)) + self._laplacian @ x + self._tie * x
+            image = self._transposed @ (self._weight * (self._matrix @ x))
+            image += self._laplacian @ x
+            image += self._tie * x
+            return image
 
         rhs += self._tie * mean
         start = np.broadcast_to(mean, rhs.shape).astype(np.float32)
-        values = conjugate_gradient(apply, rhs, start, self._multigrid, tolerance=3e-3, most_iterations=40)
-        values = np.clip(values, 0.0, 1.0)
-        return {part.part.name: self._texture(part, values) for part in self.graph.parts}
+        solved = 0.7 if self.graph.resolution == self.resolution else 0.4
+        finding = portion(progress, 0, solved)
+        values = conjugate_gradient(apply, rhs, start, self._multigrid, 3e-3, most_iterations=40, progress=finding)
+        np.clip(values, 0.0, 1.0, out=values)
+        delivering = counted(self.graph.parts, portion(progress, solved, 1))
+        return {part.part.name: self._texture(part, values) for part in delivering}
 
-    def _texture(self, part: PartTexels, values: NDArray) -> BakedTexture:
+    def _texture(self, part: PartTexels, values: NDArray[np.float32]) -> BakedTexture:
         size = self.graph.resolution
-        image = self.graph.image(values, part)
+        if size < self.resolution:
+            image, seen, inside = finer(part, size, values, self.seen, self.resolution)
+            coverage = np.where(inside, np.where(seen, np.uint8(SEEN), np.uint8(FILLED)), np.uint8(OUTSIDE))
+            return BakedTexture(torch.from_numpy(image), coverage)
         coverage = np.zeros(size * size, np.uint8)
         own = slice(part.start, part.start + part.count)
         coverage[part.texels.index] = np.where(self.seen[own], SEEN, FILLED)
-        texture = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
-        return BakedTexture(texture, coverage.reshape(size, size))
+        return BakedTexture(torch.from_numpy(self.graph.image(values, part)), coverage.reshape(size, size))
+
+
+def solving_resolution(mesh: Mesh, resolution: int, pixels: int, most_texels: int = MOST_TEXELS) -> int:
+    """The resolution at which the textures of a mesh's parts are solved for, at most the one that is delivered.
+
+    Args:
+        resolution: T of the textures.
+        pixels: of all pictures.
+        most_texels: up to so many texels on the surface, this is T.
+    """
+    share = sum(covered_share(part) for part in mesh.textured_parts)  # of one texture
+    if share * resolution**2 <= most_texels:
+        return resolution
+    enough = min(max(TEXELS_PER_PIXEL * pixels, ENOUGH_TEXELS), most_texels)
+    return int(np.clip(np.sqrt(enough / share), LEAST_RESOLUTION, resolution))
+
+
+def baking_bytes(mesh: Mesh, resolution: int, views: int, view_size: tuple[int, int]) -> int:
+    """About how much memory baking takes at its most, with what is drawn of the result: docs/scale.md measures it.
+
+    Args:
+        resolution: T of the textures.
+        views: how many pictures; view_size: their (height, width).
+    """
+    height, width = view_size
+    parts = len(mesh.textured_parts)
+    solved = solving_resolution(mesh, resolution, views * height * width)
+    texels = sum(covered_share(part) for part in mesh.textured_parts) * solved**2
+    rays = views * height * width * subsamples_of(view_size) ** 2
+    solving = BYTES_PER_TEXEL * texels + BYTES_PER_RAY * rays + 4 * parts * solved**2
+    delivering = (BYTES_PER_DELIVERED * parts + BYTES_FOR_ONE) * resolution**2
+    return int(max(solving, delivering) + BYTES_PER_FACE * len(mesh.faces))
+
+
+def subsamples_of(view_size: tuple[int, int]) -> int:
+    """Rays along a pixel's side."""
+    return int(np.clip(RAYS_ACROSS // max(view_size), 2, 8))
 
 
 def bake(
@@ -188,7 +255,7 @@ def bake(
     mesh: Mesh,
     views: Views,
     resolution: int = 1024,
-    **options: float,
+    **options: Any,
 ) -> dict[str, BakedTexture]:
     """Textures from pictures: `Baker` for one use. [V, 3, H, W] sRGB in [0, 1] -> a texture by part name."""
     return Baker(mesh, views, resolution, (images.shape[2], images.shape[3]), **options).bake(images)
@@ -209,7 +276,9 @@ def _view_matrix(
     column, row = np.floor(x).astype(np.int64), np.floor(y).astype(np.int64)
     right, down = (x - column).astype(np.float32), (y - row).astype(np.float32)
     owner = _part_numbers(mesh)[mesh.part_of_face[samples.face]]
-    lookup = np.concatenate([part.nearest.reshape(-1) for part in graph.parts])
+    by_owner = np.argsort(owner, kind="stable")
+    ends = np.searchsorted(owner[by_owner], np.arange(len(graph.parts)), side="right")
+    own_samples = np.split(by_owner, ends[:-1])
     rows, columns, values = [], [], []
     share = np.float32(1 / samples.subsamples**2)
     for dy, dx, weight in (
@@ -219,7 +288,10 @@ def _view_matrix(
         (1, 1, right * down),
     ):
         rows.append(samples.pixel)
-        columns.append(lookup[owner * size * size + (row + dy) % size * size + (column + dx) % size])
+        nodes = np.empty(len(row), np.int32)
+        for part, own in zip(graph.parts, own_samples, strict=True):
+            nodes[own] = part.nearest[(row[own] + dy) % size, (column[own] + dx) % size]
+        columns.append(nodes)
         values.append(weight * share)
     shape = (samples.width * samples.height, graph.node_count)
     matrix = sparse.coo_array((np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))), shape=shape)

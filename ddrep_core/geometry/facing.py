@@ -10,7 +10,7 @@ import numpy as np
 
 from ddrep_core.errors import DdrepWarning
 from ddrep_core.geometry.mesh import Float, Int, Mesh
-from ddrep_core.geometry.raycast import RayCaster
+from ddrep_core.geometry.raycast import ray_caster
 from ddrep_core.views import Views
 
 PIXELS = 48  # along a side of the pictures that are looked at
@@ -54,7 +54,7 @@ class Backs:
 
 def seen_backs(mesh: Mesh, views: Views) -> Backs:
     """Look for backs of faces from every camera."""
-    caster = RayCaster(mesh)
+    caster = ray_caster(mesh)
     seen = np.zeros((len(views), len(mesh.parts)), np.int64)
     behind = np.zeros_like(seen)
     for number, camera in enumerate(views):
@@ -74,7 +74,9 @@ def turned_outward(mesh: Mesh, backs: Backs) -> Mesh:
         inside_out = bool(part.textured and share > MOSTLY)
         if inside_out:
             _warn(f"The faces of '{part.name}' look inward; it is painted on the side that the cameras see.")
-        parts.append(replace(part, inside_out=inside_out))
+        parts.append(part if part.inside_out == inside_out else replace(part, inside_out=inside_out))
+    if all(new is old for new, old in zip(parts, mesh.parts, strict=True)):
+        return mesh  # with what is kept with it
     return replace(mesh, parts=tuple(parts))
 
 

@@ -40,6 +40,7 @@ from ddrep_core.geometry.gltf_materials import (
 )
 from ddrep_core.geometry.mesh import Y_UP_TO_WORLD, Float, Int, Mesh, Part, SimpleMaterial
 from ddrep_core.geometry.normals import corner_normals
+from ddrep_core.geometry.texels import distinct_rows
 from ddrep_core.pictures import png_bytes, to_uint8
 
 ROUNDING = 5e-5  # how far single precision may move a vertex, as a share of its object's size
@@ -214,10 +215,10 @@ def _split_corners(vertex: Int, *attributes: NDArray[Any]) -> tuple[Int, Int, In
     Returns:
         source [N], the old vertex of each new one; corner [N], a corner that has its attributes; faces [F, 3].
     """
-    columns = [vertex.astype(np.int64).reshape(-1, 1)]
-    columns += [np.unique(values, axis=0, return_inverse=True)[1].reshape(-1, 1) for values in attributes]
-    unique, corner, flat = np.unique(np.concatenate(columns, axis=1), axis=0, return_index=True, return_inverse=True)
-    return unique[:, 0], corner, flat.reshape(-1, 3)
+    columns = [vertex.astype(np.int64)]
+    columns += [distinct_rows(list(values.T))[0] for values in attributes]
+    number, corner = distinct_rows(columns)
+    return columns[0][corner], corner, number.reshape(-1, 3)
 
 
 # --- a document made from nothing -------------------------------------------------------------------------------

@@ -44,7 +44,11 @@ def uv_set(info: Mapping[str, Any]) -> int:
 
 
 def uv_transform(info: Mapping[str, Any]) -> Float:
-    """[2, 3] from an attribute's UVs to the texture's, v downward in both (KHR_texture_transform: T R S)."""
+    """[2, 3] from an attribute's UVs to the texture's, v downward in both (KHR_texture_transform: T R S).
+
+    A positive rotation turns UVs counter-clockwise as one sees them, which is what the extension's text says and what
+    Khronos's viewer does; the GLSL beside that text, read by columns, turns the other way.
+    """
     entry = info.get("extensions", {}).get(TRANSFORM, {})
     offset = np.asarray(entry.get("offset", (0.0, 0.0)), np.float64)
     scale = np.asarray(entry.get("scale", (1.0, 1.0)), np.float64)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import numpy as np
 from scipy import sparse
 
+from ddrep_core.geometry.kept import kept
 from ddrep_core.geometry.mesh import Float, Part
+from ddrep_core.geometry.scan import expand, pieces
 from ddrep_core.geometry.texels import position_ids
 
 CREASE_DEGREES = 45.0
+PAIRS = 1_000_000  # of a corner and a face around it, at a time
 UP = (0.0, 0.0, 1.0)
 
 
@@ -29,6 +32,10 @@ def crease_normals(part: Part, crease_degrees: float = CREASE_DEGREES) -> Float:
     Each corner takes the mean, weighted by area, of the faces around its vertex that are within the angle of its own.
     A face without area has no angle: its corners take the mean of all faces around, and point up where there is none.
     """
+    return kept(part, f"crease_normals {crease_degrees}", lambda: _crease_normals(part, crease_degrees))
+
+
+def _crease_normals(part: Part, crease_degrees: float) -> Float:
     edges = part.triangles[:, 1:] - part.triangles[:, :1]
     weighted = np.cross(edges[:, 0], edges[:, 1])
     length = np.linalg.norm(weighted, axis=1, keepdims=True)
@@ -36,14 +43,17 @@ def crease_normals(part: Part, crease_degrees: float = CREASE_DEGREES) -> Float:
     place = position_ids(part).reshape(-1)
     face = np.repeat(np.arange(len(part.faces)), 3)
     around = sparse.csr_array((np.ones(len(place)), (place, face)), shape=(place.max() + 1, len(part.faces)))
-    counts = np.diff(around.indptr)[place]
-    corner = np.repeat(np.arange(len(place)), counts)
-    offset = np.arange(len(corner)) - np.repeat(np.cumsum(counts) - counts, counts)
-    other = around.indices[np.repeat(around.indptr[place], counts) + offset]
-    near = np.einsum("ij,ij->i", unit[face[corner]], unit[other]) >= np.cos(np.radians(crease_degrees))
-    near |= (length[:, 0] == 0)[face][corner]
-    sums = np.stack([np.bincount(corner, weighted[other, k] * near, minlength=len(place)) for k in range(3)], axis=1)
-    length = np.linalg.norm(sums, axis=1, keepdims=True)
-    normals = np.where(length > 0, sums / np.where(length > 0, length, 1.0), unit[face])
+    counts = np.diff(around.indptr)[place].astype(np.int64)
+    normals = np.empty((len(place), 3))
+    for piece in pieces(counts, PAIRS):
+        corner, entry = expand(around.indptr[place[piece]].astype(np.int64), counts[piece])
+        other = around.indices[entry]
+        own = face[piece][corner]
+        near = np.einsum("ij,ij->i", unit[own], unit[other]) >= np.cos(np.radians(crease_degrees))
+        near |= (length[:, 0] == 0)[own]
+        size = len(counts[piece])
+        sums = np.stack([np.bincount(corner, weighted[other, k] * near, minlength=size) for k in range(3)], axis=1)
+        total = np.linalg.norm(sums, axis=1, keepdims=True)
+        normals[piece] = np.where(total > 0, sums / np.where(total > 0, total, 1.0), unit[face[piece]])
     normals[~normals.any(axis=1)] = UP
     return normals.reshape(-1, 3, 3)

@@ -8,7 +8,7 @@ import numpy as np
 
 from ddrep_core.geometry.footprints import GRAZING
 from ddrep_core.geometry.mesh import Float, Mesh
-from ddrep_core.geometry.raycast import RayCaster
+from ddrep_core.geometry.raycast import ray_caster
 from ddrep_core.views import Camera, Views
 
 FRONTS_FROM_WITHIN = 0.05
@@ -36,7 +36,7 @@ def sight(mesh: Mesh, camera: Camera, cosine: Float) -> Sight:
 
 def sights(mesh: Mesh, views: Views, across: int) -> list[Sight]:
     """What each camera sees, asked with `across` rays along each side of its picture."""
-    caster = RayCaster(mesh)
+    caster = ray_caster(mesh)
     textured = np.array([part.textured for part in mesh.parts])
     found = []
     for camera in views:

@@ -14,12 +14,16 @@ from ddrep_core.geometry.mesh import Float, Int, Mesh, Part
 from ddrep_core.geometry.texels import (
     Texels,
     corner_ids,
+    distinct_rows,
     position_ids,
     rasterize,
     texture_groups,
     to_texel_space,
 )
+from ddrep_core.progress import Progress, counted, portion, unheard
 
+MARGIN = 16  # texels around a texture that repeats, so that the nearest one may lie across the border
+PIECE = 500_000  # pairs of texels at a time
 FARTHEST_NEIGHBOUR = 4.0  # texels that touch in the texture but lie further apart on the surface (in texels) are apart
 
 
@@ -31,15 +35,15 @@ class PartTexels:
         part: the part.
         texels: its texels; node number = `start` + position in this list.
         start: number of its first node.
-        group: [N] island group of each texel.
-        nearest: [T, T] node of the texel, or of the nearest one on the surface.
+        group: [N] int32, island group of each texel.
+        nearest: [T, T] int32, node of the texel, or of the nearest one on the surface.
     """
 
     part: Part
     texels: Texels
     start: int
-    group: Int
-    nearest: Int
+    group: NDArray[np.int32]
+    nearest: NDArray[np.int32]
 
     @property
     def count(self) -> int:
@@ -60,27 +64,36 @@ class TexelGraph:
         """N, the texels on the surface, of all parts."""
         return sum(part.count for part in self.parts)
 
-    def aggregates(self, level: int) -> Int:
-        """[N] the block of 2**level by 2**level texels, of one island, that each node falls in; numbered from 0."""
+    def aggregates(self, level: int, nodes: Int | None = None) -> Int:
+        """[M] the block of 2**level by 2**level texels, of one island, that each node falls in; numbered from 0.
+
+        Args:
+            nodes: [M] which nodes, part by part; all N when not given.
+        """
+        bounds = [part.start for part in self.parts] + [self.node_count]
+        edges = bounds if nodes is None else np.searchsorted(nodes, bounds).tolist()
         keys = []
         for number, part in enumerate(self.parts):
-            row, column = np.divmod(part.texels.index, self.resolution)
+            own = slice(None) if nodes is None else nodes[edges[number] : edges[number + 1]] - part.start
+            row, column = np.divmod(part.texels.index[own], self.resolution)
             block = (row >> level) * self.resolution + (column >> level)
-            keys.append(((number << 20) + part.group) * self.resolution**2 + block)
-        _, label = np.unique(np.concatenate(keys), return_inverse=True)
-        return label.reshape(-1)
+            keys.append(((number << 20) + part.group[own].astype(np.int64)) * self.resolution**2 + block)
+        return np.unique(np.concatenate(keys), return_inverse=True)[1].reshape(-1)
 
-    def image(self, values: Float, part: PartTexels) -> Float:
-        """[T, T, …] a part's texture from node values [N, …]; texels off the surface repeat the nearest one on it."""
-        return values[part.nearest]
+    def image(self, values: NDArray[np.float32], part: PartTexels) -> NDArray[np.float32]:
+        """[C, T, T] a part's texture from node values [N, C]; texels off the surface repeat the nearest one on it."""
+        image = np.empty((values.shape[1], *part.nearest.shape), np.float32)
+        for channel, out in enumerate(image):
+            out[:] = values[:, channel][part.nearest]
+        return image
 
 
-def texel_graph(mesh: Mesh, resolution: int) -> TexelGraph:
+def texel_graph(mesh: Mesh, resolution: int, progress: Progress = unheard) -> TexelGraph:
     """The texels of a mesh's textured parts and how they hang together on the surface."""
     parts: list[PartTexels] = []
     rows, columns, weights = [], [], []
     start = 0
-    for part in mesh.textured_parts:
+    for part in counted(mesh.textured_parts, portion(progress, 0, 0.7)):
         entry = _part_texels(part, resolution, start)
         for i, j, w in (_neighbours(entry, resolution), _welds(entry, resolution)):
             rows.append(i)
@@ -88,60 +101,66 @@ def texel_graph(mesh: Mesh, resolution: int) -> TexelGraph:
             weights.append(w)
         start += entry.count
         parts.append(entry)
-    i, j, w = np.concatenate(rows), np.concatenate(columns), np.concatenate(weights)
-    half = sparse.coo_array((w, (i, j)), shape=(start, start))
+    half = sparse.coo_array(
+        (np.concatenate(weights), (np.concatenate(rows), np.concatenate(columns))), shape=(start, start)
+    ).tocsr()
+    rows, columns, weights = [], [], []  # this and the like: a texture of 4096² has 17 million texels
     links = (half + half.T).tocsr()
+    del half
     laplacian = (sparse.diags_array(links.sum(axis=1)) - links).tocsr()
     return TexelGraph(resolution, tuple(parts), laplacian)
 
 
 def _part_texels(part: Part, resolution: int, start: int) -> PartTexels:
     texels = rasterize(part, resolution)
-    # The texture repeats: pad it on all sides, so that the nearest texel may lie across the border.
-    margin = min(16, resolution)
+    margin = min(MARGIN, resolution)
     mask = np.pad(texels.mask, margin, mode="wrap")
-    node = np.full(resolution * resolution, -1, np.int64)
+    node = np.full(resolution * resolution, -1, np.int32)
     node[texels.index] = start + np.arange(len(texels.index))
     node = np.pad(node.reshape(resolution, resolution), margin, mode="wrap")
     if len(texels.index):
         inner = slice(margin, margin + resolution)
-        nearest = node[nearest_pixels(mask)][inner, inner]
+        nearest = np.ascontiguousarray(node[nearest_pixels(mask)][inner, inner])
     else:  # islands so small that no texel centre lies on them
-        nearest = np.zeros((resolution, resolution), np.int64)
-    return PartTexels(part, texels, start, texture_groups(part)[texels.face], nearest)
+        nearest = np.zeros((resolution, resolution), np.int32)
+    return PartTexels(part, texels, start, texture_groups(part)[texels.face].astype(np.int32), nearest)
 
 
-def nearest_pixels(mask: NDArray[np.bool_]) -> tuple[Int, Int]:
+def nearest_pixels(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Row and column [H, W] of the nearest True pixel of a mask [H, W] that holds at least one."""
     found: Any = ndimage.distance_transform_edt(~mask, return_distances=False, return_indices=True)
-    return found[0].astype(np.int64), found[1].astype(np.int64)
+    return found[0], found[1]
 
 
-def _neighbours(entry: PartTexels, resolution: int) -> tuple[Int, Int, Float]:
+def _neighbours(entry: PartTexels, resolution: int) -> tuple[NDArray[np.int32], NDArray[np.int32], Float]:
     """Pairs of texels side by side on the same piece of surface, and how strongly they hold together.
 
     The strength is that of a membrane over the surface: with the texture's metric G (per face), √det G · G⁻¹ is 1 along
     both axes where the UVs keep angles, and makes up for stretch where they do not.
     """
     texels = entry.texels
-    node = np.full(resolution * resolution, -1, np.int64)
+    node = np.full(resolution * resolution, -1, np.int32)
     node[texels.index] = np.arange(len(texels.index))
     node = node.reshape(resolution, resolution)
     along_u, along_v, size = _metric(entry.part)
     positions = texels.positions(entry.part)
     firsts, seconds, strengths = [], [], []
     for axis, strength in ((1, along_u), (0, along_v)):
-        i, j = node.reshape(-1), np.roll(node, -1, axis=axis).reshape(-1)
-        both = (i >= 0) & (j >= 0)
-        i, j = i[both], j[both]
-        reach = FARTHEST_NEIGHBOUR * np.maximum(size[texels.face[i]], size[texels.face[j]]) / resolution
-        apart = np.linalg.norm(positions[i] - positions[j], axis=1)
-        same = (entry.group[i] == entry.group[j]) & (apart <= reach)
-        i, j = i[same], j[same]
-        firsts.append(i)
-        seconds.append(j)
-        strengths.append((strength[texels.face[i]] + strength[texels.face[j]]) / 2)
-    return np.concatenate(firsts) + entry.start, np.concatenate(seconds) + entry.start, np.concatenate(strengths)
+        first, second = node.reshape(-1), np.roll(node, -1, axis=axis).reshape(-1)
+        both = np.flatnonzero((first >= 0) & (second >= 0))
+        for start in range(0, len(both), PIECE):
+            pairs = both[start : start + PIECE]
+            i, j = first[pairs], second[pairs]
+            reach = FARTHEST_NEIGHBOUR * np.maximum(size[texels.face[i]], size[texels.face[j]]) / resolution
+            apart = np.linalg.norm(positions[i] - positions[j], axis=1)
+            same = (entry.group[i] == entry.group[j]) & (apart <= reach)
+            i, j = i[same], j[same]
+            firsts.append(i + entry.start)
+            seconds.append(j + entry.start)
+            strengths.append((strength[texels.face[i]] + strength[texels.face[j]]) / 2)
+    if not firsts:
+        return np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0)
+    return np.concatenate(firsts), np.concatenate(seconds), np.concatenate(strengths)
 
 
 def _metric(part: Part) -> tuple[Float, Float, Float]:
@@ -181,9 +200,9 @@ def _welds(entry: PartTexels, resolution: int) -> tuple[Int, Int, Float]:
     edge_corner = np.take_along_axis(corner[:, ends].reshape(-1, 2), order, axis=1)
     edge_points = np.take_along_axis(points[:, ends].reshape(-1, 2, 2), order[..., None], axis=1)
     inward = points.mean(axis=1, keepdims=True).repeat(3, axis=1).reshape(-1, 2)
-    _, shared = np.unique(edge_place, axis=0, return_inverse=True)
-    by_edge = np.argsort(shared.reshape(-1), kind="stable")
-    number = shared.reshape(-1)[by_edge]
+    shared, _ = distinct_rows(list(edge_place.T))
+    by_edge = np.argsort(shared, kind="stable")
+    number = shared[by_edge]
     starts = np.flatnonzero(np.concatenate([[True], number[1:] != number[:-1]]))
     first = by_edge[np.repeat(starts, np.diff(np.concatenate([starts, [len(number)]])))]
     # Each further half-edge of an edge is welded to the edge's first, unless the texture already joins them.

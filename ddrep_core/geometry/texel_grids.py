@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from ddrep_core.geometry.footprints import ViewSamples, texel_densities
+from ddrep_core.geometry.kept import kept
 from ddrep_core.geometry.mesh import Int, Mesh
 from ddrep_core.geometry.raycast import RayCaster
 from ddrep_core.geometry.texels import texture_groups
@@ -32,23 +35,32 @@ def grid_resolutions(
     uv_area = np.abs(side[:, 0, 0] * side[:, 1, 1] - side[:, 0, 1] * side[:, 1, 0]) / 2
     groups = island_groups(mesh)
     resolutions = np.ones(len(mesh.faces), np.int64)
-    for group in np.unique(groups[(density > 0) & (groups >= 0)]):
-        member = np.flatnonzero((groups == group) & (density > 0))
+    by_group = np.argsort(groups, kind="stable")
+    bounds = np.flatnonzero(np.diff(groups[by_group], prepend=-2, append=groups.max() + 1))
+    for first, end in itertools.pairwise(bounds):
+        group = by_group[first:end]
+        member = group[density[group] > 0]
+        if groups[group[0]] < 0 or not len(member):
+            continue
         # The density that three quarters of the island's seen texture stay below.
         order = member[np.argsort(density[member])]
         filled = np.cumsum(uv_area[order])
         typical = density[order[np.searchsorted(filled, 0.75 * filled[-1])]]
-        resolutions[groups == group] = int(np.clip(np.ceil(np.sqrt(typical * texels_per_pixel)), 1, limit))
+        resolutions[group] = int(np.clip(np.ceil(np.sqrt(typical * texels_per_pixel)), 1, limit))
     return resolutions
 
 
 def island_groups(mesh: Mesh) -> Int:
     """[F] a number for each set of islands that share texels, through all parts; -1 where nothing is textured."""
-    groups = np.full(len(mesh.faces), -1, np.int64)
-    count = 0
-    for part, start in zip(mesh.parts, mesh.face_starts, strict=False):
-        if part.textured:
-            own = texture_groups(part)
-            groups[start : start + len(own)] = own + count
-            count += int(own.max()) + 1
-    return groups
+
+    def make() -> Int:
+        groups = np.full(len(mesh.faces), -1, np.int64)
+        count = 0
+        for part, start in zip(mesh.parts, mesh.face_starts, strict=False):
+            if part.textured:
+                own = texture_groups(part)
+                groups[start : start + len(own)] = own + count
+                count += int(own.max()) + 1
+        return groups
+
+    return kept(mesh, "island_groups", make)

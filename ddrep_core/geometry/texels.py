@@ -6,8 +6,10 @@ u = (column + 0.5) / T, v = 1 - (row + 0.5) / T. UVs outside 0..1 repeat the tex
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,28 +17,12 @@ from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
 from ddrep_core.errors import RequestError
-from ddrep_core.geometry.mesh import Float, Int, Part
+from ddrep_core.geometry.kept import kept
+from ddrep_core.geometry.mesh import Float, Int, Mesh, Part
+from ddrep_core.geometry.scan import check_sample_count, scan_chunks
 
-MOST_SAMPLES = 200_000_000
-
-
-@dataclass(frozen=True)
-class SharedTexels:
-    """Faces that lie on texels besides those texels' own face: M pairs, none where no UVs overlap.
-
-    Args:
-        texel: [M] position in `Texels.index`.
-        face: [M] the part's face.
-        barycentric: [M, 3] where in it the texel's centre lies.
-    """
-
-    texel: Int
-    face: Int
-    barycentric: Float
-
-    def positions(self, part: Part) -> Float:
-        """[M, 3] where the texel centres are in the world, on these faces."""
-        return np.einsum("nk,nkj->nj", self.barycentric, part.triangles[self.face])
+EVERY = slice(None)
+PIECE = 500_000  # texels at a time
 
 
 @dataclass(frozen=True)
@@ -48,15 +34,13 @@ class Texels:
         index: [N] row * T + column, ascending, each once.
         face: [N] the part's face each lies on; where UVs overlap, one of several, chosen by where the faces lie in the
             world and never by their order in the file.
-        barycentric: [N, 3] where in that face.
-        also: the other faces under texels that several share.
+        centre: [N, 2] the texel's (column, row) before the texture repeats, where that face covers it.
     """
 
     resolution: int
     index: Int
-    face: Int
-    barycentric: Float
-    also: SharedTexels
+    face: NDArray[np.int32]
+    centre: NDArray[np.int32]
 
     @cached_property
     def mask(self) -> NDArray[np.bool_]:
@@ -65,55 +49,26 @@ class Texels:
         mask[self.index] = True
         return mask.reshape(self.resolution, self.resolution)
 
-    def positions(self, part: Part) -> Float:
-        """[N, 3] where the texel centres are in the world."""
-        return np.einsum("nk,nkj->nj", self.barycentric, part.triangles[self.face])
+    def barycentric(self, part: Part, chosen: NDArray[Any] | slice = EVERY) -> Float:
+        """[M, 3] where in their faces the centres of the chosen texels lie."""
+        assert part.uv is not None
+        points = to_texel_space(part.uv[self.face[chosen]], self.resolution)
+        return barycentric(self.centre[chosen] + 0.5, points)
+
+    def positions(self, part: Part, chosen: NDArray[Any] | slice = EVERY) -> Float:
+        """[M, 3] where the centres of the chosen texels are in the world."""
+        numbers = np.arange(len(self.index))[chosen]
+        found = np.empty((len(numbers), 3))
+        for first in range(0, len(numbers), PIECE):
+            own = numbers[first : first + PIECE]
+            weights = self.barycentric(part, own)
+            found[first : first + PIECE] = np.einsum("nk,nkj->nj", weights, part.triangles[self.face[own]])
+        return found
 
 
 def to_texel_space(uv: Float, resolution: int) -> Float:
     """[..., 2] UVs as (column, row) positions in a texture; texel centres at +0.5."""
     return np.stack([uv[..., 0] * resolution, (1 - uv[..., 1]) * resolution], axis=-1)
-
-
-def scan_triangles(points: Float) -> tuple[Int, Int, Int]:
-    """Which pixel centres lie in which triangles, by scan lines.
-
-    Triangles that share an edge never share a pixel: intervals are half open, and an edge's crossing is computed the
-    same way from both its sides.
-
-    Args:
-        points: [F, 3, 2] corners (x, y), pixel centres at +0.5.
-
-    Returns:
-        triangle, row and column [N] of each covered centre; rows and columns may lie outside any picture.
-    """
-    y = points[..., 1]
-    first = np.ceil(y.min(axis=1) - 0.5).astype(np.int64)
-    count = np.maximum(np.ceil(y.max(axis=1) - 0.5).astype(np.int64) - first, 0)
-    triangle, row = _expand(first, count)
-    line = row + 0.5
-    low, high = np.full(len(row), np.inf), np.full(len(row), -np.inf)
-    for k in range(3):
-        a, b = points[:, k], points[:, (k + 1) % 3]
-        swap = (a[:, 1] > b[:, 1]) | ((a[:, 1] == b[:, 1]) & (a[:, 0] > b[:, 0]))
-        a, b = np.where(swap[:, None], b, a)[triangle], np.where(swap[:, None], a, b)[triangle]
-        crosses = (a[:, 1] <= line) & (line < b[:, 1])
-        height = np.where(crosses, b[:, 1] - a[:, 1], 1.0)
-        x = a[:, 0] + (line - a[:, 1]) * (b[:, 0] - a[:, 0]) / height
-        low, high = np.where(crosses, np.minimum(low, x), low), np.where(crosses, np.maximum(high, x), high)
-    hit = low < high
-    first = np.ceil(np.where(hit, low, 0.0) - 0.5).astype(np.int64)
-    count = np.where(hit, np.maximum(np.ceil(np.where(hit, high, 0.0) - 0.5).astype(np.int64) - first, 0), 0)
-    if count.sum() > MOST_SAMPLES:
-        raise RequestError("The UVs repeat the texture too many times over.", "Unwrap the mesh into 0..1.")
-    span, column = _expand(first, count)
-    return triangle[span], row[span], column
-
-
-def _expand(first: Int, count: Int) -> tuple[Int, Int]:
-    """The numbers first[i] … first[i] + count[i] - 1 of all i in a row, each with its i."""
-    owner = np.repeat(np.arange(len(count)), count)
-    return owner, np.arange(len(owner)) - np.repeat(np.cumsum(count) - count, count) + first[owner]
 
 
 def barycentric(points: Float, triangles: Float) -> Float:
@@ -131,24 +86,93 @@ def barycentric(points: Float, triangles: Float) -> Float:
 
 
 def rasterize(part: Part, resolution: int) -> Texels:
-    """The texels of a part with UVs, at a resolution."""
+    """The texels of a part with UVs, at a resolution.
+
+    Raises:
+        RequestError: UVs that repeat the texture too many times.
+    """
+    claims = _Claims(resolution)
+    count = 0
+    for samples in _samples(part, resolution):
+        count += len(samples[0])
+        claims.first_comes(*samples)
+    if count > claims.count:  # some texels are several faces'
+        claims = _Claims(resolution)
+        place = _places_in_line(part)
+        for samples in _samples(part, resolution):
+            claims.first_in_line(place, *samples)
+    return claims.texels()
+
+
+def texel_samples(part: Part, texels: Texels, wanted: NDArray[np.bool_]) -> Iterator[tuple[Int, Int, Float]]:
+    """All faces over the wanted texels, the owner's and those of others that share them, some at a time.
+
+    Args:
+        wanted: [N] of the texels.
+
+    Returns:
+        position in `Texels.index` [M], the part's face [M], and barycentric [M, 3] where in it the centre lies.
+    """
+    resolution = texels.resolution
+    number = np.full(resolution * resolution, -1, np.int32)
+    number[texels.index[wanted]] = np.flatnonzero(wanted)
     assert part.uv is not None
-    points = to_texel_space(part.uv, resolution)
-    face, row, column = scan_triangles(points)
-    index = (row % resolution) * resolution + column % resolution
-    found, first = np.unique(index, return_index=True)
-    others = np.zeros(0, np.int64)
-    if len(found) < len(index):
-        order = np.lexsort((_places_in_line(part)[face], index))
-        leads = np.concatenate([[True], np.diff(index[order]) > 0])
-        first, others = order[leads], order[~leads]
+    for face, row, column in _samples(part, resolution):
+        texel = number[texel_index(row, column, resolution)]
+        asked = texel >= 0
+        texel, face = texel[asked].astype(np.int64), face[asked]
+        centre = np.stack([column[asked], row[asked]], axis=1) + 0.5
+        yield texel, face, barycentric(centre, to_texel_space(part.uv[face], resolution))
 
-    def within(sample: Int) -> Float:
-        centres: Float = np.stack([column[sample], row[sample]], axis=1) + np.float64(0.5)
-        return barycentric(centres, points[face[sample]])
 
-    also = SharedTexels(np.searchsorted(found, index[others]), face[others], within(others))
-    return Texels(resolution, found, face[first], within(first), also)
+def _samples(part: Part, resolution: int) -> Iterator[tuple[Int, Int, Int]]:
+    assert part.uv is not None
+    return scan_chunks(to_texel_space(part.uv, resolution))
+
+
+def texel_index(row: Int, column: Int, resolution: int) -> Int:
+    """row * T + column of pixel centres, brought into the texture that repeats."""
+    return (row % resolution) * resolution + column % resolution
+
+
+class _Claims:
+    """Whose each texel is, while faces come in."""
+
+    def __init__(self, resolution: int) -> None:
+        self._resolution = resolution
+        self._face = np.full(resolution * resolution, -1, np.int32)
+        self._place: NDArray[np.int32] | None = None
+        self._centre = np.empty((resolution * resolution, 2), np.int32)
+
+    @property
+    def count(self) -> int:
+        """How many texels are somebody's."""
+        return int(np.count_nonzero(self._face >= 0))
+
+    def first_comes(self, face: Int, row: Int, column: Int) -> None:
+        """Texels that are nobody's yet become the first face's that covers them."""
+        index = texel_index(row, column, self._resolution)
+        self._take(np.flatnonzero(self._face[index] < 0), index, face, row, column)
+
+    def first_in_line(self, place: Int, face: Int, row: Int, column: Int) -> None:
+        """Texels become those of the face that has the first place [F] in a line."""
+        if self._place is None:
+            self._place = np.full(len(self._face), np.iinfo(np.int32).max, np.int32)
+        index, mine = texel_index(row, column, self._resolution), place[face]
+        ahead = np.flatnonzero(mine < self._place[index])
+        ahead = ahead[np.argsort(mine[ahead], kind="stable")]
+        self._place[index[ahead[::-1]]] = mine[ahead[::-1]]
+        self._take(ahead, index, face, row, column)
+
+    def _take(self, taken: Int, index: Int, face: Int, row: Int, column: Int) -> None:
+        taken = taken[::-1]  # of several for one texel the last assignment holds
+        self._face[index[taken]] = face[taken]
+        self._centre[index[taken], 0] = column[taken]
+        self._centre[index[taken], 1] = row[taken]
+
+    def texels(self) -> Texels:
+        found = np.flatnonzero(self._face >= 0)
+        return Texels(self._resolution, found, self._face[found], self._centre[found])
 
 
 def _places_in_line(part: Part) -> Int:
@@ -165,52 +189,123 @@ def _places_in_line(part: Part) -> Int:
     return place
 
 
+def covered_share(part: Part, resolution: int = 256) -> float:
+    """About how much of the texture a part's UVs cover, 0..1."""
+
+    def make() -> float:
+        covered = np.zeros(resolution**2, bool)
+        for _, row, column in _samples(part, resolution):
+            covered[texel_index(row, column, resolution)] = True
+        return float(covered.mean())
+
+    return kept(part, "covered_share", make)
+
+
+def check_texture_repeats(mesh: Mesh, resolution: int) -> None:
+    """Refuse UVs that repeat a texture of this resolution too many times, before any work is done for it.
+
+    Raises:
+        RequestError: names the object, and says how many texels that would be.
+    """
+    for part in mesh.textured_parts:
+        assert part.uv is not None
+        try:
+            check_sample_count(to_texel_space(part.uv, resolution))
+        except RequestError as error:
+            raise RequestError(f"'{part.name}': {error.message}", error.fix) from error
+
+
 def overlap_share(uv: Float, resolution: int = 512) -> float:
-    """How much of the covered texture is covered more than once, 0..1."""
-    _, row, column = scan_triangles(to_texel_space(uv, resolution))
-    counts = np.bincount((row % resolution) * resolution + column % resolution, minlength=resolution**2)
+    """How much of the covered texture is covered more than once, 0..1.
+
+    Raises:
+        RequestError: UVs that repeat the texture too many times.
+    """
+    counts = np.zeros(resolution**2, np.int64)
+    for _, row, column in scan_chunks(to_texel_space(uv, resolution)):
+        counts += np.bincount(texel_index(row, column, resolution), minlength=resolution**2)
     covered = int((counts > 0).sum())
     return float((counts > 1).sum() / covered) if covered else 0.0
 
 
+def distinct_rows(columns: Sequence[NDArray[Any]]) -> tuple[Int, Int]:
+    """The distinct rows of a table in ascending order, the first column counting most.
+
+    What `np.unique(…, axis=0)` gives, several times as fast.
+
+    Args:
+        columns: [N] each.
+
+    Returns:
+        number [N] of each row among the distinct ones, and the index of the first row of each number.
+    """
+    order = np.lexsort(tuple(columns[::-1]))
+    starts = np.ones(len(order), bool)
+    starts[1:] = False
+    for column in columns:
+        arranged = column[order]
+        starts[1:] |= arranged[1:] != arranged[:-1]
+    number = np.empty(len(order), np.int64)
+    number[order] = np.cumsum(starts) - 1
+    return number, order[starts]
+
+
 def position_ids(part: Part) -> Int:
     """[F, 3] a number per distinct place: corners that meet in space share it, whatever the file's indices say."""
-    _, place = np.unique(part.vertices + 0.0, axis=0, return_inverse=True)
-    return place.reshape(-1)[part.faces]
+    return kept(part, "position_ids", lambda: distinct_rows(list((part.vertices + 0.0).T))[0][part.faces])
 
 
 def corner_ids(part: Part) -> Int:
     """[F, 3] a number per distinct pair of place and UV: corners that meet in space and in the texture share it."""
-    assert part.uv is not None
-    uv = np.round(part.uv.reshape(-1, 2) * 2.0**22).astype(np.int64)
-    keys = np.concatenate([position_ids(part).reshape(-1, 1), uv], axis=1)
-    _, corner = np.unique(keys, axis=0, return_inverse=True)
-    return corner.reshape(-1, 3)
+
+    def make() -> Int:
+        assert part.uv is not None
+        uv = np.round(part.uv.reshape(-1, 2) * 2.0**22).astype(np.int64)
+        return distinct_rows([position_ids(part).reshape(-1), uv[:, 0], uv[:, 1]])[0].reshape(-1, 3)
+
+    return kept(part, "corner_ids", make)
 
 
 def islands(part: Part) -> Int:
     """[F] the UV island each face belongs to, numbered from 0: faces hang together where they share a UV corner."""
-    corner = corner_ids(part)
-    face = np.repeat(np.arange(len(corner)), 3)
-    links = sparse.coo_array(
-        (np.ones(corner.size, np.int8), (face, corner.reshape(-1) + len(corner))),
-        shape=(len(corner) + corner.max() + 1,) * 2,
-    )
-    _, label = connected_components(links, directed=False)
-    _, island = np.unique(label[: len(corner)], return_inverse=True)
-    return island.reshape(-1)
+
+    def make() -> Int:
+        corner = corner_ids(part)
+        face = np.repeat(np.arange(len(corner)), 3)
+        links = sparse.coo_array(
+            (np.ones(corner.size, np.int8), (face, corner.reshape(-1) + len(corner))),
+            shape=(len(corner) + corner.max() + 1,) * 2,
+        )
+        _, label = connected_components(links, directed=False)
+        _, island = np.unique(label[: len(corner)], return_inverse=True)
+        return island.reshape(-1)
+
+    return kept(part, "islands", make)
 
 
-def texture_groups(part: Part, resolution: int = 512) -> Int:
+def texture_groups(part: Part) -> Int:
     """[F] like `islands`, but islands that lie on top of each other in the texture count as one: they share texels."""
-    assert part.uv is not None
+    return kept(part, "texture_groups", lambda: _texture_groups(part))
+
+
+def _texture_groups(part: Part, resolution: int = 512) -> Int:
     island = islands(part)
-    face, row, column = scan_triangles(to_texel_space(part.uv, resolution))
-    texel = (row % resolution) * resolution + column % resolution
     count = int(island.max()) + 1
-    links = sparse.coo_array(
-        (np.ones(len(texel), np.int8), (island[face], texel + count)), shape=(count + resolution**2,) * 2
-    )
-    _, label = connected_components(links, directed=False)
-    _, group = np.unique(label[:count], return_inverse=True)
-    return group.reshape(-1)[island]
+    if count == 1:
+        return island
+    # Each island on a texel is linked to the last one there: that joins all of them.
+    last = np.full(resolution**2, -1, np.int64)
+    links: list[Int] = []
+    for face, row, column in _samples(part, resolution):
+        texel, here = texel_index(row, column, resolution), island[face]
+        before = last[texel]
+        last[texel] = here
+        for other in (before, last[texel]):
+            apart = (other >= 0) & (other != here)
+            links.append(np.unique(here[apart] * count + other[apart]))
+    pair = np.unique(np.concatenate(links)) if links else np.zeros(0, np.int64)
+    if not len(pair):
+        return island
+    joined = sparse.coo_array((np.ones(len(pair), np.int8), np.divmod(pair, count)), shape=(count, count))
+    _, label = connected_components(joined, directed=False)
+    return label.astype(np.int64)[island]

@@ -18,7 +18,7 @@ from ddrep_core.diffreps.voxel_nerf import VoxelNerfDiffrep, finest_grid
 from ddrep_core.errors import RequestError
 from ddrep_core.geometry.bake import Baker
 from ddrep_core.geometry.mesh import Mesh
-from ddrep_core.geometry.raycast import RayCaster, depth_maps
+from ddrep_core.geometry.raycast import depth_maps, ray_caster
 from ddrep_core.geometry.sight import Sight, sights
 from ddrep_core.geometry.surface import best_level, extract_surface, intersection_over_union, mesh_of, rest_on_ground
 from ddrep_core.geometry.unwrap import unwrap
@@ -28,16 +28,13 @@ from ddrep_core.jobs.texture import AUTO_SCHEDULE as PAINT_SCHEDULE
 from ddrep_core.jobs.texture import (
     TEXTURE_GUIDANCE,
     illustrate_views,
-    sampling_texture,
     tell_left_out,
     texture_diffrep,
     write_textured_mesh,
 )
 from ddrep_core.jobs.views import LeftOut, look_at_mesh, square_frame
-from ddrep_core.noise.fields import CommonNoise
 from ddrep_core.pictures import decode, to_picture
 from ddrep_core.sampling.sample import Result, StepReport
-from ddrep_core.solvers.first_order import WarmStartSolver
 from ddrep_core.views import Views
 from ddrep_core.views.banks import sphere_bank
 
@@ -45,7 +42,6 @@ AUTO_SCHEDULE = "plain"  # the paper repaints; at 49 and at 199 evaluations that
 VIEWS_PER_STEP = 8  # of cameras from a file
 BALL_RAYS = 64  # across a picture, to tell whether it shows the ball that the object may fill
 BANK = 2  # times as many views as are drawn in a step: they agree better for the same cost (docs/results.md)
-PASSES = 3  # of descent in each pull-back: with five, silhouettes are no better (docs/results.md)
 ROOM = 0.6  # of the object's size: the radius of the ball that cameras from a file look at
 # of the light, stopped on the best way to a camera: what may count as solid
 SOLID = (0.03, 0.06, 0.1, 0.15, 0.2, 0.3, 0.45)
@@ -73,9 +69,6 @@ class GenerateTask:
         self.rep = VoxelNerfDiffrep(
             self.views, prior.image_shape, grid, levels=levels, extent=extent, device=prior.device
         )
-        # Of noise that every view has by itself, what would decide between objects averages out: each seed would draw
-        # the same one (docs/results.md).
-        self.noise = CommonNoise((len(self.views), *prior.image_shape), device=prior.device)
 
     def _views(self, session: Session) -> tuple[Views, float]:
         """The bank, and the radius of the ball that the object may fill: every frame just holds it."""
@@ -115,8 +108,6 @@ class GenerateTask:
             self.rep,
             self.views,
             previews=previews,
-            solver=WarmStartSolver(PASSES, self.rep.learning_rate),
-            noise=self.noise,
             views_per_step=self.views_per_step,
             **self.arguments,
         )
@@ -165,7 +156,6 @@ class GenerateTask:
             views,
             stage="paint",
             previews=previews,
-            **sampling_texture(rep),
             depth=depth_maps(mesh, views, size, size, subsamples=2),
             **session.sampling_arguments(PAINT_SCHEDULE, TEXTURE_GUIDANCE),
         )
@@ -240,7 +230,7 @@ def nerf_mesh(field: VoxelNerfDiffrep, faces: int) -> tuple[Mesh, float]:
 
 def silhouettes(mesh: Mesh, views: Views) -> np.ndarray:
     """[V, S, S] which pixels' middles the mesh covers."""
-    caster = RayCaster(mesh)
+    caster = ray_caster(mesh)
     covered = []
     for camera in views:
         pixel, hits = caster.pixel_hits(camera, SILHOUETTE_SIZE, SILHOUETTE_SIZE)

@@ -19,7 +19,6 @@ from ddrep_core.jobs.folder import replacing, write_bytes
 from ddrep_core.jobs.session import Preview, Session, agreement
 from ddrep_core.pictures import decode, png_bytes, to_linear, to_picture
 from ddrep_core.sampling.sample import StepReport
-from ddrep_core.solvers.linear import LinearSolver
 
 AUTO_SCHEDULE = "plain"
 PREVIEW_WIDTH = 512
@@ -47,13 +46,9 @@ class PanoramaTask:
             picture = to_picture(self.picture(step.diffrep, session, PREVIEW_WIDTH))
             return [Preview("panorama", picture)]
 
-        # A loose tolerance: what windows disagree about has no exact answer, and the next step asks again.
-        solver = LinearSolver(tolerance=1e-3, iterations=60)
         # A sphere's windows are told when they look up or down: the sky's should not be asked for a horizon.
         views = self.rep.cameras if isinstance(self.rep, SphereDiffrep) else None
-        result = session.sample(
-            self.rep, views=views, previews=previews, noise=self.rep.noise, solver=solver, **self.arguments
-        )
+        result = session.sample(self.rep, views=views, previews=previews, **self.arguments)
         session.stage("Blending the windows")
         picture = self.picture(result.diffrep, session, self.settings.width)
         outputs, folder = session.outputs, session.folder

@@ -13,26 +13,28 @@ from torch import Tensor
 
 from ddrep_core.diffreps.image_texture import ImageTextureDiffrep
 from ddrep_core.diffreps.texture import TextureDiffrep, rays_along_pixel
-from ddrep_core.geometry.bake import BakedTexture, Baker, coverage_share
+from ddrep_core.geometry.bake import BakedTexture, Baker, baking_bytes, coverage_share
 from ddrep_core.geometry.glb import write_glb
 from ddrep_core.geometry.load import load_mesh
 from ddrep_core.geometry.mesh import Mesh, Part
 from ddrep_core.geometry.raycast import depth_maps
+from ddrep_core.geometry.texels import check_texture_repeats
 from ddrep_core.jobs.folder import replacing, write_json
 from ddrep_core.jobs.request import TextureRequest
 from ddrep_core.jobs.session import Preview, Session, StageProgress, agreement
 from ddrep_core.jobs.views import Outlook, look_at_mesh, request_cameras
+from ddrep_core.memory import require_bytes
 from ddrep_core.pictures import decode, to_uint8
+from ddrep_core.progress import Progress, portion, unheard
 from ddrep_core.report import contact_sheet, turntable
 from ddrep_core.sampling.sample import StepReport
-from ddrep_core.solvers.linear import LinearSolver
-from ddrep_core.solvers.meeting import DAMPING, PictureSolver
 from ddrep_core.views import Views
 
 AUTO_SCHEDULE = "repaint:1,1,2"  # growing wins on the beds, not yet on the bundled prior: docs/agreement.md
 TEXTURE_GUIDANCE = 5.0
 """At least, where nobody says otherwise: depth tells the prior the shape, and words alone the material."""
 PREVIEW_TEXTURE = 256
+MOST_PREVIEW_TEXELS = 1_000_000  # of all previews; more objects have coarser ones
 PREVIEW_VIEWS = 4
 UV_LAYER = "DDRep"
 LONGEST_NAME = 120  # bytes of an object's or material's name in a file's name
@@ -59,19 +61,32 @@ class TextureTask:
         prior = session.prior
         self.arguments = session.sampling_arguments(AUTO_SCHEDULE, TEXTURE_GUIDANCE)
         size, latent_size = prior.image_size, max(prior.image_shape[1:])
-        session.stage("Looking at the mesh from every camera")
+        looking = session.stage("Looking at the mesh from every camera")
         mesh = replace(self.mesh, both_sides=settings.both_sides)
         self.outlook = look_at_mesh(
             cameras, mesh, size, latent_size * rays_along_pixel(latent_size), settings.front_degrees
         )
         tell_left_out(session, self.outlook)
         self.mesh, self.views = self.outlook.mesh, self.outlook.views
-        self.rep = texture_diffrep(self.mesh, self.views, prior, settings)
+        require_bytes(
+            baking_bytes(self.mesh, settings.resolution, len(self.views), (size, size)),
+            f"Baking {_textures(len(self.mesh.textured_parts), settings.resolution)}",
+            "Ask for a lower resolution or fewer objects at a time, or close other programs.",
+        )
+        check_texture_repeats(self.mesh, settings.resolution)
+        self.rep = texture_diffrep(self.mesh, self.views, prior, settings, portion(looking, 0, 0.6))
         if settings.depth and getattr(prior, "uses_depth", False):
             self.arguments["depth"] = depth_maps(self.mesh, self.views, size, size, subsamples=2)
         # No finer than the views have something to say: Blender puts a preview on the graphics card between two frames.
         preview_resolution = min(PREVIEW_TEXTURE, 2 * size, settings.resolution)
-        self.preview_baker = Baker(self.mesh, self.views, preview_resolution, (size, size))
+        self.preview_baker = Baker(
+            self.mesh,
+            self.views,
+            preview_resolution,
+            (size, size),
+            most_texels=MOST_PREVIEW_TEXELS,
+            progress=portion(looking, 0.6, 1),
+        )
         self.baker: Baker | None = None
 
     def run_sample(self, session: Session) -> dict[str, Any]:
@@ -81,19 +96,20 @@ class TextureTask:
         def previews(step: StepReport) -> Sequence[Preview]:
             return self._previews(decode(prior, step.diffrep.render()))
 
-        result = session.sample(self.rep, self.views, previews=previews, **sampling_texture(self.rep), **self.arguments)
+        result = session.sample(self.rep, self.views, previews=previews, **self.arguments)
         not_agreed = [self.views[view].name for view in result.not_agreed]
         if not_agreed:
             session.warn(
                 f"The views {', '.join(not_agreed)} were kept although they do not fully agree with the others. "
                 "More steps or another seed may help."
             )
-        session.stage("Baking the texture")
+        baking = session.stage("Baking the texture")
         with torch.no_grad():
             pictures = decode(prior, result.diffrep.render())
         if self.baker is None:
-            self.baker = Baker(self.mesh, self.views, self.settings.resolution, (pictures.shape[2], pictures.shape[3]))
-        baked = self.baker.bake(pictures)
+            shape = pictures.shape[2], pictures.shape[3]
+            self.baker = Baker(self.mesh, self.views, self.settings.resolution, shape, progress=portion(baking, 0, 0.4))
+        baked = self.baker.bake(pictures, portion(baking, 0.4, 1))
         session.stage("Writing the results")
         record = write_textured_mesh(session, self.mesh, baked, self.settings.front_degrees)
         illustrate_views(session, self.mesh, baked, self.views, pictures)
@@ -133,7 +149,7 @@ def tell_left_out(session: Session, outlook: Outlook) -> None:
 
 
 def texture_diffrep(
-    mesh: Mesh, views: Views, prior: Any, settings: TextureRequest
+    mesh: Mesh, views: Views, prior: Any, settings: TextureRequest, progress: Progress = unheard
 ) -> TextureDiffrep | ImageTextureDiffrep:
     """The representation that a texture request samples.
 
@@ -142,17 +158,15 @@ def texture_diffrep(
     """
     channels, height, width = prior.image_shape
     dtype = torch.float64 if prior.dtype == torch.float64 else torch.float32
-    common: dict[str, Any] = {"texels_per_pixel": TEXELS_PER_PIXEL, "dtype": dtype, "device": prior.device}
+    common: dict[str, Any] = {
+        "texels_per_pixel": TEXELS_PER_PIXEL,
+        "dtype": dtype,
+        "device": prior.device,
+        "progress": progress,
+    }
     if channels == 3 or settings.space == "latent":
         return TextureDiffrep(mesh, views, settings.resolution, channels, view_size=(height, width), **common)
     return ImageTextureDiffrep(mesh, views, prior, settings.resolution, **common)
-
-
-def sampling_texture(rep: TextureDiffrep | ImageTextureDiffrep) -> dict[str, Any]:
-    """Who fits it, and in which noise: views that meet in RGB share the surface's, or meeting costs variety."""
-    if isinstance(rep, ImageTextureDiffrep):
-        return {"solver": PictureSolver(), "noise": rep.noise}
-    return {"solver": LinearSolver(damping=DAMPING)}
 
 
 def write_textured_mesh(
@@ -202,6 +216,10 @@ def write_textured_mesh(
 
     session.illustrate("the turntable", {"turntable": film_path, "turntable_still": still_path}, draw_turntable)
     return {"files": files, "objects": objects, "coverage_share": round(coverage_share(baked), 4)}
+
+
+def _textures(count: int, resolution: int) -> str:
+    return f"{count} textures of {resolution}²" if count > 1 else f"a texture of {resolution}²"
 
 
 def illustrate_views(

@@ -7,7 +7,7 @@ import torch
 
 from ddrep_core.geometry.footprints import view_samples
 from ddrep_core.geometry.mesh import Mesh
-from ddrep_core.geometry.raycast import RayCaster
+from ddrep_core.geometry.raycast import ray_caster
 from ddrep_core.geometry.texel_grids import grid_resolutions, island_groups
 from ddrep_core.noise.matrix import MatrixNoise, noise_rows
 from ddrep_core.sparse import torch_csr
@@ -43,7 +43,7 @@ def surface_noise(
         dtype, device: of the noise.
     """
     _, height, width = image_shape
-    caster = RayCaster(mesh)
+    caster = ray_caster(mesh)
     samples = [view_samples(caster, camera, width, height, RAYS) for camera in views]
     resolutions = grid_resolutions(caster, samples, views, FINEST_GRID, CELLS_PER_PIXEL)
     groups = island_groups(mesh)

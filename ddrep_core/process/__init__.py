@@ -1,5 +1,6 @@
 """How clean and noise make x, and how a step moves them; knows nothing else of ours."""
 
-from ddrep_core.process.diffusion import langevin_share
+from ddrep_core.process.diffusion import Diffusion, langevin_share
+from ddrep_core.process.protocol import Process
 
-__all__ = ["langevin_share"]
+__all__ = ["Diffusion", "Process", "langevin_share"]

@@ -12,7 +12,7 @@ from torch import Tensor
 from ddrep_core.geometry.bake import BakedTexture
 from ddrep_core.geometry.mesh import Float, Int, Mesh
 from ddrep_core.geometry.normals import crease_normals
-from ddrep_core.geometry.raycast import RayCaster
+from ddrep_core.geometry.raycast import ray_caster
 from ddrep_core.geometry.texels import position_ids
 from ddrep_core.pictures import to_linear, to_srgb
 from ddrep_core.views import Camera
@@ -37,7 +37,7 @@ class Renderer:
 
     def __init__(self, mesh: Mesh, textures: Mapping[str, BakedTexture | Tensor]) -> None:
         self.mesh = mesh
-        self._caster = RayCaster(mesh)
+        self._caster = ray_caster(mesh)
         self._uv = np.nan_to_num(mesh.uv)
         self._pyramids = [_pyramid(textures.get(part.name)) for part in mesh.parts]
         self._normals: Single | None = None

@@ -3,6 +3,8 @@
 from ddrep_core.noise.fields import CommonNoise, MixedNoise, NoiseField, ViewNoise
 from ddrep_core.noise.matrix import MatrixNoise
 from ddrep_core.sampling.disagreement import disagreement_map
+from ddrep_core.sampling.guide import Guide
+from ddrep_core.sampling.look import Ask, Look
 from ddrep_core.sampling.sample import Result, SamplerState, StepReport, sample
 from ddrep_core.schedules.auto import Auto
 from ddrep_core.schedules.grown import Grown
@@ -17,12 +19,15 @@ from ddrep_core.schedules.named import (
 )
 from ddrep_core.schedules.parse import parse_schedule
 from ddrep_core.schedules.schedule import Schedule, Segment
-from ddrep_core.schedules.steps import Plan
+from ddrep_core.schedules.steps import Plan, Setting, Walk
 
 __all__ = [
+    "Ask",
     "Auto",
     "CommonNoise",
     "Grown",
+    "Guide",
+    "Look",
     "MatrixNoise",
     "MixedNoise",
     "NoiseField",
@@ -32,8 +37,10 @@ __all__ = [
     "SamplerState",
     "Schedule",
     "Segment",
+    "Setting",
     "StepReport",
     "ViewNoise",
+    "Walk",
     "annealed_schedule",
     "ddim_schedule",
     "disagreement_map",

@@ -14,7 +14,7 @@ import math
 import torch
 from torch import Tensor
 
-from ddrep_core.diffreps.protocol import Diffrep, LinearRendering
+from ddrep_core.diffreps.protocol import Diffrep, MatrixRendering
 from ddrep_core.noise.pictures import unrelated_pictures
 from ddrep_core.solvers.protocol import Solver
 from ddrep_core.sparse import absolute, transpose
@@ -25,12 +25,12 @@ def unrelated_share(rep: Diffrep, solver: Solver, indices: Tensor, weights: Tens
 
     Args:
         rep: the representation; not changed.
-        solver: of the run: it has, or will have, what it prepared for the same weights.
+        solver: of the run; not changed, but for what it prepares for the same weights.
         indices: [B] the views in the fit: those that move first, then those that are held.
         weights: [B, 1, h, w] of their pixels.
         moving: how many of them move.
     """
-    if not isinstance(rep, LinearRendering):
+    if not isinstance(rep, MatrixRendering):
         return torch.ones(moving, dtype=weights.dtype, device=weights.device)
     twin = rep.copy()
     twin.reset(torch.Generator())  # the same answer whenever it is asked, in a run that goes on, too
@@ -38,7 +38,8 @@ def unrelated_share(rep: Diffrep, solver: Solver, indices: Tensor, weights: Tens
         before = twin.render(indices)
         probe = torch.zeros_like(before)
         probe[:moving] = unrelated_pictures(tuple(before[:moving].shape)).to(before)
-        solver.fit(twin, before + probe, indices, weights, math.inf)
+    solver.twin().fit(twin, before + probe, indices, weights, math.inf, before)
+    with torch.no_grad():
         left = weights * (before + probe - twin.render(indices)) ** 2
         whole = weights * probe**2
     return (left[:moving].sum((1, 2, 3)) / whole[:moving].sum((1, 2, 3)).clamp_min(1e-30)).clamp(0.0, 1.0)
@@ -68,7 +69,7 @@ def conflicts(left: Tensor, clean: Tensor, weights: Tensor, share: Tensor) -> tu
     return each, min(1.0, float(counted / possible.sum().clamp_min(1e-30)))
 
 
-def disagreement_map(rep: LinearRendering, left: Tensor, weights: Tensor) -> Tensor:
+def disagreement_map(rep: MatrixRendering, left: Tensor, weights: Tensor) -> Tensor:
     """[P] where on the representation the views disagree: the mean squared residual of the pixels that look at each
     parameter (a texel, a point of the canvas), zero where none does.
 

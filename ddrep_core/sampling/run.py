@@ -1,283 +1,194 @@
-"""One sample on its way: θ, the noise field ε, and the moves of Algorithm 1 on them."""
+"""Algorithm 1: one loop over the words of a walk."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from ddrep_core.diffreps.protocol import Diffrep
-from ddrep_core.errors import RequestError, RunError
-from ddrep_core.noise.fields import NoiseField, ViewNoise
-from ddrep_core.priors.protocol import Conditioning, Prior
-from ddrep_core.process.diffusion import langevin_share
+from ddrep_core.process import Process
+from ddrep_core.process.diffusion import langevin_share, reach
 from ddrep_core.sampling.disagreement import conflicts, unrelated_share
-from ddrep_core.schedules.steps import Jump, Moved, Reverse
-from ddrep_core.solvers.choose import choose_solver
-from ddrep_core.solvers.protocol import Solver
-from ddrep_core.views.camera import Views
-
-HOLD_WEIGHT = 10.0
-"""How much more an observation that is held counts in the fit than what moves."""
+from ddrep_core.sampling.guide import Guide
+from ddrep_core.sampling.look import Ask, Look, together
+from ddrep_core.sampling.particle import Fit, Particle
+from ddrep_core.schedules.steps import Hold, Join, Jump, Moved, Paint, Recall, Remember, Reverse, Step, Walk, Word
 
 
 @dataclass
-class Clock:
-    seconds: dict[str, float] = field(
-        default_factory=lambda: {"prior": 0.0, "pullback": 0.0, "render": 0.0, "total": 0.0}
-    )
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-
-    @contextmanager
-    def measure(self, part: str) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-        self.seconds[part] += time.perf_counter() - start
-
-
-@dataclass
-class ViewsToFit:
-    """What the pull-backs of one set of moving and held views have in common.
+class Run:
+    """N particles that go through the same steps.
 
     Attributes:
-        key: which views move, −1, which are held.
-        indices: [B] those that move first, then those that are held.
-        weights: [B, 1, h, w] of their pixels.
-        observations: [H, C, h, w] what the held ones were accepted as.
-        share: of unrelated pictures that would not be held; None until it is asked for.
+        particles: the samples.
+        ask: the prior, with what it was told of the views.
+        views_per_step: B.
+        guides: bend what the prior says.
+        known: views that are given, and held in every step.
+        position: steps taken.
+        queue: views of the round over the bank that is under way, where B < V.
     """
 
-    key: tuple[int, ...]
-    indices: Tensor
-    weights: Tensor
-    observations: Tensor | None
-    share: Tensor | None = None
+    particles: list[Particle]
+    ask: Ask
+    views_per_step: int
+    guides: Iterable[Guide] = ()
+    known: tuple[int, ...] = ()
+    position: int = 0
+    queue: list[int] = field(default_factory=list)
+    _fit: Fit | None = None
 
+    @property
+    def bank(self) -> list[int]:
+        """The views that may move."""
+        return [view for view in range(len(self.ask.weights)) if view not in self.known]
 
-class Run:
-    """One sample on its way: θ, ε, and where in the schedule it is."""
-
-    def __init__(
-        self,
-        rep: Diffrep,
-        prior: Prior,
-        views: Views | None,
-        conditioning: Conditioning,
-        eta: float,
-        seed: int,
-        number: int,
-        solver: str | Solver,
-        noise: NoiseField | None,
-        views_per_step: int | None,
-    ) -> None:
-        theta = next(iter(rep.parameters().values()))
-        self.rep, self.prior, self.conditioning, self.eta = rep, prior, conditioning, eta
-        self.seed, self.number = seed, number
-        self.dtype, self.device = theta.dtype, theta.device
-        self.solver = choose_solver(rep, solver)
-        self.generator = torch.Generator().manual_seed(seed)
-        self.field = noise or ViewNoise((rep.view_count, *rep.image_shape), self.dtype, self.device)
-        self.views = views
-        self.weights = self._weights(views)
-        self.views_per_step = min(views_per_step or rep.view_count, rep.view_count)
-        self.queue: list[int] = []
-        self.clock = Clock(device=self.device)
-        self.position, self.evaluations, self.passes = 0, 0.0, 0
-        self.disagreement: float | None = None
-        self.observations: dict[int, Tensor] = {}  # [C, h, w] what held views were accepted as
-        self._fit: ViewsToFit | None = None
-        rep.reset(self.generator)
-        self.noise = self.field.draw(self.generator).to(self.device, self.dtype)
-
-    def _weights(self, views: Views | None) -> Tensor:
-        """[V, 1, h, w] the importance of every pixel: the camera's weight times the pixel's."""
-        _, height, width = self.rep.image_shape
-        weights = torch.ones(self.rep.view_count, 1, height, width, dtype=self.dtype, device=self.device)
-        pixel_weights = self.rep.pixel_weights()
-        if pixel_weights is not None:
-            weights = weights * pixel_weights.to(weights)
-        if views is not None:
-            weights = weights * torch.as_tensor(views.weights).to(weights)[:, None, None, None]
-        if not bool((weights > 0).any()):
-            raise RequestError(
-                "No view sees anything that it could paint.", "Move the cameras, or raise their weights."
-            )
-        return weights
-
-    def reverse(self, step: Reverse) -> Moved:
-        """σ → σ': ask the prior, move the renders, pull the move back to θ, refresh a share of the noise."""
-        indices = self.next_views() if step.views is None else torch.tensor(step.views, device=self.device)
-        share = langevin_share(step.sigma, step.sigma_next, step.eta)
-        noise = self.noise[indices]
-        with self.clock.measure("render"), torch.no_grad():
-            render = self.rep.render(indices)
-        clean, predicted = self.predict(render, noise, step.sigma, indices)
-        # How far x̂0 is approached: f' = f + (σ − √(1−λ²) σ') (ε − ε̂), and ε − ε̂ = (x̂0 − f) / σ.
-        reach = 1.0 if math.isinf(step.sigma) else 1 - math.sqrt(1 - share**2) * step.sigma_next / step.sigma
-        target = render + reach * (clean - render)
-        if step.heun:
-            target = self.heun_target(step, indices, render, noise, predicted, target)
-        self.pull_back(target, indices, step.held, step.sigma_next)
-        moved = self.compare(target, clean, indices, step.held, reach)
-        if share > 0:
-            self.refresh(math.sqrt(1 - share**2), 1.0, step.views)
-        return moved
-
-    def heun_target(
-        self, step: Reverse, indices: Tensor, render: Tensor, noise: Tensor, predicted: Tensor, euler: Tensor
-    ) -> Tensor:
-        """The target with the slope averaged over both ends: fit by Euler, ask the prior there, return to θ."""
-        before = {name: tensor.detach().clone() for name, tensor in self.rep.parameters().items()}
-        self.pull_back(euler, indices, step.held, step.sigma_next)
-        with torch.no_grad():
-            render_next = self.rep.render(indices)
-        _, predicted_next = self.predict(render_next, noise, step.sigma_next, indices)
-        with torch.no_grad():
-            for name, tensor in self.rep.parameters().items():
-                tensor.copy_(before[name])
-        return render + (step.sigma_next - step.sigma) * ((predicted + predicted_next) / 2 - noise)
-
-    def predict(self, render: Tensor, noise: Tensor, sigma: float, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """x̂0 and ε̂ of these views; at σ = ∞ the prior sees ε alone, and only x̂0 says anything."""
-        chosen = self.conditioning[indices.tolist()]
-        with self.clock.measure("prior"), torch.no_grad():
-            if math.isinf(sigma):
-                if not hasattr(self.prior, "predict_clean"):
-                    raise RequestError("This prior cannot start at σ = ∞: it has no predict_clean.")
-                clean, predicted = self.prior.predict_clean(noise, sigma, chosen).to(noise), noise
-            else:
-                x = render + sigma * noise
-                predicted = self.prior.predict_noise(x, sigma, chosen).to(noise)
-                clean = x - sigma * predicted
-        self.evaluations += len(indices) / self.views_per_step
-        if not bool(torch.isfinite(clean).all()):
-            raise RunError(
-                f"The prior returned numbers that are not finite at σ = {sigma:.3g}.",
-                "Lower the guidance scale, or run in full precision (--precision fp32).",
-            )
-        return clean, predicted
-
-    def pull_back(self, target: Tensor, indices: Tensor, held: tuple[int, ...], sigma: float = 0.0) -> None:
-        """θ ← argmin E_π w(π) ‖f(θ, π) − f'(π)‖², held views pulled to what they were accepted as.
-
-        What comes of it is seen through noise of `sigma` next, 0 where it is held or given back.
-        """
-        fit = self._views_to_fit(indices, held)
-        if fit.observations is not None:
-            target = torch.cat([target, fit.observations])
-        with self.clock.measure("pullback"):
-            self.passes += self.solver.fit(self.rep, target, fit.indices, fit.weights, sigma)
-
-    def _views_to_fit(self, indices: Tensor, held: tuple[int, ...]) -> ViewsToFit:
-        """Kept while the same views move and the same are held."""
-        key = (*indices.tolist(), -1, *held)
-        if self._fit is None or self._fit.key != key:
-            if held:
-                others = torch.tensor(held, device=self.device)
-                weights = torch.cat([self.weights[indices], HOLD_WEIGHT * self.weights[others]])
-                observations = torch.stack([self.observations[view] for view in held])
-                self._fit = ViewsToFit(key, torch.cat([indices, others]), weights, observations)
-            else:
-                self._fit = ViewsToFit(key, indices, self.weights[indices], None)
+    def fit(self, views: tuple[int, ...] | None, held: tuple[int, ...]) -> Fit:
+        """Of these views, or those of the next step; kept while the same move and the same are held."""
+        moving = self.next_views() if views is None else torch.tensor(views)
+        held = (*held, *(view for view in self.known if view not in held))
+        if self._fit is None or self._fit.held != held or not torch.equal(self._fit.moving, moving):
+            self._fit = Fit.of(moving, held, self.ask.weights)
         return self._fit
 
-    def compare(self, target: Tensor, clean: Tensor, indices: Tensor, held: tuple[int, ...], reach: float) -> Moved:
-        """What of x̂0 would not fit (`disagreement.py`)."""
-        fit = self._views_to_fit(indices, held)
-        with self.clock.measure("render"), torch.no_grad():
-            left = (target - self.rep.render(indices)) / max(reach, 1e-9)
-            if fit.share is None:
-                fit.share = self._unrelated_share(fit, len(indices))
-            each, self.disagreement = conflicts(left, clean, fit.weights[: len(indices)], fit.share)
-        return Moved(indices, clean, each, self.disagreement, fit.share, left)
-
-    def _unrelated_share(self, fit: ViewsToFit, moving: int) -> Tensor:
-        """What unrelated pictures would leave in this fit."""
-        if moving < self.rep.view_count and len(fit.indices) == moving and self.views_per_step < self.rep.view_count:
-            return torch.ones(moving, dtype=self.dtype, device=self.device)  # mini-batches: never twice the same
-        return unrelated_share(self.rep, self.solver, fit.indices, fit.weights, moving)
-
-    def jump(self, step: Jump) -> None:
-        """σ → σ_high: θ stays, the noise is refreshed (Alg. 1, line 13; Restart's forward kernel)."""
-        self.refresh(step.keep, step.noise_scale, step.views)
-
-    def refresh(self, keep: float, noise_scale: float, views: tuple[int, ...] | None) -> None:
-        """ε ← keep·ε + √(1 − keep²)·noise_scale·ξ, for these views or all."""
-        fresh = self.field.draw(self.generator).to(self.noise)
-        renewed = keep * self.noise + math.sqrt(1 - keep**2) * noise_scale * fresh
-        if views is None:
-            self.noise = renewed
-        else:
-            chosen = torch.tensor(views, device=self.device)
-            self.noise = self.noise.index_copy(0, chosen, renewed[chosen])
-
     def next_views(self) -> Tensor:
-        """The views of the next step: all, or the next few of a shuffled round over the bank."""
-        if self.views_per_step == self.rep.view_count:
-            return torch.arange(self.rep.view_count, device=self.device)
-        while len(self.queue) < self.views_per_step:
-            round_ = torch.randperm(self.rep.view_count, generator=self.generator).tolist()
-            self.queue += [view for view in round_ if view not in self.queue[-self.views_per_step :]] or round_
-        chosen, self.queue = self.queue[: self.views_per_step], self.queue[self.views_per_step :]
-        return torch.tensor(chosen, device=self.device)
+        """[B] all that may move, or the next few of a shuffled round over them, the same for all particles.
 
-    def theta(self) -> dict[str, Tensor]:
-        """A copy of θ."""
-        return {name: tensor.detach().clone() for name, tensor in self.rep.parameters().items()}
-
-    def put_back(self, theta: dict[str, Tensor]) -> None:
-        """θ as it was."""
-        with torch.no_grad():
-            for name, tensor in self.rep.parameters().items():
-                tensor.copy_(theta[name])
-
-    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """θ, ε, the solver's moments, the generator, what is held, and the counts."""
-        tensors = {f"theta.{name}": tensor for name, tensor in self.theta().items()}
-        tensors |= {f"solver.{name}": tensor.detach().clone() for name, tensor in self.solver.state().items()}
-        tensors |= {f"held.{view}": tensor.clone() for view, tensor in self.observations.items()}
-        tensors |= {"noise": self.noise.clone(), "generator": self.generator.get_state()}
-        numbers = {
-            "sample": self.number,
-            "position": self.position,
-            "evaluations": self.evaluations,
-            "passes": self.passes,
-            "disagreement": self.disagreement,
-            "queue": list(self.queue),
-            "seconds": dict(self.clock.seconds),
-        }
-        return tensors, numbers
-
-    def load(self, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
-        """Go on from `state()`.
-
-        Raises:
-            RequestError: the state belongs to another representation or another size.
+        On the CPU, wherever the pictures are: a view's number is asked for in every step, and a GPU would be waited for.
         """
-        try:
-            for name, tensor in self.rep.parameters().items():
-                if tensors[f"theta.{name}"].shape != tensor.shape:
-                    raise KeyError(name)
-            self.put_back({name: tensors[f"theta.{name}"] for name in self.rep.parameters()})
-            self.noise = tensors["noise"].to(self.noise)
-            self.generator.set_state(tensors["generator"])
-            self.position, self.evaluations = int(numbers["position"]), float(numbers["evaluations"])
-            self.passes, self.disagreement = int(numbers["passes"]), numbers["disagreement"]
-            self.queue = [int(view) for view in numbers["queue"]]
-            self.clock.seconds = {part: float(value) for part, value in numbers["seconds"].items()}
-        except KeyError as error:
-            raise RequestError(f"The state to go on from lacks {error} or has it in another size.") from error
-        self.observations = {
-            int(name.removeprefix("held.")): tensor.to(self.noise)
-            for name, tensor in tensors.items()
-            if name.startswith("held.")
-        }
-        self.solver.load_state({k.removeprefix("solver."): v for k, v in tensors.items() if k.startswith("solver.")})
+        bank, count = self.bank, self.views_per_step
+        if count >= len(bank):
+            return torch.tensor(bank)
+        while len(self.queue) < count:
+            order = torch.randperm(len(bank), generator=self.particles[0].generator).tolist()
+            round_ = [bank[number] for number in order]
+            self.queue += [view for view in round_ if view not in self.queue[-count:]] or round_
+        chosen, self.queue = self.queue[:count], self.queue[count:]
+        return torch.tensor(chosen)
+
+    def render(self, indices: Tensor) -> Tensor:
+        """[N, B, C, h, w]."""
+        with self.ask.clock.measure("render"):
+            return together([particle.render(indices) for particle in self.particles])
+
+    def noise(self, indices: Tensor) -> Tensor:
+        """[N, B, C, h, w]."""
+        return together([particle.noise[indices] for particle in self.particles])
+
+    def pull_back(self, target: Tensor, fit: Fit, sigma: float) -> None:
+        """θ ← argmin E_π w(π) ‖f(θ, π) − f'(π)‖² of every particle, f' [N, B, C, h, w]."""
+        with self.ask.clock.measure("pullback"):
+            for particle, wanted in zip(self.particles, target, strict=True):
+                particle.pull_back(wanted, fit, sigma)
+
+    def renew(self, step: Step, sigma_after: float, keep: float, scales: Sequence[float]) -> None:
+        """A part of every particle's ε is drawn anew, `scales` [N] times as strong as white noise."""
+        for particle, scale in zip(self.particles, scales, strict=True):
+            particle.renew(step.sigma, sigma_after, keep, scale, step.views)
+
+    def compare(self, target: Tensor, look: Look, fit: Fit, way: float) -> list[Moved]:
+        """What of each particle's x̂0 would not fit (`disagreement.py`), where a step goes so far towards it."""
+        render = self.render(fit.moving)
+        with self.ask.clock.measure("render"), torch.no_grad():
+            left = (target - render) / max(way, 1e-9)
+            if fit.share is None:
+                fit.share = self._unrelated_share(fit)
+            found = []
+            for number, particle in enumerate(self.particles):
+                clean, rest = look.clean[number], left[number]
+                each, whole = conflicts(rest, clean, fit.weights[: len(fit.moving)], fit.share)
+                particle.disagreement = whole
+                found.append(Moved(fit.moving, clean, each, whole, fit.share, rest, render[number]))
+        return found
+
+    def arrange(self, word: Word) -> None:
+        """What is no step: done at once for every particle, by fits and memory alone."""
+        for particle in self.particles:
+            match word:
+                case Remember(name, views):
+                    particle.remember(name, views)
+                case Recall(name):
+                    particle.recall(name)
+                case Hold(views):
+                    particle.hold(views)
+                case Paint(views, held, name):
+                    with self.ask.clock.measure("pullback"):
+                        particle.paint(self.fit(views, held), name)
+                case Join(views):
+                    particle.join(views)
+
+    def _unrelated_share(self, fit: Fit) -> Tensor:
+        """What unrelated pictures would leave in this fit."""
+        if len(fit.moving) < len(self.bank) and not fit.held and self.views_per_step < len(self.bank):
+            # Mini-batches: never twice the same.
+            return torch.ones(len(fit.moving), dtype=fit.weights.dtype, device=fit.weights.device)
+        first = self.particles[0]
+        return unrelated_share(first.rep, first.solver, fit.indices, fit.weights, len(fit.moving))
+
+
+Tell = Callable[[Step, Look | None, list[Moved] | None], None]
+"""Called after each step with what the prior said of it and what came of it; after a jump, with neither."""
+
+
+def follow(run: Run, walk: Walk, tell: Tell) -> None:
+    """Algorithm 1, N particles at once: steps down, jumps up, until the walk is at its end.
+
+    What the prior sees of a view is x(π) = f(θ, π) + σ ε(π); θ carries the clean part alone.
+    """
+    ask, process, start = run.ask, run.ask.process, time.perf_counter() - run.ask.clock.seconds["total"]
+    while (word := walk.next()) is not None:
+        look, moved = None, None
+        match word:
+            case Reverse(sigma, sigma_next, eta):
+                fit = run.fit(word.views, word.held)
+                share = langevin_share(sigma, sigma_next, eta)  # λ, line 5
+                render, noise = run.render(fit.moving), run.noise(fit.moving)  # f(θ, π), ε(π)
+                look = ask(render, noise, sigma, fit.moving)  # x̂0 and ε̂, line 11
+                for guide in run.guides:
+                    look = look.bent(guide.bend(look, ask.prior.decode))
+                target = process.target(render, look.clean, sigma, sigma_next, share)  # f', Eq. 4
+                if word.heun:
+                    target = heun_target(run, look, fit, sigma_next, share)
+                run.pull_back(target, fit, sigma_next)  # θ ← argmin E_π w(π) ‖f(θ, π) − f'(π)‖², Eq. 5-8
+                moved = run.compare(target, look, fit, reach(sigma, sigma_next, share))
+                if share > 0:  # ε ← √(1−λ²) ε + λ ξ, line 16; ξ gives back the variance that x̂0 lacks
+                    fresh = [1.0] * len(look.clean) if word.heun else fresh_scales(look, process, sigma_next, share)
+                    run.renew(word, sigma_next, math.sqrt(1 - share**2), fresh)
+            case Jump(sigma, sigma_high, keep, scale):  # θ stays: line 13, RePaint's and Restart's
+                run.renew(word, sigma_high, keep, [scale] * len(run.particles))
+            case _:
+                run.arrange(word)  # what walks remember, recall, hold and paint
+        walk.hear(word, None if moved is None else moved[0])
+        if isinstance(word, Reverse | Jump):
+            run.position += 1
+            ask.clock.seconds["total"] = time.perf_counter() - start
+            tell(word, look, moved)
+
+
+def fresh_scales(look: Look, process: Process, sigma_next: float, share: float) -> list[float]:
+    """[N] how strong each particle's fresh noise is, so that a step by x̂0, a mean, keeps the variance of draws."""
+    weights = look.weights
+    total = (weights.sum() * look.clean.shape[2]).clamp_min(1e-30)
+    power = [((weights * values**2).flatten(1).sum(1) / total).tolist() for values in (look.clean, look.predicted)]
+    return [
+        process.fresh_scale(look.sigma, sigma_next, share, picture, noise) for picture, noise in zip(*power, strict=True)
+    ]
+
+
+def heun_target(run: Run, look: Look, fit: Fit, sigma_next: float, share: float) -> Tensor:
+    """The target with the slope averaged over both ends: go there by the ODE, ask the prior there, return to θ.
+
+    f + (σ' − σ)((ε̂ + ε̂')/2 − ε) + σ'(1 − √(1−λ²))(ε − ε̂): Heun's step, and the share of the noise that is renewed.
+    """
+    euler = run.ask.process.target(look.render, look.clean, look.sigma, sigma_next, 0.0)
+    before = [particle.theta() for particle in run.particles]
+    run.pull_back(euler, fit, sigma_next)
+    beyond = run.ask(run.render(fit.moving), look.noise, sigma_next, fit.moving)
+    for particle, theta in zip(run.particles, before, strict=True):
+        particle.put_back(theta)
+    target = look.render + (sigma_next - look.sigma) * ((look.predicted + beyond.predicted) / 2 - look.noise)
+    return target + sigma_next * (1 - math.sqrt(1 - share**2)) * (look.noise - look.predicted)

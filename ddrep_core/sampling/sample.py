@@ -1,26 +1,30 @@
 """The method: sample a differentiable representation by pulling the reverse process back to its parameters.
 
 "Diffusing Differentiable Representations" (Savani, Finzi, Kolter; NeurIPS 2024), Algorithm 1, in variance-exploding
-coordinates and with its algebra done (DESIGN §2): the state of a run is θ and a noise field ε(π), and what the prior
-sees of a view is x(π) = f(θ, π) + σ ε(π).
+coordinates and with its algebra done (docs/method.md): the state of a run is θ and a noise field ε(π), and what the
+prior sees of a view is x(π) = f(θ, π) + σ ε(π).
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from ddrep_core.diffreps.protocol import Diffrep
+from ddrep_core.diffreps.protocol import Diffrep, WithNoise
 from ddrep_core.errors import RequestError
-from ddrep_core.noise.fields import NoiseField
-from ddrep_core.priors.protocol import Prior
-from ddrep_core.sampling.run import Run
+from ddrep_core.noise.fields import NoiseField, ViewNoise
+from ddrep_core.priors.protocol import Conditioning, Prior
+from ddrep_core.sampling.guide import Guide
+from ddrep_core.sampling.look import Ask, Clock, Look, pixel_importance
+from ddrep_core.sampling.particle import Particle, below
+from ddrep_core.sampling.run import Run, follow
 from ddrep_core.schedules.named import ddim_schedule
-from ddrep_core.schedules.steps import Jump, Moved, Plan, Step, Walk
+from ddrep_core.schedules.steps import Jump, Moved, Plan, Setting, Step, Walk
+from ddrep_core.solvers.choose import choose_solver
 from ddrep_core.solvers.protocol import Solver
 from ddrep_core.views.camera import Views
 
@@ -49,6 +53,8 @@ class StepReport:
         diffrep: the representation as it is now.
         state: makes the run's state, to be kept and resumed from.
         left: [B, C, h, w] what of x̂0 could not be held, for `disagreement_map`; None after a jump.
+        look: what the prior said of all samples that are made together, of which the rest tells the first.
+        diffreps: all of these as they are now.
     """
 
     index: int
@@ -61,6 +67,8 @@ class StepReport:
     diffrep: Diffrep
     state: Callable[[], SamplerState]
     left: Tensor | None = None
+    look: Look | None = None
+    diffreps: tuple[Diffrep, ...] = ()
 
 
 @dataclass
@@ -89,6 +97,17 @@ class Result:
         """1 when the views show one object, 0 when they are unrelated."""
         return None if self.disagreement is None else 1.0 - self.disagreement
 
+    def numbers(self) -> dict[str, Any]:
+        """All but the representation and the other samples, as JSON holds it."""
+        return {
+            "nfe": self.nfe,
+            "seconds": dict(self.seconds),
+            "disagreement": self.disagreement,
+            "seed": self.seed,
+            "passes": self.passes,
+            "not_agreed": list(self.not_agreed),
+        }
+
 
 def sample(
     rep: Diffrep,
@@ -108,26 +127,34 @@ def sample(
     callback: Callable[[StepReport], None] | None = None,
     state: SamplerState | None = None,
     samples: int = 1,
+    together: bool = False,
+    guides: Iterable[Guide] = (),
+    known: Mapping[int, Tensor] | None = None,
 ) -> Result:
     """Sample a representation, so that all its views are draws from the prior.
 
     Args:
         rep: what is sampled; it is copied, not changed.
-        prior: what predicts noise (DESIGN §3, "A prior is anything with ...").
+        prior: what predicts noise (`priors.protocol`).
         views: the bank of views that `rep` was built over: their weights, prompts and directions. None where views have
             no cameras (an image, a panorama's crops).
         prompt, negative_prompt, guidance_scale: ε_u + w(ε_c − ε_u); w = 0 is unconditional, w = 1 conditional.
-        schedule: noise levels and jumps, or a plan that decides as it goes (`grown_sampling`, `auto_sampling`); 50
+        schedule: noise levels and jumps, or a plan that decides as it goes (`Grown`, `Auto`); 50
             plain steps when not given.
         eta: DDIM's stochastic share, 0 (PF-ODE) to 1; the paper's is 0.75.
         seed: of all randomness; sample k of several takes seed + k.
-        solver: "auto", "linear", "warm", "adam", or a solver.
-        noise: the noise field; every view's own white noise when not given.
+        solver: "auto", "linear", "newton", "warm", "adam", or a solver.
+        noise: the noise field; the representation's own, or every view's own white noise, when not given.
         depth: [V, 1, H, W] in [0, 1], near = 1, background 0, for priors with a depth ControlNet.
         views_per_step: evaluate this many views a step, in shuffled order over the bank; all when not given.
         callback: called after each step. It may raise `Cancelled` to end the run.
         state: go on from here (a `StepReport.state()` of the same call).
         samples: how many, one after another.
+        together: all of them side by side instead, in one batch of the prior a step; as without it where nothing guides
+            them, but for mini-batches of views, which are then the same for all.
+        guides: bend what the prior says before each step takes it (`sampling.guide.Guide`); they see all samples of a
+            run together.
+        known: pictures of views that are given and stay: [3, H, W] sRGB in [0, 1], or [C, h, w] in the prior's space.
 
     Returns:
         the sampled representation with what it cost.
@@ -140,63 +167,192 @@ def sample(
         raise RequestError(f"The number of samples must be at least one, not {samples}.")
     if not 0 <= eta <= 1:
         raise RequestError(f"eta must lie between 0 and 1, not {eta}.")
-    if views is not None and len(views) != rep.view_count:
-        raise RequestError(f"The representation was built over {rep.view_count} views, but {len(views)} were given.")
+    weights = pixel_importance(rep, views)
     conditioning = prior.condition(
         prompt, negative_prompt, views, guidance_scale, **({} if depth is None else {"depth": depth})
     )
-    plan: Plan = schedule or ddim_schedule(prior.sigmas)
-    results = []
-    for number in range(samples):
-        if state is not None and number < state.numbers["sample"]:
-            continue
-        run = Run(rep.copy(), prior, views, conditioning, eta, seed + number, number, solver, noise, views_per_step)
-        walk = plan.walk(run)
-        if state is not None and number == state.numbers["sample"]:
-            run.load(state.tensors, state.numbers)
-            walk.load(state.tensors, state.numbers["walk"])
-        results.append(_go(run, walk, callback))
-    first = results[0]
-    first.samples = results
-    return first
-
-
-def _go(run: Run, walk: Walk, callback: Callable[[StepReport], None] | None) -> Result:
-    """Algorithm 1: steps down, jumps up, until the walk is at its end."""
-    start = time.perf_counter() - run.clock.seconds["total"]
-    while (step := walk.next()) is not None:
-        moved: Moved | None = None
-        if isinstance(step, Jump):
-            run.jump(step)
-        else:
-            moved = run.reverse(step)
-        run.position += 1
-        walk.hear(step, moved)
-        run.clock.seconds["total"] = time.perf_counter() - start
-        if callback is not None:
-            callback(_report(run, walk, step, moved))
-    run.clock.seconds["total"] = time.perf_counter() - start
-    return Result(
-        run.rep, run.evaluations, dict(run.clock.seconds), run.disagreement, run.seed, run.passes,
-        not_agreed=list(walk.not_agreed),
+    given = _given(known or {}, rep, prior)
+    course = Course(
+        rep, prior, views, weights, conditioning, schedule or ddim_schedule(prior.sigmas), eta,
+        choose_solver(rep, solver), _noise_field(rep, noise), views_per_step or rep.view_count, tuple(guides), given,
     )  # fmt: skip
+    results = [] if state is None else _finished(rep, state)
+    for first in range(len(results), samples, samples if together else 1):
+        numbers = range(first, samples if together else first + 1)
+        seeds = [seed + number for number in numbers]
+        going_on = state if state is not None and state.numbers["sample"] == first else None
+        results += course.go(seeds, first, results, callback, going_on)
+    results[0].samples = results
+    return results[0]
 
 
-def _report(run: Run, walk: Walk, step: Step, moved: Moved | None) -> StepReport:
-    def state() -> SamplerState:
-        tensors, numbers = run.state()
-        walk_tensors, walk_numbers = walk.state()
-        return SamplerState(tensors | walk_tensors, numbers | {"walk": walk_numbers})
+@dataclass(frozen=True)
+class Course:
+    """What all samples of one call have in common."""
 
+    rep: Diffrep
+    prior: Prior
+    views: Views | None
+    weights: Tensor
+    conditioning: Conditioning
+    plan: Plan
+    eta: float
+    solver: Solver
+    field: NoiseField
+    views_per_step: int
+    guides: tuple[Guide, ...]
+    known: dict[int, Tensor]
+
+    def go(
+        self,
+        seeds: list[int],
+        first: int,
+        earlier: list[Result],
+        callback: Callable[[StepReport], None] | None,
+        state: SamplerState | None,
+    ) -> list[Result]:
+        """Samples of these seeds, all in one run; `first` is the number of the first, after the `earlier` ones."""
+        known = tuple(self.known)
+        per_step = min(self.views_per_step, self.rep.view_count - len(known))
+        setting = Setting(
+            self.rep, self.prior, self.views, self.weights, self.eta, self.views_per_step, len(seeds), known
+        )
+        walk = self.plan.walk(setting)
+        clock = Clock(device=self.weights.device)
+        ask = Ask(self.prior, self.conditioning, self.weights, per_step, clock)
+        particles = [
+            Particle(
+                self.rep.copy(),
+                self.solver.joining() if walk.joins else self.solver.twin(),
+                self.field,
+                ask.process,
+                seed,
+                dict(self.known),
+            )
+            for seed in seeds
+        ]
+        run = Run(particles, ask, per_step, self.guides, known)
+        if state is not None:
+            _load(run, walk, state)
+
+        def tell(step: Step, look: Look | None, moved: list[Moved] | None) -> None:
+            if callback is not None:
+                callback(_report(run, walk, step, look, moved, lambda: _state(run, walk, first, earlier)))
+
+        follow(run, walk, tell)
+        seconds = {part: value / len(particles) for part, value in clock.settle().items()}
+        return [
+            Result(
+                particle.rep, ask.evaluations, dict(seconds), particle.disagreement, particle.seed, particle.passes,
+                not_agreed=list(walk.not_agreed),
+            )
+            for particle in particles
+        ]  # fmt: skip
+
+
+def _report(
+    run: Run, walk: Walk, step: Step, look: Look | None, moved: list[Moved] | None, state: Callable[[], SamplerState]
+) -> StepReport:
+    mine = None if moved is None else moved[0]
     return StepReport(
         index=run.position,
         of=max(run.position, walk.of),
         sigma=step.sigma_high if isinstance(step, Jump) else step.sigma_next,
-        nfe=run.evaluations,
-        clean=None if moved is None else moved.clean,
-        indices=None if moved is None else moved.indices,
-        disagreement=None if moved is None else moved.disagreement,
-        diffrep=run.rep,
+        nfe=run.ask.evaluations,
+        clean=None if mine is None else mine.clean,
+        indices=None if mine is None else mine.indices,
+        disagreement=None if mine is None else mine.disagreement,
+        diffrep=run.particles[0].rep,
         state=state,
-        left=None if moved is None else moved.left,
+        left=None if mine is None else mine.left,
+        look=look,
+        diffreps=tuple(particle.rep for particle in run.particles),
     )
+
+
+def _noise_field(rep: Diffrep, noise: NoiseField | None) -> NoiseField:
+    """What was asked for, or what the representation wants, or every view's own."""
+    if noise is not None:
+        return noise
+    if isinstance(rep, WithNoise):
+        return rep.noise_field()
+    theta = next(iter(rep.parameters().values()))
+    return ViewNoise((rep.view_count, *rep.image_shape), theta.dtype, theta.device)
+
+
+def _given(known: Mapping[int, Tensor], rep: Diffrep, prior: Prior) -> dict[int, Tensor]:
+    """[C, h, w] in the prior's space, of every view that is given."""
+    theta = next(iter(rep.parameters().values()))
+    found = {}
+    for view, picture in sorted(known.items()):
+        if not 0 <= view < rep.view_count:
+            raise RequestError(f"There is no view {view} to be given among {rep.view_count}.")
+        if tuple(picture.shape) != rep.image_shape:
+            picture = prior.encode(picture[None])[0]
+        if tuple(picture.shape) != rep.image_shape:
+            raise RequestError(f"The picture given for view {view} has another size than the view.")
+        found[view] = picture.to(theta)
+    if len(found) == rep.view_count:
+        raise RequestError("All views are given: nothing is left to sample.", "Leave at least one out of `known`.")
+    return found
+
+
+# What a run keeps, to be gone on from
+
+
+def _state(run: Run, walk: Walk, first: int, earlier: list[Result]) -> SamplerState:
+    tensors, walk_numbers = walk.state()
+    for prefix, particle in _named(run):
+        tensors |= {f"{prefix}.{name}": tensor for name, tensor in particle.state().items()}
+    for number, result in enumerate(earlier):
+        kept = result.diffrep.parameters()
+        tensors |= {f"finished.{number}.{name}": tensor.detach().clone() for name, tensor in kept.items()}
+    return SamplerState(
+        tensors,
+        {
+            "sample": first,
+            "position": run.position,
+            "evaluations": run.ask.evaluations,
+            "passes": [particle.passes for particle in run.particles],
+            "disagreement": [particle.disagreement for particle in run.particles],
+            "queue": list(run.queue),
+            "seconds": run.ask.clock.settle(),
+            "finished": [result.numbers() for result in earlier],
+            "walk": walk_numbers,
+        },
+    )
+
+
+def _load(run: Run, walk: Walk, state: SamplerState) -> None:
+    numbers = state.numbers
+    try:
+        run.position, run.ask.evaluations = int(numbers["position"]), float(numbers["evaluations"])
+        run.queue = [int(view) for view in numbers["queue"]]
+        run.ask.clock.seconds = {part: float(value) for part, value in numbers["seconds"].items()}
+        counts = list(zip(numbers["passes"], numbers["disagreement"], strict=True))
+        for (prefix, particle), (passes, disagreement) in zip(_named(run), counts, strict=True):
+            particle.load(below(state.tensors, prefix))
+            particle.passes, particle.disagreement = int(passes), disagreement
+        walk.load(state.tensors, numbers["walk"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise RequestError(
+            f"The state to go on from was written by another version of ddrep, or by another call ({error}).",
+            "Start the job anew.",
+        ) from error
+
+
+def _named(run: Run) -> list[tuple[str, Particle]]:
+    """Particles by name."""
+    return [(f"particle.{number}", particle) for number, particle in enumerate(run.particles)]
+
+
+def _finished(rep: Diffrep, state: SamplerState) -> list[Result]:
+    """The samples that were finished before the one to go on with."""
+    results = []
+    for number, kept in enumerate(state.numbers.get("finished", ())):
+        again = rep.copy()
+        with torch.no_grad():
+            for name, tensor in again.parameters().items():
+                tensor.copy_(state.tensors[f"finished.{number}.{name}"])
+        results.append(Result(again, **kept))
+    return results

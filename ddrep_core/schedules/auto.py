@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 
-from ddrep_core.diffreps.protocol import LinearRendering
+from ddrep_core.diffreps.protocol import MatrixRendering
 from ddrep_core.noise.pictures import unrelated_pictures
 from ddrep_core.priors.protocol import Prior
 from ddrep_core.schedules.grown import Grown
 from ddrep_core.schedules.named import repaint_schedule
 from ddrep_core.schedules.schedule import FixedWalk, Schedule, Segment
-from ddrep_core.schedules.steps import Walk
+from ddrep_core.schedules.steps import Setting, Walk
 
 
 @dataclass(frozen=True)
@@ -42,17 +41,19 @@ class Auto:
         """The most that a run is meant to cost."""
         return self.budget or 3.0 * (len(self.levels) - 1)
 
-    def walk(self, run: Any) -> Walk:
-        if run.rep.view_count == 1:
-            return FixedWalk(Schedule((Segment(self.levels),)), run.eta)
+    def walk(self, setting: Setting) -> Walk:
+        views = setting.rep.view_count
+        if views == 1:
+            return FixedWalk(Schedule((Segment(self.levels),)), setting.eta)
         grown = Grown(self.levels, self.group, self.budget)
-        exact = isinstance(run.rep, LinearRendering) and run.views_per_step == run.rep.view_count
-        if exact and unlike_when_turned(run.prior) <= grown.tolerance:
-            return grown.walk(run)
+        exact = isinstance(setting.rep, MatrixRendering) and setting.views_per_step == views
+        alone = setting.particles == 1 and not setting.known  # grown sampling decides for one sample and all its views
+        if exact and alone and unlike_when_turned(setting.prior) <= grown.tolerance:
+            return grown.walk(setting)
         steps = len(self.levels) - 1
         if self.budget is not None:  # two visits of all levels but one
             steps = max(1, min(steps, int(self.budget + 1) // 2))
-        return FixedWalk(repaint_schedule(self.sigmas, steps), run.eta)
+        return FixedWalk(repaint_schedule(self.sigmas, steps), setting.eta)
 
 
 def unlike_when_turned(prior: Prior) -> float:

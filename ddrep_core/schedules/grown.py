@@ -18,16 +18,16 @@ from __future__ import annotations
 import bisect
 import math
 import warnings
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ddrep_core.diffreps.image_texture import ImageTextureDiffrep
 from ddrep_core.errors import DdrepWarning, RequestError
 from ddrep_core.schedules.overlap import Overlap
-from ddrep_core.schedules.steps import Jump, Moved, Reverse, Step, Walk
+from ddrep_core.schedules.steps import Hold, Join, Jump, Moved, Paint, Recall, Remember, Reverse, Setting, Walk, Word
 
 UNDECIDED, DECIDED = 0.9, 0.1
 """Of how far the hero's x̂0 was from its final picture at first: this much where the critical band begins, and ends."""
@@ -94,204 +94,262 @@ class Grown:
         """The most that a run is meant to cost; most runs cost about one plain descent."""
         return self.budget or 3.0 * (len(self.levels) - 1)
 
-    def walk(self, run: Any) -> Walk:
-        return GrownWalk(self, run)
+    def walk(self, setting: Setting) -> Walk:
+        return GrownWalk(self, setting)
+
+
+@dataclass
+class Progress:
+    """How far a grown run is: all that its walk decides by, beside what the hero looked like on its way.
+
+    Attributes:
+        phase: hero, floor, grow, settle, joint, polish or done.
+        descent: the levels of the descent under way, and `at` which of them.
+        moving, held, waiting, pending: views; those pending join next.
+        drafts: views that the budget did not suffice for.
+        unchallenged: views that what was painted before them could not have contradicted.
+        words: what is to be done before the next step.
+        jumped: whether the descent's noise is drawn already.
+        remembered: whether θ is kept as it was before the round.
+        band: the levels at which the hero's picture began and ceased to be undecided.
+        floor: what is left when the hero joins its own picture.
+        reference: how far the hero was from its picture at first.
+        refused: evaluations spent on rounds that were not accepted, for all views; `refused_here` for these.
+        scores: by view, of its best round.
+        steps: of this round; `taken` of the run.
+        disagreement: after the last step of polishing.
+    """
+
+    descent: list[float]
+    moving: list[int]
+    waiting: list[int]
+    phase: str = "hero"
+    at: int = 0
+    jumped: bool = True
+    held: list[int] = field(default_factory=list)
+    drafts: list[int] = field(default_factory=list)
+    unchallenged: list[int] = field(default_factory=list)
+    pending: list[int] = field(default_factory=list)
+    words: list[Word] = field(default_factory=list)
+    remembered: bool = False
+    band: tuple[float, float] = (0.0, 0.0)
+    floor: float = 0.0
+    reference: float = 0.0
+    refused: float = 0.0
+    refused_here: float = 0.0
+    round: int = 0
+    scores: dict[int, float] = field(default_factory=dict)
+    steps: int = 0
+    taken: int = 0
+    polished: int = 0
+    settled: bool = False
+    disagreement: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        words = [{"word": type(word).__name__, **asdict(word)} for word in self.words]
+        descent = ["inf" if math.isinf(level) else level for level in self.descent]  # JSON has no infinity
+        scores = {str(view): score for view, score in self.scores.items()}
+        return asdict(self) | {"words": words, "descent": descent, "scores": scores}
+
+    @classmethod
+    def from_json(cls, numbers: dict[str, Any]) -> Progress:
+        """Raises RequestError: not the progress of a run of this kind."""
+        if set(numbers) != {each.name for each in fields(cls)}:
+            raise RequestError("The state to go on from belongs to another schedule.", "Start the job anew.")
+        kinds = {kind.__name__: kind for kind in (Remember, Recall, Hold, Paint, Join)}
+        words = []
+        for entry in numbers["words"]:
+            rest: dict[str, Any] = {
+                name: tuple(value) if isinstance(value, list) else value for name, value in entry.items()
+            }
+            words.append(kinds[rest.pop("word")](**rest))
+        read = {
+            "words": words,
+            "descent": [float(level) for level in numbers["descent"]],
+            "scores": {int(view): score for view, score in numbers["scores"].items()},
+            "band": tuple(numbers["band"]),
+        }
+        return cls(**(numbers | read))
 
 
 class GrownWalk:
-    """One sample of a `Grown` plan. All that changes is in `numbers` (JSON) and `tensors`."""
+    """One sample of a `Grown` plan.
 
-    def __init__(self, plan: Grown, run: Any) -> None:
-        self.plan, self.run = plan, run
-        run.solver = run.solver.joining()
-        self.overlap = Overlap(run.rep, run.weights, run.views)
-        importance = run.weights.amax((1, 2, 3)) if run.views is None else torch.as_tensor(run.views.weights)
-        seeing = run.weights.sum((1, 2, 3)).cpu() > 0
+    Raises:
+        RequestError: several samples at once, or views that are given: it decides for one sample and all its views.
+    """
+
+    joins = True
+
+    def __init__(self, plan: Grown, setting: Setting) -> None:
+        if setting.particles > 1 or setting.known:
+            what = "several samples together" if setting.particles > 1 else "a run with views that are given"
+            raise RequestError(
+                f"Grown sampling decides view by view, which {what} cannot.", "Take another schedule, e.g. repaint."
+            )
+        self.plan, self.setting = plan, setting
+        weights, views = setting.weights, setting.views
+        self.overlap = Overlap(setting.rep, weights, views)
+        importance = weights.amax((1, 2, 3)) if views is None else torch.as_tensor(views.weights)
+        seeing = weights.sum((1, 2, 3)).cpu() > 0
         hero = int(torch.where(seeing, importance.cpu().double(), -1.0).argmax())
-        self.tensors: dict[str, Tensor] = {}
-        self.numbers: dict[str, Any] = {
-            "phase": "hero",
-            "descent": list(plan.levels),  # the levels of the descent under way
-            "at": 0,
-            "jumped": True,
-            "keep": 0.0,  # of the noise, in the jump that is due
-            "moving": [hero],
-            "held": [],
-            "drafts": [],  # views that the budget did not suffice for
-            "unchallenged": [],  # views that what was painted before them could not have contradicted
-            "pending": [],
-            "waiting": [view for view in range(run.rep.view_count) if view != hero and bool(seeing[view])],
-            "band": [0.0, 0.0],
-            "floor": 0.0,
-            "reference": 0.0,
-            "refused": 0.0,  # evaluations spent on rounds that were not accepted, for all views and for these
-            "refused_here": 0.0,
-            "round": 0,
-            "scores": {},
-            "steps": 0,  # of this round
-            "polished": 0,
-            "settled": False,
-            "disagreement": None,
-        }
+        waiting = [view for view in range(len(weights)) if view != hero and bool(seeing[view])]
+        self.progress = Progress(list(plan.levels), [hero], waiting)
+        self.hero: dict[int, Tensor] = {}  # [C, h, w] its x̂0 after each step; 0: what it looks like now
 
     # What the loop asks
 
     @property
     def not_agreed(self) -> list[int]:
-        return sorted(self.numbers["drafts"])
+        return sorted(self.progress.drafts)
 
     @property
     def of(self) -> int:
         """This many if every view is accepted at its next round."""
-        numbers = self.numbers
-        here = len(numbers["descent"]) - 1 - numbers["at"]
-        low = numbers["band"][1] or self.plan.levels[len(self.plan.levels) // 3]
-        rounds = math.ceil(len(numbers["waiting"]) / self.plan.group)
-        joint = len(self._below(self.plan.joint * low)) if numbers["phase"] != "joint" else 0
-        return self.run.position + here + rounds * (1 + self._steps_to_join) + joint
+        now = self.progress
+        here = len(now.descent) - 1 - now.at
+        low = now.band[1] or self.plan.levels[len(self.plan.levels) // 3]
+        rounds = math.ceil(len(now.waiting) / self.plan.group)
+        joint = len(self._below(self.plan.joint * low)) if now.phase != "joint" else 0
+        return now.taken + here + rounds * (1 + self._steps_to_join) + joint
 
     @property
     def _steps_to_join(self) -> int:
         """At least: with one step of polishing."""
         return self.plan.screening + self.plan.settling + 1
 
-    def next(self) -> Step | None:
-        numbers = self.numbers
-        while numbers["at"] >= len(numbers["descent"]) - 1:
+    def next(self) -> Word | None:
+        now = self.progress
+        while not now.words and now.phase != "done" and now.at >= len(now.descent) - 1:
             self._end_descent()
-            if numbers["phase"] == "done":
-                return None
-        views = tuple(numbers["moving"])
-        start = numbers["descent"][numbers["at"]]
-        if not numbers["jumped"]:
-            return Jump(numbers["keep"] * start, start, keep=numbers["keep"], views=views)
-        held = tuple(numbers["held"]) if numbers["phase"] in ("floor", "grow", "settle") else ()
-        eta = self.run.eta if self.plan.eta is None else self.plan.eta
-        return Reverse(_level(start), _level(numbers["descent"][numbers["at"] + 1]), eta, views=views, held=held)
+        if now.words:
+            return now.words[0]
+        if now.phase == "done":
+            return None
+        views = tuple(now.moving)
+        start = now.descent[now.at]
+        if not now.jumped:
+            return Jump(0.0, start, keep=0.0, views=views)
+        held = tuple(now.held) if now.phase in ("floor", "grow", "settle") else ()
+        eta = self.setting.eta if self.plan.eta is None else self.plan.eta
+        end = now.descent[now.at + 1]
+        # The hero's picture is what the others follow: second-order steps keep its variance, for one view's evaluations.
+        heun = now.phase == "hero" and eta == 0 and end > 0 and math.isfinite(start)
+        return Reverse(start, end, eta, heun, views=views, held=held)
 
-    def hear(self, step: Step, moved: Moved | None) -> None:
-        numbers = self.numbers
-        if isinstance(step, Jump) or moved is None:
-            numbers["jumped"] = True
+    def hear(self, word: Word, moved: Moved | None) -> None:
+        now = self.progress
+        if isinstance(word, Jump):
+            now.taken += 1
+            now.jumped = True
             return
-        numbers["at"] += 1
-        numbers["steps"] += 1
-        if numbers["phase"] == "hero":
-            self.tensors[f"hero.{numbers['at']}"] = moved.clean[0]
-        elif numbers["phase"] == "floor":
-            numbers["floor"] = self._score(moved, 0)
-        elif numbers["phase"] == "grow" and numbers["at"] == self.plan.screening:
-            self._judge(moved, LENIENCE * self.plan.tolerance + numbers["floor"])
-        elif numbers["phase"] == "settle" and not self._polishes(float(moved.conflicts.max())):
+        if moved is None:
+            now.words.pop(0)
+            return
+        now.taken += 1
+        now.at += 1
+        now.steps += 1
+        if now.phase == "hero":
+            self.hero[now.at], self.hero[0] = moved.clean[0], moved.render[0]
+        elif now.phase == "floor":
+            now.floor = self._score(moved, 0)
+        elif now.phase == "grow" and now.at == self.plan.screening:
+            self._judge(moved, LENIENCE * self.plan.tolerance + now.floor)
+        elif now.phase == "settle" and not self._polishes(float(moved.conflicts.max())):
             self._judge(moved, self.plan.tolerance)
-        elif numbers["phase"] == "polish" and not self._polishes(moved.disagreement):
-            numbers["phase"] = "done"
+        elif now.phase == "polish" and not self._polishes(moved.disagreement):
+            now.phase = "done"
 
     # Phases
 
     def _end_descent(self) -> None:
-        numbers = self.numbers
-        if numbers["phase"] == "done":
-            return
-        if numbers["phase"] in ("joint", "polish"):
+        now = self.progress
+        if now.phase in ("joint", "polish"):
             self._polish("polish")
             return
-        if numbers["phase"] in ("grow", "settle") and numbers["moving"] and not numbers["settled"]:
+        if now.phase in ("grow", "settle") and now.moving and not now.settled:
             self._polish("settle")
             return
-        if numbers["phase"] == "hero":
+        if now.phase == "hero":
             self._find_band()
             self._accept()
-            if numbers["waiting"]:
-                self._start_round("floor", numbers["held"])
+            if now.waiting:
+                self._start_round("floor", now.held)
                 return
-        elif numbers["phase"] == "floor":
-            self.run.put_back(self._before())
-            numbers["moving"] = []
-        if numbers["moving"]:
+        elif now.phase == "floor":
+            now.words.append(Recall("before"))
+            now.moving = []
+        if now.moving:
             self._accept()
-        if not numbers["pending"] and not self._next_group():
+        if not now.pending and not self._next_group():
             self._start_joint()
             return
-        self._start_round("grow", numbers["pending"])
+        self._start_round("grow", now.pending)
 
     def _find_band(self) -> None:
         """Where the hero's picture was decided."""
-        run, levels = self.run, self.plan.levels
-        hero = self.numbers["moving"][0]
-        index = torch.tensor([hero], device=run.device)
-        weights = run.weights[hero]
-        final = run.rep.render(index)[0].detach()
-        cleans = [self.tensors.pop(f"hero.{step}") for step in range(1, len(levels))]
-        profile = [float((weights * (clean - final) ** 2).sum()) for clean in cleans]
+        levels, now = self.plan.levels, self.progress
+        weights = self.setting.weights[now.moving[0]]
+        final = self.hero[0]
+        profile = [float((weights * (self.hero[step] - final) ** 2).sum()) for step in range(1, len(levels))]
+        self.hero.clear()
         first = max(profile[0], 1e-30)
-        self.numbers["reference"] = first / max(float(weights.sum()), 1e-30)
+        now.reference = first / max(float(weights.sum()), 1e-30)
         undecided = [i for i, value in enumerate(profile) if value >= UNDECIDED * first]
         decided = next((i for i in range(len(profile)) if max(profile[i:]) <= DECIDED * first), len(profile) - 1)
         begin = min(undecided[-1] if undecided else 0, len(levels) - 3)
         if math.isinf(levels[begin]):
             begin += 1
         decided = min(max(decided, begin + 1), len(levels) - 2)
-        self.numbers["band"] = [levels[begin], levels[decided]]
+        now.band = (levels[begin], levels[decided])
 
     def _next_group(self) -> bool:
         """The views that share most with what is painted, and little with each other."""
-        numbers = self.numbers
-        waiting: list[int] = numbers["waiting"]
-        if not waiting:
+        now = self.progress
+        if not now.waiting:
             return False
-        painted = self.overlap.painted(numbers["held"])
+        painted = self.overlap.painted(now.held)
         group: list[int] = []
-        for _ in range(min(self.plan.group, len(waiting))):
+        for _ in range(min(self.plan.group, len(now.waiting))):
             among = self.overlap.painted(group) if group else torch.zeros_like(painted)
-            best = max((v for v in waiting if v not in group), key=lambda v: (float(painted[v] - among[v]), -v))
+            best = max((v for v in now.waiting if v not in group), key=lambda v: (float(painted[v] - among[v]), -v))
             group.append(best)
-        numbers["pending"] = group
-        numbers["waiting"] = [view for view in waiting if view not in group]
-        numbers["refused_here"], numbers["scores"], numbers["round"] = 0.0, {}, 0
+        now.pending = group
+        now.waiting = [view for view in now.waiting if view not in group]
+        now.refused_here, now.scores, now.round = 0.0, {}, 0
         return True
 
-    def _start_round(self, phase: str, views: list[int]) -> None:
-        numbers = self.numbers
-        if before := self._before():  # the last round was refused: θ as it was without it
-            self.run.put_back(before)
-        self.tensors |= {f"before.{name}": tensor for name, tensor in self.run.theta().items()}
-        if phase == "grow" and isinstance(self.run.rep, ImageTextureDiffrep):  # its latents are each view's own
-            self.run.rep.look(torch.tensor(views, device=self.run.device))
-        descent = self._joining(numbers["round"])
+    def _start_round(self, phase: str, views: Sequence[int]) -> None:
+        now = self.progress
+        # Where the last round was refused, θ as it was without it.
+        now.words.append(Recall("before") if now.remembered else Remember("before"))
+        now.remembered = True
+        if phase == "grow":
+            now.words.append(Join(tuple(views)))
+        now.descent = self._joining(now.round)
         if phase == "floor":  # the step after which views are judged for the first time
-            descent = descent[self.plan.screening - 1 : self.plan.screening + 1]
-        numbers |= {
-            "phase": phase,
-            "descent": descent,
-            "round": numbers["round"] + (phase == "grow"),
-            "at": 0,
-            "jumped": False,
-            "keep": 0.0,
-            "moving": list(views),
-            "steps": 0,
-            "polished": 0,
-            "settled": False,
-            "disagreement": None,
-        }
+            now.descent = now.descent[self.plan.screening - 1 : self.plan.screening + 1]
+        now.round += phase == "grow"
+        now.phase, now.at, now.jumped, now.moving = phase, 0, False, list(views)
+        now.steps, now.polished, now.settled, now.disagreement = 0, 0, False, None
 
     def _start_joint(self) -> None:
-        numbers = self.numbers
-        if before := self._before():  # the last view was given up: θ without its last round
-            self.run.put_back(before)
-        self.tensors.clear()
+        now = self.progress
+        if now.remembered:  # the last view was given up: θ without its last round
+            now.words.append(Recall("before"))
+            now.remembered = False
         self._warn()
-        everyone = sorted(numbers["held"] + numbers["drafts"])
+        everyone = sorted(now.held + now.drafts)
         if len(everyone) < 2 or self.plan.joint == 0:
-            numbers["phase"] = "done"
+            now.phase = "done"
             return
-        descent = self._below(self.plan.joint * numbers["band"][1])
-        numbers |= {"phase": "joint", "descent": descent, "at": 0, "jumped": False, "keep": 0.0, "moving": everyone}
-        numbers |= {"polished": 0, "disagreement": None}
+        now.descent = self._below(self.plan.joint * now.band[1])
+        now.phase, now.at, now.jumped, now.moving = "joint", 0, False, everyone
+        now.polished, now.disagreement = 0, None
 
     def _warn(self) -> None:
         """Say where agreement is worth nothing."""
-        views, free = self.run.views, sorted(self.numbers["unchallenged"])
+        views, free = self.setting.views, sorted(self.progress.unchallenged)
         if free:
             names = ", ".join(str(view) if views is None else f"'{views[view].name}'" for view in free)
             warnings.warn(
@@ -303,94 +361,81 @@ class GrownWalk:
 
     def _polish(self, phase: str) -> None:
         """One more step of what moves from the lowest level, with the noise that it has."""
-        self.numbers |= {"phase": phase, "descent": [self.plan.levels[-2], 0.0], "at": 0, "jumped": True}
+        now = self.progress
+        now.phase, now.descent, now.at, now.jumped = phase, [self.plan.levels[-2], 0.0], 0, True
 
     def _polishes(self, disagreement: float) -> bool:
         """Whether another such step is worth its evaluation."""
-        numbers = self.numbers
-        before = numbers["disagreement"]
-        numbers |= {"polished": numbers["polished"] + 1, "disagreement": disagreement}
+        now = self.progress
+        before = now.disagreement
+        now.polished, now.disagreement = now.polished + 1, disagreement
         gains = disagreement > NEGLIGIBLE and (before is None or disagreement <= GAIN * before)
-        numbers["settled"] = not gains or numbers["polished"] >= self.plan.polishing
-        return not numbers["settled"]
+        now.settled = not gains or now.polished >= self.plan.polishing
+        return not now.settled
 
     def _judge(self, moved: Moved, tolerance: float) -> None:
         """Which of the views that join may stay; the best round of each is kept in case none is ever accepted."""
-        numbers, run = self.numbers, self.run
-        renders = run.rep.render(moved.indices).detach()
+        now = self.progress
         agreed: list[int] = []
         for row, view in enumerate(moved.indices.tolist()):
             score = self._score(moved, row)
-            if score <= numbers["scores"].get(str(view), math.inf):
-                numbers["scores"][str(view)] = score
-                self.tensors[f"best.{view}"] = renders[row].clone()
+            if score <= now.scores.get(view, math.inf):
+                now.scores[view] = score
+                now.words.append(Remember("best", (view,)))
             if score <= tolerance:
                 agreed.append(view)
-                if float(moved.share[row]) < UNCHALLENGED and view not in numbers["unchallenged"]:
-                    numbers["unchallenged"].append(view)
+                if float(moved.share[row]) < UNCHALLENGED and view not in now.unchallenged:
+                    now.unchallenged.append(view)
         refused = [view for view in moved.indices.tolist() if view not in agreed]
         if not refused:
             return
-        spent = len(refused) * numbers["steps"] / run.rep.view_count
-        numbers["refused"] += spent
-        numbers["refused_here"] += spent
-        numbers["moving"] = agreed
+        spent = len(refused) * now.steps / len(self.setting.weights)
+        now.refused += spent
+        now.refused_here += spent
+        now.moving = agreed
         if not self._may_refuse():
             self._give_up(refused)
         if not agreed:
-            numbers["at"] = len(numbers["descent"]) - 1
+            now.at = len(now.descent) - 1
 
     def _give_up(self, views: list[int]) -> None:
         """The budget is spent: their best round is drawn, but not held; the joint pass makes of it what it can."""
-        numbers, run = self.numbers, self.run
-        before = self._before()
-        now = run.theta()
-        run.put_back(before)
-        targets = torch.stack([self.tensors.pop(f"best.{view}") for view in views])
-        run.pull_back(targets, torch.tensor(views, device=run.device), tuple(numbers["held"]))
-        self.tensors |= {f"before.{name}": tensor for name, tensor in run.theta().items()}
-        run.put_back(now)
-        numbers["drafts"] = numbers["drafts"] + views
-        numbers["pending"] = [view for view in numbers["pending"] if view not in views]
+        now = self.progress
+        best = Paint(tuple(views), tuple(now.held), "best")
+        now.words += [Remember("now"), Recall("before"), best, Remember("before"), Recall("now")]
+        now.drafts = now.drafts + views
+        now.pending = [view for view in now.pending if view not in views]
 
     def _score(self, moved: Moved, row: int) -> float:
         return float(moved.conflicts[row]) * self._content(moved, row)
 
     def _content(self, moved: Moved, row: int) -> float:
         """A view's variance over how far the hero was from its picture at first, which counts its colour too."""
-        weights, clean = self.run.weights[moved.indices[row]], moved.clean[row]
+        weights, clean = self.setting.weights[moved.indices[row]], moved.clean[row]
         total = weights.sum().clamp_min(1e-30)
         mean = (weights * clean).sum((1, 2), keepdim=True) / total
         variance = float((weights * (clean - mean) ** 2).sum() / total)
-        return variance / max(variance, self.numbers["reference"], 1e-30)
+        return variance / max(variance, self.progress.reference, 1e-30)
 
     def _may_refuse(self) -> bool:
         """Half of what is left beyond the descents that are due may go to these views."""
-        numbers, views = self.numbers, self.run.rep.view_count
-        due = (len(self.plan.levels) - 1 + (views - 1) * self._steps_to_join) / views
-        due += len(self._below(self.plan.joint * numbers["band"][1]))
-        earlier = numbers["refused"] - numbers["refused_here"]
-        return numbers["refused_here"] < 0.5 * max(0.0, self.plan.nfe - due - earlier)
+        now, views = self.progress, len(self.setting.weights)
+        due = (2 * (len(self.plan.levels) - 1) + (views - 1) * self._steps_to_join) / views
+        due += len(self._below(self.plan.joint * now.band[1]))
+        earlier = now.refused - now.refused_here
+        return now.refused_here < 0.5 * max(0.0, self.plan.nfe - due - earlier)
 
     def _accept(self) -> None:
         """What moved is painted: from now on it is held as it is now."""
-        numbers, run = self.numbers, self.run
-        moving, held = numbers["moving"], numbers["held"]
-        index = torch.tensor(moving, device=run.device)
-        pictures = run.rep.render(index).detach()
-        if held:  # without what refused views left in θ
-            run.put_back(self._before())
-            run.pull_back(pictures, index, tuple(held))
-        for row, view in enumerate(moving):
-            run.observations[view] = pictures[row].clone()
-            self.tensors.pop(f"best.{view}", None)
-        numbers["held"] = held + moving
-        numbers["pending"] = [view for view in numbers["pending"] if view not in moving]
-        numbers["moving"] = []
-        self.tensors = {name: t for name, t in self.tensors.items() if not name.startswith("before.")}
-
-    def _before(self) -> dict[str, Tensor]:
-        return {name.removeprefix("before."): t for name, t in self.tensors.items() if name.startswith("before.")}
+        now = self.progress
+        moving = tuple(now.moving)
+        now.words.append(Hold(moving))
+        if now.held:  # without what refused views left in θ
+            now.words += [Recall("before"), Paint(moving, tuple(now.held))]
+        now.held = now.held + now.moving
+        now.pending = [view for view in now.pending if view not in moving]
+        now.moving = []
+        now.remembered = False
 
     def _joining(self, round_: int) -> list[float]:
         """The few levels of a round, through the critical band to well below it, where the view is judged.
@@ -398,7 +443,7 @@ class GrownWalk:
         Rounds start at and above the band's upper end, in turn. Lower would be cheaper, but what is not painted yet is
         drawn as zero, and below that level the prior would take the zeros for a picture.
         """
-        high, low = self.numbers["band"]
+        high, low = self.progress.band
         start = min(
             high * (1.0, 2.0, 1.5, 3.0)[round_ % 4], max(level for level in self.plan.levels if level < math.inf)
         )
@@ -415,24 +460,12 @@ class GrownWalk:
     # What a checkpoint keeps
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        numbers = self.numbers | {"descent": [_number(level) for level in self.numbers["descent"]]}
-        return {f"walk.{name}": tensor.clone() for name, tensor in self.tensors.items()}, dict(numbers)
+        return {f"walk.{step}": tensor.clone() for step, tensor in self.hero.items()}, self.progress.to_json()
 
     def load(self, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
-        if set(numbers) != set(self.numbers):
-            raise RequestError("The state to go on from belongs to another schedule.", "Start the job anew.")
-        self.numbers = dict(numbers) | {"descent": [_level(level) for level in numbers["descent"]]}
-        self.tensors = {
-            name.removeprefix("walk."): tensor.to(self.run.noise)
+        self.progress = Progress.from_json(numbers)
+        self.hero = {
+            int(name.removeprefix("walk.")): tensor.to(self.setting.weights)
             for name, tensor in tensors.items()
             if name.startswith("walk.")
         }
-
-
-def _level(value: float | str) -> float:
-    return float(value)
-
-
-def _number(value: float) -> float | str:
-    """JSON has no infinity."""
-    return "inf" if math.isinf(value) else value

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ddrep_core.diffreps.protocol import Diffrep, LinearRendering
+from ddrep_core.diffreps.protocol import Diffrep, MatrixRendering
 from ddrep_core.sparse import row_numbers
 from ddrep_core.views.camera import Views
 
@@ -27,7 +27,7 @@ class Overlap:
     """
 
     def __init__(self, rep: Diffrep, weights: Tensor, views: Views | None) -> None:
-        self._masses = _masses(rep, rep.image_shape[0], weights) if isinstance(rep, LinearRendering) else None  # [V, P]
+        self._masses = _masses(rep, rep.image_shape[0], weights) if isinstance(rep, MatrixRendering) else None  # [V, P]
         self._closeness = _closeness(rep.view_count, views) if self._masses is None else None  # [V, V]
         if self._masses is not None:
             shared = (self._masses > 0).sum(0) > 1  # what one view alone sees (its background) says nothing
@@ -53,7 +53,7 @@ class Overlap:
         return self._closeness[:, held].amax(1)
 
 
-def _masses(rep: LinearRendering, channels: int, weights: Tensor) -> Tensor:
+def _masses(rep: MatrixRendering, channels: int, weights: Tensor) -> Tensor:
     """[V, P] the sum of w |A| over each view's rows."""
     matrix = rep.matrix()
     count = len(weights)

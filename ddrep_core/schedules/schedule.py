@@ -1,7 +1,7 @@
 """Schedules: which noise levels a run visits, written as a list of segments.
 
 A segment goes down through its levels, `repeats` times over. Where a segment starts above the level that the run has
-reached, the run first jumps up: θ stays, only the noise is refreshed (DESIGN §2, "Forward step"). Plain DDIM is one
+reached, the run first jumps up: θ stays, only the noise is refreshed (docs/method.md). Plain DDIM is one
 segment; RePaint is many short ones that repeat a piece of the main descent; Restart is few long ones with exact jumps.
 All levels are noise-to-signal ratios σ in variance-exploding coordinates.
 """
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ddrep_core.errors import RequestError
 from ddrep_core.process.diffusion import langevin_share
-from ddrep_core.schedules.steps import Jump, Moved, Reverse, Step
+from ddrep_core.schedules.steps import Jump, Moved, Reverse, Setting, Step, Word
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Segment:
         jump_eta: stochastic share of the jump. 1 is the exact forward kernel (Restart); None takes the run's, level by
             level, as Alg. 1 line 13 does (RePaint).
         noise_scale: Restart's S_noise, the factor on fresh noise in a jump.
-        heun: second-order steps (only with a stochastic share of zero, and never onto σ = 0).
+        heun: second-order steps (never from σ = ∞ nor onto σ = 0).
     """
 
     levels: tuple[float, ...]
@@ -68,9 +68,9 @@ class Schedule:
         """Evaluations of the prior that the whole schedule costs, each for all views of a step."""
         return sum(step.nfe for step in self.steps(0.0))
 
-    def walk(self, run: Any) -> FixedWalk:
+    def walk(self, setting: Setting) -> FixedWalk:
         """Through all steps, whatever happens."""
-        return FixedWalk(self, run.eta)
+        return FixedWalk(self, setting.eta)
 
     def steps(self, eta: float) -> Iterator[Step]:
         """Every step in order, with `eta` where a segment does not say otherwise."""
@@ -103,6 +103,7 @@ def _jump(sigma: float, segment: Segment, eta: float) -> Jump:
 class FixedWalk:
     """Through a schedule, step by step, whatever happens."""
 
+    joins = False
     not_agreed: list[int] = []  # noqa: RUF012  never written
 
     def __init__(self, schedule: Schedule, eta: float) -> None:
@@ -116,7 +117,7 @@ class FixedWalk:
     def next(self) -> Step | None:
         return self.steps[self.position] if self.position < len(self.steps) else None
 
-    def hear(self, step: Step, moved: Moved | None) -> None:
+    def hear(self, word: Word, moved: Moved | None) -> None:
         self.position += 1
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:

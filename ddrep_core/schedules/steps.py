@@ -1,11 +1,19 @@
-"""How a run goes through its steps: a walk says what comes next, and may listen to how the last step went."""
+"""What a run can be asked to do, in words. A walk speaks; the run alone moves θ.
+
+A walk says what comes next and is told how it went (`Moved`). It sees the run's setting, which it cannot change, and so
+it can be tested without a prior: answer its words by hand.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from torch import Tensor
+
+from ddrep_core.diffreps.protocol import Diffrep
+from ddrep_core.priors.protocol import Prior
+from ddrep_core.views.camera import Views
 
 
 @dataclass(frozen=True)
@@ -46,7 +54,48 @@ class Jump:
         return 0
 
 
-Step = Reverse | Jump
+@dataclass(frozen=True)
+class Remember:
+    """Keep θ under a name; or, where views are named, what these look like now."""
+
+    name: str
+    views: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Recall:
+    """θ as it was when this name was remembered."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Hold:
+    """From now on these views are accepted as they look now: a step that holds them keeps them so."""
+
+    views: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Paint:
+    """Fit θ to pictures of these views, held ones kept: those remembered under a name, or what they are held as."""
+
+    views: tuple[int, ...]
+    held: tuple[int, ...] = ()
+    name: str | None = None
+
+
+@dataclass(frozen=True)
+class Join:
+    """Let these views show what the others have painted, where they have parameters of their own that hide it."""
+
+    views: tuple[int, ...]
+
+
+Step: TypeAlias = Reverse | Jump
+"""What moves a run between noise levels, is counted, and reported to the caller."""
+Word: TypeAlias = Step | Remember | Recall | Hold | Paint | Join
+"""Whatever a walk may say. Each but a step is done at once and costs no evaluation."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +110,7 @@ class Moved:
         disagreement: the same over all of them, 0..1.
         share: [B] what an unrelated picture would leave in the same fit; near 0, nothing could contradict the view.
         left: [B, C, h, w] what of x̂0 was not held.
+        render: [B, C, h, w] what they look like now.
     """
 
     indices: Tensor
@@ -69,17 +119,46 @@ class Moved:
     disagreement: float
     share: Tensor
     left: Tensor
+    render: Tensor
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a run is about, for a plan to look at and not to change.
+
+    Attributes:
+        rep: what is sampled, before it is.
+        prior: what it is sampled from.
+        views: the cameras, if there are any.
+        weights: [V, 1, h, w] of all pixels in the pull-back.
+        eta: the run's stochastic share.
+        views_per_step: B; V where every step moves all views.
+        particles: how many samples go through the same steps together.
+        known: views that are given and stay.
+    """
+
+    rep: Diffrep
+    prior: Prior
+    views: Views | None
+    weights: Tensor
+    eta: float
+    views_per_step: int
+    particles: int = 1
+    known: tuple[int, ...] = ()
 
 
 class Walk(Protocol):
     """One sample's way. A walk is made anew for every sample and keeps whatever state it needs."""
 
-    def next(self) -> Step | None:
-        """The next step, or None at the end. May prepare the run for it (put θ back, take up observations)."""
+    joins: bool
+    """Whether views join one by one, each held to what it became."""
+
+    def next(self) -> Word | None:
+        """What is to be done next, or None at the end; the same until `hear` is told of it."""
         ...
 
-    def hear(self, step: Step, moved: Moved | None) -> None:
-        """What came of that step; `moved` is None after a jump."""
+    def hear(self, word: Word, moved: Moved | None) -> None:
+        """It is done; `moved` says what came of a reverse step, and is None after anything else."""
         ...
 
     @property
@@ -107,4 +186,4 @@ class Plan(Protocol):
         """Evaluations that a run costs; at most, where it decides as it goes."""
         ...
 
-    def walk(self, run: Any) -> Walk: ...
+    def walk(self, setting: Setting) -> Walk: ...

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from ddrep_core.diffreps.image_texture import ImageTextureDiffrep
 from ddrep_core.diffreps.linearized import LinearizedRendering
-from ddrep_core.diffreps.protocol import Diffrep, LinearRendering
+from ddrep_core.diffreps.matrix import MatrixDiffrep
+from ddrep_core.diffreps.protocol import Descended, Diffrep, LinearRendering
 from ddrep_core.errors import RequestError
-from ddrep_core.solvers import first_order
+from ddrep_core.solvers.first_order import AdamSolver, WarmStartSolver
 from ddrep_core.solvers.gauss_newton import GaussNewtonSolver
-from ddrep_core.solvers.linear import LinearSolver
+from ddrep_core.solvers.linear import LinearSolver, linear_rendering
 from ddrep_core.solvers.meeting import PictureSolver
 from ddrep_core.solvers.protocol import Solver
 
@@ -16,10 +17,11 @@ from ddrep_core.solvers.protocol import Solver
 def choose_solver(rep: Diffrep, solver: str | Solver = "auto") -> Solver:
     """ "auto" is exact where the representation is linear, Gauss-Newton where it knows its Jacobian, else warm Adam.
 
-    A texture whose views meet in RGB has a solver of its own, which "auto" takes.
+    A texture whose views meet in RGB has a solver of its own, which "auto" takes. How exact or how long the others are,
+    the representation says itself: whoever samples it, at a shell or in Python, takes the same solver.
 
     Raises:
-        RequestError: an unknown name, or "linear" for a representation that is not.
+        RequestError: an unknown name, or one that this representation cannot be fitted by.
     """
     if not isinstance(solver, str):
         return solver
@@ -27,20 +29,24 @@ def choose_solver(rep: Diffrep, solver: str | Solver = "auto") -> Solver:
         if solver != "auto":
             raise RequestError(f"A texture whose views meet in RGB has no solver '{solver}'.", "Use the solver auto.")
         return PictureSolver()
-    linear = isinstance(rep, LinearRendering)
-    if solver == "auto":
-        solver = "linear" if linear else "newton" if isinstance(rep, LinearizedRendering) else "warm"
-    if solver == "linear":
-        if not linear:
-            raise RequestError(
-                f"{type(rep).__name__} is not linear in its parameters.", "Use the solver auto, newton, warm or adam."
-            )
-        return LinearSolver()
-    if solver == "newton":
-        return GaussNewtonSolver()
-    if solver in ("warm", "adam"):
-        rate = getattr(rep, "learning_rate", 1e-3)
-        if solver == "warm":
-            return first_order.WarmStartSolver(learning_rate=rate)
-        return first_order.AdamSolver(learning_rate=rate)
+    rate = rep.learning_rate if isinstance(rep, Descended) else 1e-3
+    match solver:
+        case "auto" if isinstance(rep, LinearRendering):
+            return _linear(rep)
+        case "auto" if isinstance(rep, LinearizedRendering):
+            return GaussNewtonSolver()
+        case "auto" if isinstance(rep, Descended):
+            return WarmStartSolver(rep.passes, rate)
+        case "linear":
+            return _linear(linear_rendering(rep))
+        case "newton":
+            return GaussNewtonSolver()
+        case "warm" | "auto":
+            return WarmStartSolver(learning_rate=rate)
+        case "adam":
+            return AdamSolver(learning_rate=rate)
     raise RequestError(f"Unknown solver '{solver}'.", "Use auto, linear, newton, warm or adam.")
+
+
+def _linear(rep: LinearRendering) -> LinearSolver:
+    return LinearSolver(rep.tolerance, damping=rep.damping) if isinstance(rep, MatrixDiffrep) else LinearSolver()

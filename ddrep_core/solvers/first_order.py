@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ddrep_core.diffreps.protocol import Diffrep
+from ddrep_core.diffreps.protocol import Descended, Diffrep
 from ddrep_core.errors import RunError
 from ddrep_core.solvers.protocol import Solver
 
@@ -24,9 +24,20 @@ class AdamSolver(Solver):
         self._moments: dict[str, Tensor] = {}
         self._count = 0
 
-    def fit(self, rep: Diffrep, targets: Tensor, indices: Tensor, weights: Tensor, sigma: float = 0.0) -> int:
+    def fit(
+        self,
+        rep: Diffrep,
+        targets: Tensor,
+        indices: Tensor,
+        weights: Tensor,
+        sigma: float = 0.0,
+        render: Tensor | None = None,
+    ) -> int:
         self.forget()
         return self.descend(rep, targets, indices, weights)
+
+    def twin(self) -> AdamSolver:
+        return type(self)(self.steps, self.learning_rate, self.betas)
 
     def forget(self) -> None:
         """Start the moments anew."""
@@ -78,7 +89,15 @@ class WarmStartSolver(AdamSolver):
     def __init__(self, steps: int = 20, learning_rate: float = 1e-3, betas: tuple[float, float] = (0.9, 0.99)) -> None:
         super().__init__(steps, learning_rate, betas)
 
-    def fit(self, rep: Diffrep, targets: Tensor, indices: Tensor, weights: Tensor, sigma: float = 0.0) -> int:
+    def fit(
+        self,
+        rep: Diffrep,
+        targets: Tensor,
+        indices: Tensor,
+        weights: Tensor,
+        sigma: float = 0.0,
+        render: Tensor | None = None,
+    ) -> int:
         return self.descend(rep, targets, indices, weights)
 
     def state(self) -> dict[str, Tensor]:
@@ -96,10 +115,11 @@ def _gradients(rep: Diffrep, targets: Tensor, indices: Tensor, scale: Tensor) ->
     parameters = rep.parameters()
     leaves = [tensor.requires_grad_(True) for tensor in parameters.values()]
     try:
-        with_penalty = getattr(rep, "render_and_penalty", None)
-        images, penalty = (rep.render(indices), 0.0) if with_penalty is None else with_penalty(indices)
-        loss = (scale * (images - targets).square()).sum() + penalty
-        gradients = torch.autograd.grad(loss, leaves, allow_unused=True)
+        with torch.enable_grad():
+            drawn = rep.render_and_penalty(indices) if isinstance(rep, Descended) else (rep.render(indices), 0.0)
+            images, penalty = drawn
+            loss = (scale * (images - targets).square()).sum() + penalty
+            gradients = torch.autograd.grad(loss, leaves, allow_unused=True)
     finally:
         for leaf in leaves:
             leaf.requires_grad_(False)

@@ -61,24 +61,43 @@ class GaussNewtonSolver(Solver):
         self._anchor: _Anchor | None = None
         self._anchor_state: dict[str, Tensor] = {}
 
-    def fit(self, rep: Diffrep, targets: Tensor, indices: Tensor, weights: Tensor, sigma: float = 0.0) -> int:
+    def twin(self) -> GaussNewtonSolver:
+        budget = self.dual_rows, self.linearizations, self.products
+        return GaussNewtonSolver(self.tolerance, self.damping, *budget, self.contraction, self.slack)
+
+    def fit(
+        self,
+        rep: Diffrep,
+        targets: Tensor,
+        indices: Tensor,
+        weights: Tensor,
+        sigma: float = 0.0,
+        render: Tensor | None = None,
+    ) -> int:
         if not isinstance(rep, LinearizedRendering):
             raise RequestError(f"{type(rep).__name__} cannot be linearised.", "Use the solver warm or adam.")
         root = (weights / weights.mean().clamp_min(1e-30)).sqrt().to(targets).expand_as(targets)
         goal = max(self.tolerance * _rms(root * targets), self.slack * sigma)
         if targets.numel() <= self.dual_rows:
-            passes = self._fit_by_factor(rep, targets, indices, root, goal)
+            passes = self._fit_by_factor(rep, targets, indices, root, goal, render)
         else:
             passes = self._fit_by_gradients(rep, targets, indices, root, goal)
         return passes
 
     def _fit_by_factor(
-        self, rep: LinearizedRendering, targets: Tensor, indices: Tensor, root: Tensor, goal: float
+        self,
+        rep: LinearizedRendering,
+        targets: Tensor,
+        indices: Tensor,
+        root: Tensor,
+        goal: float,
+        render: Tensor | None,
     ) -> int:
         """Quasi-Newton iterations with a factor that stays until it no longer serves."""
         self._recall(rep)
         passes, fresh, damping = 0, 0, self.damping
-        residual = root * (targets - _render(rep, indices))
+        self.rendered = _render(rep, indices) if render is None else render
+        residual = root * (targets - self.rendered)
         error = _rms(residual)
         far = FAR * _rms(root * targets)
         lost: Tensor | None = None  # of the residual, by the last whole step with this factor
@@ -91,7 +110,8 @@ class GaussNewtonSolver(Solver):
             dual = self._anchor.solve(residual) if lost is None else self._anchor.solve_and_learn(residual, lost)
             before, previous = residual, error
             change = self._anchor.linear.pull(root * dual)
-            residual, error, tried = _step(rep, change, targets, indices, root, previous)
+            self.rendered, error, tried = _step(rep, change, targets, indices, root, previous)
+            residual = root * (targets - self.rendered)
             passes += tried
             lost = before - residual if tried == 1 else None
             if error > self.contraction * previous:
@@ -106,6 +126,7 @@ class GaussNewtonSolver(Solver):
         passes = 0
         for _ in range(self.linearizations):
             linear = rep.linearize(indices)
+            self.rendered = linear.render
             residual = root * (targets - linear.render)
             error = _rms(residual)
             passes += 1
@@ -113,7 +134,7 @@ class GaussNewtonSolver(Solver):
                 break
             damping = self.damping * targets.numel() / targets.shape[1]
             change, products = _conjugate_gradient(linear, residual, root, damping, goal, self.products)
-            _, _, tried = _step(rep, change, targets, indices, root, error)
+            self.rendered, _, tried = _step(rep, change, targets, indices, root, error)
             passes += products + tried
         return passes
 
@@ -196,18 +217,18 @@ def _step(
     """θ ← θ + δ, or a half, a quarter, an eighth of it: far from θ, J means little.
 
     Returns:
-        the residual and its root mean square, below `previous` unless no part of the step helped (then θ stays), and
-        how many renders that took.
+        the render, the root mean square of its residual, below `previous` unless no part of the step helped (then θ
+        stays), and how many renders that took.
     """
     rep.apply(change)
     for halvings in range(4):
-        residual = root * (targets - _render(rep, indices))
-        error = _rms(residual)
+        render = _render(rep, indices)
+        error = _rms(root * (targets - render))
         if error < previous:
-            return residual, error, halvings + 1
+            return render, error, halvings + 1
         shrink = -(0.5 ** (halvings + 1)) if halvings < 3 else -(0.5**3)
         rep.apply(tuple(shrink * piece for piece in change))
-    return root * (targets - _render(rep, indices)), previous, 5
+    return _render(rep, indices), previous, 5
 
 
 def _conjugate_gradient(

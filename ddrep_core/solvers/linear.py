@@ -10,23 +10,21 @@ A texel that no view sees has a zero column; all four leave it where it is.
 
 from __future__ import annotations
 
-from typing import cast
-
 import numpy as np
 import torch
 from scipy import sparse
 from scipy.sparse.linalg import SuperLU, splu
 from torch import Tensor
 
+from ddrep_core.diffreps.matrix import EXACT
 from ddrep_core.diffreps.protocol import Diffrep, LinearRendering
-from ddrep_core.errors import RunError
+from ddrep_core.errors import RequestError, RunError
 from ddrep_core.solvers.protocol import Solver
 from ddrep_core.sparse import rows_of_views, scipy_csr, transpose
 
 DENSE_PARAMETERS = 1024
 DUAL_ROWS = 40_000
 FACTORED_PARAMETERS = 150_000
-EXACT = 1e-9
 LOOK_INTERVAL = 10
 """Conjugate gradient on a GPU is asked so often whether it is done: each question waits for all work under way."""
 
@@ -58,9 +56,17 @@ class LinearSolver(Solver):
         self._matrix: Tensor | None = None
         self._prepared: list[tuple[Tensor, Tensor, _Way]] = []  # by views and weights, the latest first
 
-    def fit(self, rep: Diffrep, targets: Tensor, indices: Tensor, weights: Tensor, sigma: float = 0.0) -> int:
-        linear = cast(LinearRendering, rep)  # `choose_solver` has looked
-        residual = linear.to_rows(targets - linear.render(indices))
+    def fit(
+        self,
+        rep: Diffrep,
+        targets: Tensor,
+        indices: Tensor,
+        weights: Tensor,
+        sigma: float = 0.0,
+        render: Tensor | None = None,
+    ) -> int:
+        linear = linear_rendering(rep)
+        residual = linear.to_rows(targets - (linear.render(indices) if render is None else render))
         change, passes = self._way(linear, indices, weights).solve(residual)
         if not torch.isfinite(change).all():
             raise RunError("The texture could not be solved for: the views' target holds a NaN or an infinite number.")
@@ -90,6 +96,17 @@ class LinearSolver(Solver):
     def load_state(self, state: dict[str, Tensor]) -> None:
         if state:
             raise RunError("The checkpoint was written by another solver.", "Start the job anew.")
+
+
+def linear_rendering(rep: Diffrep) -> LinearRendering:
+    """The representation, if f(θ) = Aθ + offset.
+
+    Raises:
+        RequestError: it is not linear in its parameters.
+    """
+    if not isinstance(rep, LinearRendering) or list(rep.parameters()) != ["theta"]:
+        raise RequestError(f"{type(rep).__name__} is not linear in its parameters.", "Use the solver auto.")
+    return rep
 
 
 def _prepare(matrix: Tensor, weights: Tensor, damping: float, tolerance: float | None, iterations: int) -> _Way:

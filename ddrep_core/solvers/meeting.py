@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import ClassVar
-from weakref import ReferenceType, ref
 
 import torch
 from torch import Tensor
 
 from ddrep_core.diffreps.image_texture import ImageTextureDiffrep
 from ddrep_core.diffreps.protocol import Diffrep
+from ddrep_core.diffreps.texture import TextureDiffrep
+from ddrep_core.errors import RequestError, RunError
 from ddrep_core.solvers.linear import LinearSolver
 from ddrep_core.solvers.protocol import Solver
 
@@ -19,8 +20,6 @@ MEETING_INTERVAL = 6
 What counts most is that the last fit is a meeting, whatever the interval: a quarter less (docs/agreement.md)."""
 COARSE = 1e-3
 """Of what the colours move, left of it on a GPU: far below a grey level, at half the iterations."""
-DAMPING = 1e-3
-"""Of the mean texel: one that a view barely touches keeps its colour instead of taking up what others contradict."""
 
 
 class PictureSolver(Solver):
@@ -37,30 +36,43 @@ class PictureSolver(Solver):
         damping: of both least squares, as for `LinearSolver`.
     """
 
-    def __init__(self, interval: int = MEETING_INTERVAL, damping: float = DAMPING) -> None:
+    def __init__(self, interval: int = MEETING_INTERVAL, damping: float = TextureDiffrep.damping) -> None:
         self.interval, self.damping = interval, damping
         self._latent = LinearSolver(damping=damping)
         self._picture = LinearSolver(damping=damping)
-        self._weighed: tuple[Tensor, Tensor, Tensor] | None = None  # views, their weights, those of their pixels in RGB
-        self._owner: ReferenceType[ImageTextureDiffrep] | None = None  # whose views these are:
+        self._weighed: tuple[tuple[Tensor, ...], Tensor] | None = None  # of which views and weights, those in RGB
+        self._fits = 0
         self._met: dict[int, Meeting] = {}
+
+    def twin(self) -> PictureSolver:
+        return self._like(self.interval)
 
     def joining(self) -> PictureSolver:
         """One that meets at every fit: views join in RGB, or not at all."""
-        if self.interval == 1:
-            return self
-        twin = PictureSolver(1, self.damping)
-        twin._latent, twin._picture = self._latent, self._picture  # with what these have prepared
-        return twin
+        return self._like(1)
 
-    def fit(self, rep: Diffrep, targets: Tensor, indices: Tensor, weights: Tensor, sigma: float = 0.0) -> int:
-        assert isinstance(rep, ImageTextureDiffrep)
-        rep.fits += 1
-        if int(rep.fits) % self.interval and sigma > 0:
-            return self._latent.fit(rep, targets, indices, weights)
-        if self._owner is None and self.interval == 1:
-            self._owner = ref(rep)
-        remembers = self._owner is not None and self._owner() is rep  # not for a copy that is only asked something
+    def _like(self, interval: int) -> PictureSolver:
+        other = PictureSolver(interval, self.damping)
+        other._latent, other._picture = self._latent, self._picture  # with what these have prepared
+        return other
+
+    def fit(
+        self,
+        rep: Diffrep,
+        targets: Tensor,
+        indices: Tensor,
+        weights: Tensor,
+        sigma: float = 0.0,
+        render: Tensor | None = None,
+    ) -> int:
+        if not isinstance(rep, ImageTextureDiffrep):
+            raise RequestError(f"The views of {type(rep).__name__} do not meet in RGB.", "Use the solver auto.")
+        self._fits += 1
+        if self._fits % self.interval and sigma > 0:
+            return self._latent.fit(
+                rep.latent, targets, indices, weights, render=rep.render(indices) if render is None else render
+            )
+        remembers = self.interval == 1
         views = indices.tolist()
         known = {
             row: met.picture
@@ -86,19 +98,24 @@ class PictureSolver(Solver):
         return passes
 
     def _picture_weights(self, rep: ImageTextureDiffrep, indices: Tensor, weights: Tensor) -> Tensor:
-        """[B, 1, H, W] each view's importance times its pixels' in RGB; the same tensor while the same views are asked."""
-        if self._weighed is None or self._weighed[0] is not indices or self._weighed[1] is not weights:
-            own = rep.picture.pixel_weights()
-            assert own is not None
-            importance = weights.amax(dim=(1, 2, 3), keepdim=True).to(own)
-            self._weighed = indices, weights, own[indices] * importance
-        return self._weighed[2]
+        """[B, 1, H, W] each view's importance times its pixels' in RGB: one tensor while the same views are asked for."""
+        own = rep.picture.pixel_weights()
+        assert own is not None
+        asked = (indices, weights, own)
+        if self._weighed is None or any(now is not before for now, before in zip(asked, self._weighed[0], strict=True)):
+            self._weighed = asked, own[indices] * weights.amax(dim=(1, 2, 3), keepdim=True).to(own)
+        return self._weighed[1]
 
     def state(self) -> dict[str, Tensor]:
-        """What views met with, where they meet at every fit."""
-        return {f"{name}.{view}": tensor for view, met in self._met.items() for name, tensor in vars(met).items()}
+        """How many fits there were, and what views met with where they meet at every fit."""
+        met = {f"{name}.{view}": tensor for view, met in self._met.items() for name, tensor in vars(met).items()}
+        return met | {"fits": torch.tensor(self._fits)}
 
     def load_state(self, state: dict[str, Tensor]) -> None:
+        if "fits" not in state:
+            raise RunError("The checkpoint was written by another solver.", "Start the job anew.")
+        self._fits = int(state["fits"])
+        state = {name: tensor for name, tensor in state.items() if name != "fits"}
         views = {int(name.rpartition(".")[2]) for name in state}
         self._met = {view: Meeting(*(state[f"{name}.{view}"] for name in Meeting.PARTS)) for view in sorted(views)}
 

@@ -10,15 +10,30 @@ from ddrep_core.diffreps.protocol import Diffrep
 
 
 class Solver(Protocol):
-    """Moves θ so that the renders meet their targets."""
+    """Moves θ so that the renders meet their targets. Each sample has a solver of its own (`twin`).
 
-    def fit(self, rep: Diffrep, targets: Tensor, indices: Tensor, weights: Tensor, sigma: float = 0.0) -> int:
+    Attributes:
+        rendered: [B, C, h, w] what the views of the last fit look like since, where the solver knows it.
+    """
+
+    rendered: Tensor | None = None
+
+    def fit(
+        self,
+        rep: Diffrep,
+        targets: Tensor,
+        indices: Tensor,
+        weights: Tensor,
+        sigma: float = 0.0,
+        render: Tensor | None = None,
+    ) -> int:
         """One pull-back, in place.
 
         Args:
             targets: [B, C, h, w] what the renders of these views should become.
             indices: [B] the views.
             weights: [B, 1, h, w] importance of each pixel, zero or more.
+            render: [B, C, h, w] what these views look like now, where the caller knows: it is not drawn again.
             sigma: the noise that the renders are seen through next (σ'), 0 where they are what the run gives back. A
                 solver may leave what such noise hides: the next pull-back asks for it again.
 
@@ -34,6 +49,10 @@ class Solver(Protocol):
     def load_state(self, state: dict[str, Tensor]) -> None:
         """Go on from `state()`."""
         ...
+
+    def twin(self) -> Solver:
+        """One for another sample: the same settings, and what was prepared for views and weights, but no moments."""
+        return self
 
     def joining(self) -> Solver:
         """The solver for a run whose views join one by one, each held to what it became; most are their own."""

@@ -17,15 +17,24 @@ import ddrep_core as dd
 from ddrep_core.diffreps.siren import image_siren
 from ddrep_core.sampling import ddim_schedule
 from ddrep_core.solvers.gauss_newton import GaussNewtonSolver
+from ddrep_core.solvers.protocol import Solver
 
 
-class CovectorSolver:
+class CovectorSolver(Solver):
     """θ ← θ + scale · Jᵀ (f' − f): the chain rule alone, as in SDS and SJC."""
 
     def __init__(self, scale: float) -> None:
         self.scale = scale
 
-    def fit(self, rep: Any, targets: Tensor, indices: Tensor, weights: Tensor, sigma: float = 0.0) -> int:
+    def fit(
+        self,
+        rep: Any,
+        targets: Tensor,
+        indices: Tensor,
+        weights: Tensor,
+        sigma: float = 0.0,
+        render: Tensor | None = None,
+    ) -> int:
         linear = rep.linearize(indices)
         change = linear.pull(weights * (targets - linear.render))
         rep.apply(tuple((self.scale * piece).nan_to_num(0, 1e3, -1e3).clamp(-1e3, 1e3) for piece in change))

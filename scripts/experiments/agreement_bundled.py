@@ -42,7 +42,6 @@ from ddrep_core.jobs.texture import TEXELS_PER_PIXEL
 from ddrep_core.jobs.views import sampled_views
 from ddrep_core.sampling import ddim_schedule, parse_schedule, sample
 from ddrep_core.solvers.linear import LinearSolver
-from ddrep_core.solvers.meeting import DAMPING
 
 MEETING = "rgb+"
 LEAST_COSINE = 0.4
@@ -71,7 +70,7 @@ class Scene:
         eye = torch.sparse_coo_tensor(torch.stack([index, index]), torch.ones(rows), (rows, rows))
         self.apart = LinearDiffrep(eye, image_shape=shape)
         self.solver = LinearSolver(remembered=3 * count)
-        self.texture_solver = LinearSolver(damping=DAMPING)
+        self.texture_solver = LinearSolver(damping=dd.TextureDiffrep.damping)
         self.pairs = list(self._pairs(mesh))
 
     def _pairs(self, mesh: Any) -> Iterator[tuple[int, int, Tensor, Tensor]]:

@@ -20,6 +20,7 @@ from torch import Tensor
 from ddrep_core.errors import RequestError
 from ddrep_core.features import PictureFeatures
 from ddrep_core.sampling.disagreement import conflicts, unrelated_share
+from ddrep_core.solvers.protocol import Solver
 
 PROMPTS = (
     "a red apple", "a yellow duck", "a blue car", "a green tree", "a slice of pizza", "an orange cat", "a pink flower",
@@ -65,10 +66,18 @@ class PixelDiffrep:
         return twin
 
 
-class PixelSolver:
+class PixelSolver(Solver):
     """The pull-back of `PixelDiffrep`: the target itself."""
 
-    def fit(self, rep: Any, targets: Tensor, indices: Tensor, weights: Tensor, sigma: float = 0.0) -> int:
+    def fit(
+        self,
+        rep: Any,
+        targets: Tensor,
+        indices: Tensor,
+        weights: Tensor,
+        sigma: float = 0.0,
+        render: Tensor | None = None,
+    ) -> int:
         rep.theta[indices] = targets
         return 1
 

@@ -32,7 +32,7 @@ from ddrep_core.geometry.raycast import RayCaster
 from ddrep_core.geometry.surface import intersection_over_union, mesh_of
 from ddrep_core.jobs.checkpoint import read_checkpoint
 from ddrep_core.jobs.folder import JobFolder, read_json, write_json
-from ddrep_core.jobs.generate import FIELD_GUIDANCE, PASSES, nerf_mesh, silhouettes
+from ddrep_core.jobs.generate import FIELD_GUIDANCE, nerf_mesh, silhouettes
 from ddrep_core.jobs.run import run_job
 from ddrep_core.sampling import CommonNoise, MixedNoise, NoiseField, ViewNoise, ddim_schedule, repaint_schedule
 from ddrep_core.solvers.first_order import WarmStartSolver
@@ -125,7 +125,7 @@ def geometry(options: Any) -> dict[str, Any]:
             watch = Stopwatch()
             result = dd.sample(
                 VoxelNerfDiffrep(views, (3, SIZE, SIZE), options.grid), prior, views, schedule=schedule,
-                solver=WarmStartSolver(PASSES, VoxelNerfDiffrep.learning_rate), views_per_step=8, seed=number,
+                views_per_step=8, seed=number,
             )  # fmt: skip
             clock = watch.read()
             seen, opacity = result.diffrep.render_views(held_out, 48, 48)
@@ -170,7 +170,7 @@ def several(options: Any) -> list[dict[str, Any]]:
         for seed in range(options.seeds):
             result = dd.sample(
                 VoxelNerfDiffrep(views, (3, SIZE, SIZE), options.grid), prior, views, schedule=schedule, eta=eta,
-                solver=WarmStartSolver(PASSES, VoxelNerfDiffrep.learning_rate), views_per_step=8, seed=seed,
+                views_per_step=8, seed=seed,
                 noise=noise_field(share, (len(views), 3, SIZE, SIZE)),
             )  # fmt: skip
             with torch.no_grad():
@@ -222,7 +222,7 @@ def repainted(options: Any) -> list[dict[str, Any]]:
             watch = Stopwatch()
             result = dd.sample(
                 rep, prior, views, prompt=prompt, guidance_scale=guidance, schedule=schedule, seed=seed,
-                solver=WarmStartSolver(PASSES, rep.learning_rate), views_per_step=8,
+                views_per_step=8,
                 noise=noise_field(share, (len(views), *prior.image_shape)),
             )  # fmt: skip
             clock = watch.read()
@@ -384,7 +384,6 @@ def banks(grid: int, steps: int) -> list[dict[str, Any]]:
         watch = Stopwatch()
         result = dd.sample(
             rep, prior, views, schedule=ddim_schedule(prior.sigmas, steps), views_per_step=8,
-            solver=WarmStartSolver(PASSES, rep.learning_rate),
         )  # fmt: skip
         seen, opacity = result.diffrep.render_views(held_out, 48, 48)
         rows.append(

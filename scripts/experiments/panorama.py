@@ -35,9 +35,8 @@ from ddrep_core.diffreps.panorama import (
 )
 from ddrep_core.diffreps.panorama_picture import decode_cylinder, decode_sphere
 from ddrep_core.diffreps.siren import SirenDiffrep
-from ddrep_core.sampling import ddim_schedule, repaint_schedule
+from ddrep_core.sampling import ViewNoise, ddim_schedule, repaint_schedule
 from ddrep_core.solvers.choose import choose_solver
-from ddrep_core.solvers.linear import LinearSolver
 from ddrep_core.views import Views
 
 
@@ -128,8 +127,8 @@ def representation(kind: str, prior: Any, noise: str) -> tuple[Any, dict[str, An
         return siren, {"noise": CylinderDiffrep(prior.image_shape).noise if noise == "shared" else None}
     rep = (SphereDiffrep if kind == "sphere" else CylinderDiffrep)(prior.image_shape, device=prior.device)
     views = {"views": rep.cameras} if isinstance(rep, SphereDiffrep) else {}
-    settings = {"noise": rep.noise if noise == "shared" else None}
-    return rep, views | settings | {"solver": LinearSolver(tolerance=1e-3, iterations=60)}
+    shape = (rep.view_count, *rep.image_shape)
+    return rep, views | {"noise": rep.noise if noise == "shared" else ViewNoise(shape)}
 
 
 def draw(rep: Any, prior: Any) -> Tensor:

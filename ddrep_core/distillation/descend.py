@@ -1,0 +1,182 @@
+"""Mode-seeking: descent along an objective's gradient at random noise levels, until it vanishes.
+
+All methods of this family follow Jᵀ g at x = f(θ, π) + σ ε, the chain rule of Figure 1's lower path, without the metric
+(JᵀJ)⁻¹ that would make it a step of the sampling ODE. They differ in g (`objective.py`), in the levels and in the
+optimiser (`ModeSeeker`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ddrep_core.diffreps.protocol import Descended, Diffrep
+from ddrep_core.distillation.objective import ModeSeeker, Objective
+from ddrep_core.distillation.sds import SCORE_DISTILLATION
+from ddrep_core.errors import RequestError
+from ddrep_core.priors.protocol import Prior
+from ddrep_core.sampling.look import Ask, Clock, Look, pixel_importance, together
+from ddrep_core.sampling.sample import Result, SamplerState, StepReport
+from ddrep_core.views.camera import Views
+
+
+def distill(
+    rep: Diffrep,
+    prior: Prior,
+    views: Views | None = None,
+    *,
+    method: ModeSeeker = SCORE_DISTILLATION,
+    prompt: str = "",
+    negative_prompt: str = "",
+    guidance_scale: float | None = None,
+    controls: Mapping[str, Tensor] | None = None,
+    seed: int = 0,
+    views_per_step: int | None = None,
+    callback: Callable[[StepReport], None] | None = None,
+    state: SamplerState | None = None,
+    samples: int = 1,
+    from_scratch: bool = True,
+) -> Result:
+    """Move a copy of `rep` to a mode of the prior under the prompt.
+
+    Args:
+        rep, prior, views, prompt, negative_prompt, controls, seed, state: as `sample` takes them.
+        guidance_scale: the method's published one when not given.
+        views_per_step: views of one step, drawn anew each time; all when not given.
+        callback: called after each step with what `sample` tells its own. It may raise `Cancelled`.
+        samples: how many, side by side: they see the same views at the same levels, under noise of their own, and the
+            objective sees them together.
+        from_scratch: start where a run starts; else where `rep` is (to edit it).
+
+    Returns:
+        as `sample` does; every step is one evaluation.
+
+    Raises:
+        RequestError: views that are not those of `rep`.
+        RunError: the prior gave numbers that are not finite.
+    """
+    if samples < 1:
+        raise RequestError(f"The number of samples must be at least one, not {samples}.")
+    weights = pixel_importance(rep, views)
+    guidance = method.guidance_scale if guidance_scale is None else guidance_scale
+    told: dict[str, Any] = {"controls": dict(controls)} if controls else {}
+    conditioning = prior.condition(prompt, negative_prompt, views, guidance, **told)
+    count = min(views_per_step or rep.view_count, rep.view_count)
+    ask = Ask(prior, conditioning, weights, count, Clock(device=weights.device))
+    objective, levels = method.objective(), usable_levels(prior.sigmas, method.skipped)
+    reps = [rep.copy() for _ in range(samples)]
+    generators = [torch.Generator().manual_seed(seed + number) for number in range(samples)]
+    if from_scratch:
+        for each, generator in zip(reps, generators, strict=True):
+            each.reset(generator)
+    leaves = [tensor.requires_grad_(True) for each in reps for tensor in each.parameters().values()]
+    rate = method.learning_rate or (rep.learning_rate if isinstance(rep, Descended) else 1e-3)
+    optimizer = method.optimizer(leaves, lr=rate, betas=method.betas)
+    done = 0 if state is None else _load(state, leaves, optimizer, generators, objective, ask)
+    start = time.perf_counter() - ask.clock.seconds["total"]
+    for step in range(done, method.steps):
+        indices = torch.randperm(rep.view_count, generator=generators[0])[:count].sort().values
+        sigma = float(levels[int(torch.randint(len(levels), (1,), generator=generators[0]))])
+        with ask.clock.measure("render"):
+            render = together([each.render(indices.to(weights.device)) for each in reps])
+        noise = together([torch.randn(render.shape[1:], generator=g, dtype=render.dtype) for g in generators])
+        look = ask(render, noise.to(render.device), sigma, indices)
+        with ask.clock.measure("pullback"):
+            optimizer.zero_grad()
+            objective.loss(look, ask).backward()
+            optimizer.step()
+            objective.after(look)
+        ask.clock.seconds["total"] = time.perf_counter() - start
+        if callback is not None:
+            callback(_report(look, step + 1, method.steps, ask, reps, leaves, optimizer, generators, objective))
+    for leaf in leaves:
+        leaf.requires_grad_(False)
+    seconds = {part: value / samples for part, value in ask.clock.settle().items()}
+    results = [
+        Result(each, ask.evaluations, dict(seconds), None, seed + number, method.steps)
+        for number, each in enumerate(reps)
+    ]
+    results[0].samples = results
+    return results[0]
+
+
+def _report(
+    look: Look,
+    index: int,
+    of: int,
+    ask: Ask,
+    reps: list[Diffrep],
+    leaves: list[Tensor],
+    optimizer: torch.optim.Optimizer,
+    generators: list[torch.Generator],
+    objective: Objective,
+) -> StepReport:
+    def state() -> SamplerState:
+        moments = optimizer.state_dict()["state"]
+        tensors = {f"theta.{number}": leaf.detach().clone() for number, leaf in enumerate(leaves)}
+        tensors |= {f"generator.{number}": each.get_state() for number, each in enumerate(generators)}
+        tensors |= {f"objective.{name}": tensor.detach().clone() for name, tensor in objective.state().items()}
+        for number, kept in moments.items():
+            tensors |= {f"optimizer.{number}.{name}": torch.as_tensor(value).clone() for name, value in kept.items()}
+        numbers = {"position": index, "evaluations": ask.evaluations, "seconds": ask.clock.settle()}
+        return SamplerState(tensors, numbers)
+
+    return StepReport(
+        index=index,
+        of=of,
+        sigma=look.sigma,
+        nfe=ask.evaluations,
+        clean=look.clean[0],
+        indices=look.indices,
+        disagreement=None,
+        diffrep=reps[0],
+        state=state,
+        look=replace(look, render=look.render.detach()),
+        diffreps=tuple(reps),
+    )
+
+
+def _load(
+    state: SamplerState,
+    leaves: list[Tensor],
+    optimizer: torch.optim.Optimizer,
+    generators: list[torch.Generator],
+    objective: Objective,
+    ask: Ask,
+) -> int:
+    """Go on from a state; how many steps were done."""
+    try:
+        with torch.no_grad():
+            for number, leaf in enumerate(leaves):
+                leaf.copy_(state.tensors[f"theta.{number}"])
+        for number, generator in enumerate(generators):
+            generator.set_state(state.tensors[f"generator.{number}"])
+        moments: dict[int, dict[str, Any]] = {}
+        for path, tensor in state.tensors.items():
+            kind, _, rest = path.partition(".")
+            if kind == "optimizer":
+                number, _, name = rest.partition(".")
+                moments.setdefault(int(number), {})[name] = tensor
+        optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
+        objective.load_state(
+            {name.removeprefix("objective."): t for name, t in state.tensors.items() if name.startswith("objective.")}
+        )
+        ask.evaluations = float(state.numbers["evaluations"])
+        ask.clock.seconds = {part: float(value) for part, value in state.numbers["seconds"].items()}
+        return int(state.numbers["position"])
+    except (KeyError, RuntimeError, ValueError) as error:
+        raise RequestError(
+            f"The state to go on from belongs to another method or representation ({error}).", "Start anew."
+        ) from error
+
+
+def usable_levels(sigmas: Tensor, skipped: tuple[float, float]) -> Tensor:
+    """The levels between the two ends that are left out; never infinite, never none."""
+    finite = sigmas[torch.isfinite(sigmas)]
+    first, last = (round(share * len(finite)) for share in skipped)
+    return finite[first : len(finite) - last] if first + last < len(finite) else finite

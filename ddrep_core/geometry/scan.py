@@ -1,0 +1,117 @@
+"""Which pixel centres lie in which triangles, by scan lines, a bounded number at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from ddrep_core.errors import RequestError
+from ddrep_core.geometry.mesh import Float, Int
+
+MOST_SAMPLES = 200_000_000
+"""Of all triangles of a part: texture repeats that cost more are refused. About 20 s of one core."""
+LINES = 500_000  # scan lines that are cut at a time
+SAMPLES = 2_000_000  # pixel centres that are given at a time, where one scan line does not hold more
+
+
+def scan_triangles(points: Float) -> tuple[Int, Int, Int]:
+    """Which pixel centres lie in which triangles.
+
+    Triangles that share an edge never share a pixel: intervals are half open, and an edge's crossing is computed the
+    same way from both its sides.
+
+    Args:
+        points: [F, 3, 2] corners (x, y), pixel centres at +0.5.
+
+    Returns:
+        triangle, row and column [N] of each covered centre, by triangle, row, column; rows and columns may lie outside
+        any picture.
+
+    Raises:
+        RequestError: more than `MOST_SAMPLES`.
+    """
+    chunks = list(scan_chunks(points))
+    if not chunks:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int64)
+    triangle, row, column = (np.concatenate(arrays) for arrays in zip(*chunks, strict=True))
+    return triangle, row, column
+
+
+def scan_chunks(points: Float) -> Iterator[tuple[Int, Int, Int]]:
+    """What `scan_triangles` returns, in the same order, in pieces of about `SAMPLES`: memory is bounded.
+
+    Raises:
+        RequestError: as `scan_triangles`; before the first piece.
+    """
+    check_sample_count(points)
+    y = points[..., 1]
+    top = np.ceil(y.min(axis=1) - 0.5).astype(np.int64)
+    lines = np.maximum(np.ceil(y.max(axis=1) - 0.5).astype(np.int64) - top, 0)
+    for triangle, row in _lines(top, lines):
+        low, high = _crossings(points, triangle, row)
+        hit = low < high
+        first = np.ceil(np.where(hit, low, 0.0) - 0.5).astype(np.int64)
+        count = np.where(hit, np.maximum(np.ceil(np.where(hit, high, 0.0) - 0.5).astype(np.int64) - first, 0), 0)
+        for piece in pieces(count, SAMPLES):
+            span, column = expand(first[piece], count[piece])
+            yield triangle[piece][span], row[piece][span], column
+
+
+def check_sample_count(points: Float) -> None:
+    """Refuse triangles [F, 3, 2] that cover more pixels than can be looked at, before anything is made for them."""
+    if len(points) == 0:
+        return
+    lines = np.ptp(points[..., 1], axis=1)
+    sides = points[:, 1:] - points[:, :1]
+    area = np.abs(sides[:, 0, 0] * sides[:, 1, 1] - sides[:, 0, 1] * sides[:, 1, 0]) / 2
+    count = max(float(area.sum()), float(np.maximum(lines - 1, 0).sum()))
+    if count > MOST_SAMPLES:
+        raise RequestError(
+            f"The UVs repeat the texture too many times over: {count:.3g} texels, and {MOST_SAMPLES:.3g} are possible.",
+            "Unwrap the mesh into 0..1, scale its UVs down, or ask for a texture of fewer texels.",
+        )
+
+
+def _lines(top: Int, lines: Int) -> Iterator[tuple[Int, Int]]:
+    """Triangle and row [N] of every scan line, in order, about `LINES` at a time."""
+    ends = np.cumsum(lines)
+    total = int(ends[-1]) if len(ends) else 0
+    for begin in range(0, total, LINES):
+        numbers = np.arange(begin, min(begin + LINES, total))
+        triangle = np.searchsorted(ends, numbers, side="right")
+        yield triangle, numbers - (ends[triangle] - lines[triangle]) + top[triangle]
+
+
+def _crossings(points: Float, triangle: Int, row: Int) -> tuple[Float, Float]:
+    """[N] where each scan line enters and leaves its triangle; infinite, the wrong way round, where it does not."""
+    line = row + 0.5
+    low, high = np.full(len(row), np.inf), np.full(len(row), -np.inf)
+    starts = np.diff(triangle, prepend=-1) > 0
+    where = np.cumsum(starts) - 1
+    corners = points[triangle[starts]]
+    for k in range(3):
+        a, b = corners[:, k], corners[:, (k + 1) % 3]
+        swap = (a[:, 1] > b[:, 1]) | ((a[:, 1] == b[:, 1]) & (a[:, 0] > b[:, 0]))
+        a, b = np.where(swap[:, None], b, a)[where], np.where(swap[:, None], a, b)[where]
+        crosses = (a[:, 1] <= line) & (line < b[:, 1])
+        height = np.where(crosses, b[:, 1] - a[:, 1], 1.0)
+        x = a[:, 0] + (line - a[:, 1]) * (b[:, 0] - a[:, 0]) / height
+        low, high = np.where(crosses, np.minimum(low, x), low), np.where(crosses, np.maximum(high, x), high)
+    return low, high
+
+
+def pieces(count: Int, most: int) -> Iterator[slice]:
+    """Slices of neighbours whose counts add up to about `most`, and to something."""
+    ends = np.cumsum(count)
+    begin, done = 0, 0
+    while begin < len(ends) and done < ends[-1]:
+        end = max(int(np.searchsorted(ends, done + most, side="right")), begin + 1)
+        yield slice(begin, end)
+        begin, done = end, int(ends[end - 1])
+
+
+def expand(first: Int, count: Int) -> tuple[Int, Int]:
+    """The numbers first[i] … first[i] + count[i] - 1 of all i in a row, each with its i."""
+    owner = np.repeat(np.arange(len(count)), count)
+    return owner, np.arange(len(owner)) - np.repeat(np.cumsum(count) - count, count) + first[owner]
