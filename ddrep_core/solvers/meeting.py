@@ -98,7 +98,7 @@ class PictureSolver(Solver):
         return passes
 
     def _picture_weights(self, rep: ImageTextureDiffrep, indices: Tensor, weights: Tensor) -> Tensor:
-        """[B, 1, H, W] each view's importance times its pixels' in RGB: one tensor while the same views are asked for."""
+        """[B, 1, H, W] each view's importance times its pixels' in RGB: one tensor while the same views are asked."""
         own = rep.picture.pixel_weights()
         assert own is not None
         asked = (indices, weights, own)
