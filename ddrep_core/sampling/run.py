@@ -58,7 +58,7 @@ class Run:
     def next_views(self) -> Tensor:
         """[B] all that may move, or the next few of a shuffled round over them, the same for all particles.
 
-        On the CPU, wherever the pictures are: views are asked for by number in every step, and a GPU would be waited for.
+        On the CPU, wherever the pictures are: a GPU would be waited for whenever a view is asked for by its number.
         """
         bank, count = self.bank, self.views_per_step
         if count >= len(bank):
