@@ -243,7 +243,7 @@ def load_request_prior(request: Request) -> Any:
         max_batch=request.max_batch,
     )
     # The bundled prior is known by its checksums; a person's own proves itself the first time.
-    if (request.prior != "bundled" or request.loras) and not (verdict := prove(prior)).sound:
+    if (request.prior != "bundled" or request.loras or request.controlnet) and not (verdict := prove(prior)).sound:
         warnings.warn(
             f"The model '{request.prior}' does not do what its files say. {verdict} {verdict.fix}",
             DdrepWarning,

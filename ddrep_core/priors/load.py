@@ -77,7 +77,10 @@ def load_prior(
     folder = find_model_folder(source, chosen_device, precision, allow_download)
     dtype = choose_precision(precision, chosen_device, folder)
     own = None if controlnet is None else _find_controlnet(controlnet, dtype, allow_download)
-    return _assemble(folder, chosen_device, dtype, own, controlnet_scale, image_size, max_batch, loras)
+    prior = _assemble(folder, chosen_device, dtype, own, controlnet_scale, image_size, max_batch, loras)
+    if prior.origin is not None and controlnet is not None and (path := Path(controlnet).expanduser()).is_dir():
+        prior.origin = replace(prior.origin, files=(*prior.origin.files, path))
+    return prior
 
 
 def choose_device(name: str | torch.device) -> torch.device:
