@@ -85,7 +85,9 @@ Overwrite = Annotated[bool, _option(JOB, "--overwrite", "Replace another job in 
 Seed = Annotated[int, _option(JOB, "--seed", "Of the first sample; the next ones count up.")]
 Samples = Annotated[int, _option(JOB, "--samples", "How many different ones to make.")]
 Resolution = Annotated[int, _option(JOB, "--resolution", "Side of the texture in pixels.")]
-PriorName = Annotated[str, _option(SAMPLING, "--prior", "bundled, a diffusers folder, or a hub id.")]
+PriorName = Annotated[
+    str, _option(SAMPLING, "--prior", "bundled, a diffusers folder, a .safetensors checkpoint, or a hub id.")
+]
 ControlNet = Annotated[str | None, _option(SAMPLING, "--controlnet", "A depth ControlNet: folder or hub id.")]
 Steps = Annotated[int | None, _option(SAMPLING, "--steps", "Noise levels; the schedule's own when not given.")]
 Guidance = Annotated[
@@ -292,11 +294,19 @@ def run(
 
 
 @app.command()
-def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+def doctor(
+    prior: Annotated[
+        str | None, typer.Option("--prior", help="Examine this model, too: its memory, and whether it does as it says.")
+    ] = None,
+    controlnet: ControlNet = None,
+    device: Device = "auto",
+    precision: PrecisionName = Precision.auto,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
     """What this machine can do, and what to fix. Status 1 if something that a job needs is broken."""
     from ddrep_core.jobs.doctor import examine
 
-    report = examine()
+    report = examine(prior=prior, controlnet=controlnet, device=device, precision=precision.value)
     if as_json:
         print(json.dumps(report, indent=2))
     else:
@@ -325,7 +335,7 @@ def _common(arguments: Overrides) -> Overrides:
     )  # fmt: skip
     common = {key: arguments[key] for key in keys if key in arguments}
     for key in ("prior", "controlnet"):
-        if common.get(key) and Path(common[key]).expanduser().is_dir() and common[key] != "bundled":
+        if common.get(key) and Path(common[key]).expanduser().exists() and common[key] != "bundled":
             common[key] = str(Path(common[key]).expanduser().resolve())
     return {**common, "precision": arguments["precision"].value}
 

@@ -57,13 +57,13 @@ def _linux() -> Iterator[int]:
 
 def _control_group() -> Iterator[int]:
     """What version 2 or 1 of control groups leaves; pages that only cache files can be given back."""
-    for limit, used, cache in (
-        ("memory.max", "memory.current", "inactive_file"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "total_inactive_file"),
+    for folder, limit, used, cache in (
+        ("/sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"),
+        ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
     ):
-        most, now = _read(f"/sys/fs/cgroup/{limit}").strip(), _read(f"/sys/fs/cgroup/{used}").strip()
+        most, now = _read(f"{folder}/{limit}").strip(), _read(f"{folder}/{used}").strip()
         if most.isdigit() and now.isdigit() and int(most) < 1 << 60:
-            statistics = _read(f"/sys/fs/cgroup/{Path(limit).parent}/memory.stat")
+            statistics = _read(f"{folder}/memory.stat")
             kept = [int(line.split()[1]) for line in statistics.splitlines() if line.startswith(cache + " ")]
             yield int(most) - int(now) + sum(kept)
 

@@ -103,6 +103,9 @@ class Shrunk:
     def jump(self, noise: Tensor, fresh: Tensor, sigma: float, sigma_after: float, keep: float) -> Tensor:
         return self.base.jump(noise, fresh, sigma, sigma_after, keep)
 
+    def fresh_scale(self, sigma: float, sigma_next: float, share: float, picture: float, noise: float) -> float:
+        return self.base.fresh_scale(2 * sigma, 2 * sigma_next, share, picture, noise / 4)
+
     def perturb(self, clean: Tensor, sigma: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         return self.base.perturb(clean, 2 * sigma, generator)
 

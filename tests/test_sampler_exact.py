@@ -13,7 +13,7 @@ import ddrep_core as dd
 from ddrep_core.diffreps import LinearDiffrep
 from ddrep_core.errors import Cancelled, RequestError, RunError
 from ddrep_core.priors import EmpiricalPrior, GaussianMixturePrior, GaussianPrior
-from ddrep_core.process.diffusion import langevin_share
+from ddrep_core.process.diffusion import langevin_share, lost_variance
 from ddrep_core.sampling import (
     Schedule,
     Segment,
@@ -56,9 +56,13 @@ def image_space(prior, shape: tuple[int, int, int, int], schedule: Schedule, eta
             clean = x - step.sigma_next * noise
             continue
         fresh = field.draw(generator) if share > 0 else torch.zeros_like(x)
-        # DDIM's update, line 11: x̂0 + √(1-λ²) σ' ε̂ + σ' λ ξ.
-        x = x - step.sigma * predicted + step.sigma_next * (math.sqrt(1 - share**2) * predicted + share * fresh)
-        noise = math.sqrt(1 - share**2) * noise + share * fresh
+        # DDIM's update, line 11, with what x̂0 takes from the variance given back: x̂0 + √(1-λ²) σ' ε̂ + σ' √(λ² + lost) ξ.
+        guess = x - step.sigma * predicted
+        hidden = step.sigma**2 > 1000 * float((guess**2).mean())  # nothing can be told of what is lost
+        recognised = 1.0 if hidden else min(1.0, float((predicted**2).mean()))
+        fresh = fresh * math.sqrt(share**2 + lost_variance(step.sigma, step.sigma_next, share, recognised))
+        x = x - step.sigma * predicted + step.sigma_next * (math.sqrt(1 - share**2) * predicted + fresh)
+        noise = math.sqrt(1 - share**2) * noise + fresh
         clean = x - step.sigma_next * noise
     return x
 

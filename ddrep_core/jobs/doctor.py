@@ -13,16 +13,24 @@ from typing import Any
 import numpy as np
 import torch
 
-from ddrep_core.errors import DdrepError
+from ddrep_core.errors import DdrepError, RequestError, RunError
 
 SCENE_BYTES = 2 * 2**30
 
 
-def examine(folder: Path | None = None) -> dict[str, Any]:
+def examine(
+    folder: Path | None = None,
+    prior: str | None = None,
+    controlnet: str | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+) -> dict[str, Any]:
     """Try out each thing that a job needs.
 
     Args:
         folder: where jobs would be written; the current folder when not given.
+        prior: a model to examine, too: how much memory it needs, and whether it does what its files say.
+        controlnet, device, precision: as a job names them, for that model.
 
     Returns:
         {"ok", "version", "device", "checks": [{"name", "ok", "message", "fix"}]}. "ok" is about what every job needs.
@@ -42,7 +50,56 @@ def examine(folder: Path | None = None) -> dict[str, Any]:
         _check("disk", lambda: _disk(folder), "Free some space, or work in another folder."),
         _check("writable", lambda: _writable(folder), "Work in a folder that you may write to."),
     ]
+    if prior is not None:
+        checks += _prior_checks(prior, controlnet, device, precision)
     return {"ok": all(c["ok"] for c in checks), "version": __version__, "device": device_words(), "checks": checks}
+
+
+def _prior_checks(prior: str, controlnet: str | None, device: str, precision: str) -> list[dict[str, Any]]:
+    """What a model needs before anything of it runs; then, where it fits, whether it does what its files say."""
+    smaller = "Use --precision fp16, a smaller model, or --device cpu."
+    checks = [_check("memory", lambda: _memory(prior, controlnet, device, precision), smaller)]
+    if checks[0]["ok"]:
+        fix = "Choose another copy of the model."
+        checks.append(_check("prior", lambda: _proof(prior, controlnet, device, precision), fix))
+    return checks
+
+
+def _memory(prior: str, controlnet: str | None, device: str, precision: str) -> str:
+    from ddrep_core.priors.load import choose_device, choose_precision, find_model_folder
+    from ddrep_core.priors.memory import memory_needs
+
+    chosen = choose_device(device)
+    folder = find_model_folder(prior, chosen, precision, allow_download=False)
+    path = Path(controlnet).expanduser() if controlnet else None
+    needs = memory_needs(folder, choose_precision(precision, chosen, folder), path if path and path.is_dir() else None)
+    free, where = _free_memory(chosen)
+    if needs.least > free:
+        raise RunError(f"{prior} needs {needs}; {where} has {free / 2**30:.1f} GB free.")
+    return f"{prior} needs {needs}; {where} has {free / 2**30:.1f} GB free"
+
+
+def _free_memory(device: torch.device) -> tuple[float, str]:
+    """Bytes that could be taken now, and the words for the place."""
+    if device.type == "cuda":
+        return float(torch.cuda.mem_get_info(device)[0]), "the graphics card"
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        told = {key: int(value.split()[0]) * 1024 for key, value in (line.split(":", 1) for line in lines)}
+        return float(told["MemAvailable"]), "this machine"
+    except (OSError, ValueError, KeyError, IndexError):
+        return float("inf"), "this machine"
+
+
+def _proof(prior: str, controlnet: str | None, device: str, precision: str) -> str:
+    from ddrep_core.priors import load_prior
+    from ddrep_core.priors.verdicts import prove
+
+    loaded = load_prior(prior, device=device, precision=precision, controlnet=controlnet, allow_download=False)
+    verdict = prove(loaded)
+    if not verdict.sound:
+        raise RequestError(f"{prior} does not do what its files say. {verdict}", verdict.fix)
+    return f"{prior}: {verdict}"
 
 
 def device_words() -> str:

@@ -231,14 +231,23 @@ def _write_page(folder: JobFolder, result: Any, events: EventLog) -> None:
 def load_request_prior(request: Request) -> Any:
     """The prior that a request names, on the device and in the precision it asks for."""
     from ddrep_core.priors import load_prior
+    from ddrep_core.priors.verdicts import prove
 
-    return load_prior(
+    prior = load_prior(
         request.prior,
         device=request.device,
         precision=request.precision,
         controlnet=request.controlnet,
         max_batch=request.max_batch,
     )
+    # The bundled prior is known by its checksums; a person's own proves itself the first time.
+    if request.prior != "bundled" and not (verdict := prove(prior)).sound:
+        warnings.warn(
+            f"The model '{request.prior}' does not do what its files say. {verdict} {verdict.fix}",
+            DdrepWarning,
+            stacklevel=1,
+        )
+    return prior
 
 
 def fingerprint(folder: JobFolder, request: Request) -> str:

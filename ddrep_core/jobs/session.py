@@ -284,7 +284,8 @@ class Session:
 
         Args:
             auto_schedule: what the task takes for the schedule "auto".
-            least_guidance: where the request leaves it to the prior, the task asks for no weaker guidance than this.
+            least_guidance: where the request leaves it to the prior, the task asks for no weaker guidance than this,
+                except of a prior that was distilled to draw without.
 
         Raises:
             RequestError: a schedule that cannot be read.
@@ -293,7 +294,9 @@ class Session:
         schedule = auto_schedule if request.schedule == "auto" else request.schedule
         guidance = request.guidance_scale
         if guidance is None:
-            guidance = max(getattr(self.prior, "default_guidance_scale", 7.5), least_guidance)
+            guidance = getattr(self.prior, "default_guidance_scale", 7.5)
+            if not getattr(self.prior, "distilled", False):
+                guidance = max(guidance, least_guidance)
         return {
             "prompt": request.prompt,
             "negative_prompt": request.negative_prompt,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,8 +10,20 @@ import torch
 from torch import Tensor
 
 from ddrep_core.errors import RequestError, RunError
-from ddrep_core.priors.batches import BatchLimit, default_limit
+from ddrep_core.priors.batches import BatchLimit, default_limit, free_bytes
 from ddrep_core.priors.model_config import checked_number
+
+TILE = 64
+"""Cells along a side of a tile, where a picture does not fit into memory whole. Tiles overlap by a quarter."""
+
+SHARE_OF_FREE = 0.8
+"""Of the memory that is left: some is lost between what is in use."""
+
+
+def picture_bytes(width: int, pixels: float) -> float:
+    """About how much memory an autoencoder needs for one picture: some twelve feature maps of its first width, in
+    float32, are alive at once in the decoder (measured)."""
+    return 12.0 * 4 * width * pixels
 
 
 class NotFiniteError(RunError):
@@ -66,6 +79,7 @@ class Autoencoder:
         self.factor: int = 2 ** (len(config.block_out_channels) - 1)
         """Pixels along one side of a latent cell."""
         self.max_batch = max_batch
+        self.scaling_factor: float = config.scaling_factor
         self._width: int = config.block_out_channels[0]
         # A few models state mean and spread of each latent channel; the others a common scale and shift.
         scale, shift = config.scaling_factor, config.get("shift_factor") or 0.0
@@ -107,8 +121,20 @@ class Autoencoder:
         return torch.float64 if self.dtype == torch.float64 else torch.float32
 
     def _limit(self, pixels: int) -> BatchLimit:
-        # About twelve feature maps of the first width are alive at once in the decoder (measured).
-        return default_limit(self.device, 12 * 4 * self._width * pixels, self.max_batch)
+        """How many pictures at once. A picture that is too large for the memory that is left is worked on in tiles."""
+        needed = picture_bytes(self._width, pixels)
+        room = SHARE_OF_FREE * free_bytes(self.device)
+        tile = TILE * self.factor
+        self.network.use_tiling = needed > room and pixels > tile**2
+        self.network.tile_latent_min_size = TILE
+        self.network.tile_sample_min_size = tile
+        if self.network.use_tiling:
+            return BatchLimit(1)
+        limit = default_limit(self.device, needed, self.max_batch)
+        if math.isfinite(room):
+            fitting = max(1, int(room // needed))
+            limit.rows = fitting if limit.rows is None else min(limit.rows, fitting)
+        return limit
 
     def to(self, device: torch.device) -> None:
         """Move to another device."""

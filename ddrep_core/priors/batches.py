@@ -58,6 +58,15 @@ class BatchLimit:
         return None
 
 
+def free_bytes(device: torch.device) -> float:
+    """How much memory of an accelerator could be taken now; infinite where nobody can say."""
+    if device.type != "cuda":
+        return float("inf")
+    free, _ = torch.cuda.mem_get_info(device)
+    # What PyTorch holds and does not use counts as free: it is given out again.
+    return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+
+
 def default_limit(device: torch.device, row_bytes: float, max_batch: int | None) -> BatchLimit:
     """All rows at once on an accelerator, which says when it is full; a bounded number on a CPU, which does not."""
     if device.type != "cpu":

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ddrep_core.errors import RequestError
+from ddrep_core.errors import DdrepWarning, RequestError
 from ddrep_core.priors.autoencoder import Autoencoder
 from ddrep_core.priors.batches import BatchLimit, default_limit
 from ddrep_core.priors.levels import NoiseLevels
@@ -62,6 +64,19 @@ def view_prompts(prompt: str, views: Any | None, words: DirectionWords | None = 
     return [", ".join(part for part in view if part) for view in parts]
 
 
+@dataclass(frozen=True)
+class Origin:
+    """Where a prior was read from.
+
+    Args:
+        files: its folders or files.
+        scheduler: its scheduler's configuration.
+    """
+
+    files: tuple[Path, ...]
+    scheduler: dict[str, Any]
+
+
 class DiffusersPrior:
     """Predicts noise with a diffusers network. Made by `load_prior`.
 
@@ -76,6 +91,7 @@ class DiffusersPrior:
         max_batch: the most rows that the network sees at once, both branches of guidance counted. None: as many as fit.
         default_guidance_scale: the guidance that suits this model.
         directions: its words for the sides of things.
+        distilled: it was made to draw without guidance: no task asks it for more than its own.
     """
 
     def __init__(
@@ -91,6 +107,7 @@ class DiffusersPrior:
         max_batch: int | None = None,
         default_guidance_scale: float = 7.5,
         directions: DirectionWords | None = None,
+        distilled: bool = False,
     ) -> None:
         self.name = name
         self.network = network
@@ -103,6 +120,9 @@ class DiffusersPrior:
         self.max_batch = max_batch
         self.default_guidance_scale = default_guidance_scale
         self.directions = directions
+        self.distilled = distilled
+        self.origin: Origin | None = None
+        """Where it was read from, if it was."""
         self._limits: dict[tuple[int, int], BatchLimit] = {}
 
     @property
@@ -152,6 +172,13 @@ class DiffusersPrior:
         """
         if not guidance_scale >= 0:
             raise RequestError(f"The guidance scale must be zero or more, not {guidance_scale}.")
+        if guidance_scale == 0 and prompt.strip():
+            warnings.warn(
+                "A guidance scale of 0 leaves the prompt out. To follow it without guidance, as the pages of Turbo "
+                "and Lightning models mean by 0, use 1.",
+                DdrepWarning,
+                stacklevel=2,
+            )
         prompts = view_prompts(prompt, views, self.directions) if guidance_scale != 0 else [""]
         texts: dict[str, int] = {}
         for text in prompts:
@@ -186,7 +213,7 @@ class DiffusersPrior:
             RunError: no memory for a single view.
         """
         level = _levels(sigma)
-        return self._predict(x, level, conditioning, *self.levels.noise_weights(level))
+        return self.predict(x, level, conditioning, *self.levels.noise_weights(level))
 
     def predict_clean(self, x: Tensor, sigma: float | Tensor, conditioning: PromptConditioning) -> Tensor:
         """x̂0 [B, C, h, w] like x, with guidance; at σ = ∞, x is the noise itself. Carries no gradient.
@@ -195,7 +222,7 @@ class DiffusersPrior:
             RequestError: as `predict_noise`; and σ = ∞ for a model that predicts noise.
         """
         level = _levels(sigma)
-        return self._predict(x, level, conditioning, *self.levels.clean_weights(level))
+        return self.predict(x, level, conditioning, *self.levels.clean_weights(level))
 
     def decode(self, latents: Tensor) -> Tensor:
         """Pictures [B, 3, H, W], sRGB in [0, 1]. Gradients flow where latents ask for them."""
@@ -220,10 +247,13 @@ class DiffusersPrior:
             torch.cuda.empty_cache()
 
     @torch.no_grad()
-    def _predict(
+    def predict(
         self, x: Tensor, sigma: Tensor, conditioning: PromptConditioning, output_weight: Tensor, input_weight: Tensor
     ) -> Tensor:
-        """output_weight · (guided output) + input_weight · (scaled input)."""
+        """output_weight · (guided output) + input_weight · (scaled input), [B, C, h, w] like x; weights [B] or [1].
+
+        With weights (1, 0) it is the network's own answer, whatever that means.
+        """
         count = len(x)
         if x.ndim != 4 or x.shape[1] != self.channels:
             raise RequestError(f"{self.name} denoises [B, {self.channels}, h, w], not {tuple(x.shape)}.")

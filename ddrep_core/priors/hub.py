@@ -6,8 +6,9 @@ import re
 from pathlib import Path, PurePosixPath
 
 from ddrep_core.errors import RequestError, RunError
+from ddrep_core.priors.families import class_of, family_of
 from ddrep_core.priors.model_files import PICKLES, ModelFiles, choose_weights
-from ddrep_core.priors.model_folder import INDEX, class_of, family_of
+from ddrep_core.priors.model_folder import INDEX
 
 SMALL = (".json", ".txt", ".model")
 """Endings of configurations and vocabularies."""

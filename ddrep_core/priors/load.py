@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import re
+import warnings
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 
-from ddrep_core.errors import RequestError
+from ddrep_core.errors import DdrepWarning, RequestError
 
 if TYPE_CHECKING:
     from ddrep_core.priors.diffusers_prior import DiffusersPrior
+    from ddrep_core.priors.families import Family
     from ddrep_core.priors.model_folder import ModelFolder
+    from ddrep_core.priors.single_file import SingleFile
+
+    ModelSource: TypeAlias = ModelFolder | SingleFile
 
 BUNDLED = Path(__file__).resolve().parent / "bundled"
+MOST_CONTROL = 10.0
+OTHER_CONTROLS = re.compile(r"canny|openpose|scribble|seg(?=[^a-z]|$)|lineart|softedge|hed|mlsd|normal|tile|shuffle|qr")
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16, "fp64": torch.float64}
 
 
@@ -33,8 +43,9 @@ def load_prior(
     """A diffusion model as a prior: Stable Diffusion 1.x and 2.x, SDXL, Stable Diffusion 3.
 
     Args:
-        source: "bundled", a folder in diffusers' format, or a hub id (owner/name). A folder never causes a
-            download; naming a hub id asks for it, and what this machine already has is used first.
+        source: "bundled", a folder in diffusers' format, a checkpoint in one .safetensors file, or a hub id
+            (owner/name). A folder or a file never causes a download; naming a hub id asks for it, and what this machine
+            already has is used first.
         device: "auto" (CUDA where there is one), "cpu", "cuda", "cuda:1", ….
         precision: "auto" (fp16 on CUDA, bf16 for flow models there, fp32 on a CPU), "fp32", "fp16", "bf16", "fp64".
         controlnet: a depth ControlNet, folder or hub id. When not given, the model folder's own `controlnet/`, if any.
@@ -57,8 +68,10 @@ def load_prior(
         raise RequestError(f"There is no precision '{precision}'.", f"Use auto, {', '.join(PRECISIONS)}.")
     if max_batch is not None and max_batch < 1:
         raise RequestError(f"A batch holds at least one row, not {max_batch}.")
-    folder = _find_folder(source, chosen_device, precision, allow_download)
-    dtype = _choose_precision(precision, chosen_device, folder)
+    if not 0 <= controlnet_scale <= MOST_CONTROL or not math.isfinite(controlnet_scale):
+        raise RequestError(f"A ControlNet counts 0 to {MOST_CONTROL:g} times, not {controlnet_scale}.")
+    folder = find_model_folder(source, chosen_device, precision, allow_download)
+    dtype = choose_precision(precision, chosen_device, folder)
     own = None if controlnet is None else _find_controlnet(controlnet, dtype, allow_download)
     return _assemble(folder, chosen_device, dtype, own, controlnet_scale, image_size, max_batch)
 
@@ -116,9 +129,11 @@ def verify_checksums(folder: Path) -> None:
             raise RequestError(f"The bundled prior's file {name} is damaged.", "Install ddrep again.")
 
 
-def _find_folder(source: str | Path, device: torch.device, precision: str, allow_download: bool) -> ModelFolder:
+def find_model_folder(source: str | Path, device: torch.device, precision: str, allow_download: bool) -> ModelSource:
+    """The model that a name means; its weights are not read. Arguments and errors as for `load_prior`."""
     from ddrep_core.priors.hub import find_model, is_hub_id
     from ddrep_core.priors.model_folder import ModelFolder
+    from ddrep_core.priors.single_file import SingleFile
 
     name = str(source)
     if name == "bundled":
@@ -128,10 +143,7 @@ def _find_folder(source: str | Path, device: torch.device, precision: str, allow
     if path.is_dir():
         return ModelFolder(path, name)
     if path.is_file():
-        raise RequestError(
-            f"'{name}' is a file; a prior is a folder in diffusers' format.",
-            "Convert a single-file checkpoint with diffusers: from_single_file(file), then save_pretrained(folder).",
-        )
+        return SingleFile(path, name)
     if not isinstance(source, str) or not is_hub_id(name):
         raise RequestError(
             f"There is no prior called '{name}'.", "Use 'bundled', a model's folder, or a hub id (owner/name)."
@@ -152,10 +164,25 @@ def _find_controlnet(source: str | Path, dtype: torch.dtype, allow_download: boo
         path = find_controlnet(source, dtype in (torch.float16, torch.bfloat16), allow_download)
     if not (path / "config.json").is_file():
         raise RequestError(f"'{source}' is not a ControlNet in diffusers' format: it has no config.json.")
-    return load_network(ModelFiles(path, str(source)), ".", "ControlNetModel", dtype)
+    files = ModelFiles(path, str(source))
+    told = files.json("config.json")
+    if told.get("_class_name", "ControlNetModel") != "ControlNetModel" or "num_control_type" in told:
+        raise RequestError(
+            f"'{source}' is a {str(told.get('_class_name'))[:80]}, which is not supported.",
+            "Choose a plain ControlNet that hears depth.",
+        )
+    names = f"{path.name} {told.get('_name_or_path', '')}".lower()
+    if "depth" not in names and (other := OTHER_CONTROLS.search(names)):
+        warnings.warn(
+            f"The ControlNet '{source}' seems to hear {other[0]}, and will be told depth. Its pictures may be wrong.",
+            DdrepWarning,
+            stacklevel=2,
+        )
+    return load_network(files, ".", "ControlNetModel", dtype)
 
 
-def _choose_precision(precision: str, device: torch.device, folder: ModelFolder) -> torch.dtype:
+def choose_precision(precision: str, device: torch.device, folder: ModelSource) -> torch.dtype:
+    """What a model runs in where a person says "auto", or what they say."""
     if precision != "auto":
         return PRECISIONS[precision]
     if device.type == "cpu":
@@ -167,7 +194,7 @@ def _choose_precision(precision: str, device: torch.device, folder: ModelFolder)
 
 
 def _assemble(
-    folder: ModelFolder,
+    folder: ModelSource,
     device: torch.device,
     dtype: torch.dtype,
     controlnet: Any | None,
@@ -177,10 +204,12 @@ def _assemble(
 ) -> DiffusersPrior:
     """Read the parts and put them together."""
     from ddrep_core.priors.autoencoder import Autoencoder, autoencoder_dtype, check_autoencoder
-    from ddrep_core.priors.diffusers_prior import DiffusersPrior
+    from ddrep_core.priors.diffusers_prior import DiffusersPrior, Origin
     from ddrep_core.priors.levels import noise_levels
     from ddrep_core.priors.networks import FlowTransformer, UNet
     from ddrep_core.priors.prompts import T5_LENGTH, PromptEncoder, TextEncoder
+    from ddrep_core.priors.self_check import likeliest
+    from ddrep_core.priors.single_file import SingleFile
     from ddrep_core.priors.try_out import try_out
 
     levels = noise_levels(folder.scheduler(), folder.name)
@@ -196,9 +225,10 @@ def _assemble(
             _check_controlnet(controlnet, core, folder.name)
             controlnet.eval().requires_grad_(False)
         network = UNet(_settled(core, device), autoencoder.factor, controlnet, controlnet_scale)
-    elif controlnet is not None:
+    elif controlnet is not None or folder.files.has("controlnet"):
         raise RequestError(
-            f"A ControlNet cannot be used with '{folder.name}'.", "It goes with Stable Diffusion and SDXL."
+            f"A ControlNet cannot be used with '{folder.name}'.",
+            "ControlNets go with Stable Diffusion and SDXL. Leave it out, or move it out of the model's folder.",
         )
     else:
         network = FlowTransformer(_settled(core, device))
@@ -226,14 +256,19 @@ def _assemble(
         levels=levels,
         prompt_encoder=prompts,
         autoencoder=autoencoder,
-        latent_size=_latent_size(core, folder.family.style, autoencoder.factor, image_size or settings.image_size),
+        latent_size=_latent_size(core, folder.family, autoencoder.factor, image_size or settings.image_size),
         device=device,
         dtype=dtype,
         max_batch=max_batch,
         default_guidance_scale=settings.guidance_scale,
         directions=settings.directions,
+        distilled=settings.guidance_scale <= 1,
     )
+    prior.origin = Origin((folder.path,), folder.scheduler())
     try_out(prior, _multiple(core))
+    if isinstance(folder, SingleFile) and folder.unsure:
+        prior.levels = likeliest(prior, [replace(levels, prediction=kind) for kind in ("epsilon", "v_prediction")])
+        prior.origin.scheduler["prediction_type"] = prior.levels.prediction
     return prior
 
 
@@ -243,7 +278,7 @@ def _settled(network: Any, device: torch.device) -> Any:
     return network.to(memory_format=torch.channels_last) if device.type == "cuda" else network
 
 
-def _check_network(network: Any, latent_channels: int, folder: ModelFolder) -> None:
+def _check_network(network: Any, latent_channels: int, folder: ModelSource) -> None:
     """Refuse relatives that share a class with the known families but want other inputs.
 
     Raises:
@@ -274,7 +309,7 @@ def _check_network(network: Any, latent_channels: int, folder: ModelFolder) -> N
 
 def _check_controlnet(controlnet: Any, unet: Any, name: str) -> None:
     """Raises:
-    RequestError: a ControlNet of another family."""
+    RequestError: a ControlNet of another family, or one that cannot hear a depth map."""
     for key in ("cross_attention_dim", "in_channels", "addition_embed_type"):
         ours, theirs = unet.config.get(key), controlnet.config.get(key)
         if ours != theirs:
@@ -282,13 +317,18 @@ def _check_controlnet(controlnet: Any, unet: Any, name: str) -> None:
                 f"The ControlNet was made for another model than '{name}' ({key} is {theirs}, not {ours}).",
                 "Choose one of the same family.",
             )
+    if controlnet.config.global_pool_conditions or controlnet.config.conditioning_channels not in (1, 3):
+        raise RequestError(
+            "The ControlNet hears something else than a picture of depth "
+            f"({controlnet.config.conditioning_channels} channels"
+            f"{', pooled over the picture' if controlnet.config.global_pool_conditions else ''}).",
+            "Choose a depth ControlNet.",
+        )
+    if controlnet.config.controlnet_conditioning_channel_order not in ("rgb", "bgr"):
+        raise RequestError("The ControlNet's order of channels is not known.", "Download it again.")
 
 
-NATIVE = {"sd": 64, "sdxl": 128, "sd3": 128}
-"""Latent cells along a side of each family's pictures, for models that do not say."""
-
-
-def _latent_size(network: Any, style: str, factor: int, image_size: int | None) -> tuple[int, int]:
+def _latent_size(network: Any, family: Family, factor: int, image_size: int | None) -> tuple[int, int]:
     """(h, w) of the latents.
 
     Raises:
@@ -303,10 +343,10 @@ def _latent_size(network: Any, style: str, factor: int, image_size: int | None) 
                 f"Choose a multiple of {factor * multiple}.",
             )
         return image_size // factor, image_size // factor
-    sides = [native, native] if isinstance(native, int) else list(native or [NATIVE[style]] * 2)
-    if style == "sd" and len(network.config.block_out_channels) == 4 and max(sides) < NATIVE["sd"]:
+    sides = [native, native] if isinstance(native, int) else list(native or [family.native] * 2)
+    if family.style == "sd" and len(network.config.block_out_channels) == 4 and max(sides) < family.native:
         # Early conversions of Stable Diffusion say 32; all of its relatives were trained on 512 pixels and more.
-        sides = [NATIVE["sd"]] * 2
+        sides = [family.native] * 2
     if len(sides) != 2 or any(side < 1 or side % multiple for side in sides):
         raise RequestError(f"The network's sample_size of {native!r} cannot be.", "Download the model again.")
     return sides[0], sides[1]

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ddrep_core.errors import RequestError
+from ddrep_core.errors import DdrepWarning, RequestError
+from ddrep_core.priors.families import class_of, family_of, was_distilled
 from ddrep_core.priors.model_files import ModelFiles
-from ddrep_core.priors.model_parts import SUPPORTED, load_network, load_tokenizer
-from ddrep_core.priors.prompts import TextStyle
+from ddrep_core.priors.model_parts import load_network, load_tokenizer
 from ddrep_core.views.directions import DirectionWords
 
 INDEX = "model_index.json"
@@ -31,42 +32,6 @@ class Settings:
     guidance_scale: float
     directions: DirectionWords | None = None
     image_size: int | None = None
-
-
-@dataclass(frozen=True)
-class Family:
-    """What a kind of model is made of.
-
-    Args:
-        style: how prompts are told.
-        network: the part that denoises.
-        parts: all parts it must have.
-        optional: parts it may lack (null in its index).
-        guidance_scale: what suits it.
-    """
-
-    style: TextStyle
-    network: str
-    parts: tuple[str, ...]
-    optional: tuple[str, ...] = ()
-    guidance_scale: float = 7.5
-
-
-STABLE_DIFFUSION = Family("sd", "unet", ("unet", "vae", "scheduler", "text_encoder", "tokenizer"))
-SDXL = Family(
-    "sdxl",
-    "unet",
-    ("unet", "vae", "scheduler", "text_encoder_2", "tokenizer_2"),
-    ("text_encoder", "tokenizer"),
-    guidance_scale=5.0,
-)
-SD3 = Family(
-    "sd3",
-    "transformer",
-    ("transformer", "vae", "scheduler", "text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2"),
-    ("text_encoder_3", "tokenizer_3"),
-    guidance_scale=7.0,
-)
 
 
 class ModelFolder:
@@ -126,7 +91,22 @@ class ModelFolder:
             RequestError: it cannot be read, or holds something else.
         """
         told = self.files.json("ddrep.json") if self.files.has("ddrep.json") else {}
-        return read_settings(told, self.family, self.name)
+        usual = self.default_guidance_scale()
+        if usual == 1 and "guidance_scale" not in told:
+            warnings.warn(
+                f"The model '{self.name}' looks as if it was distilled to draw in a few steps: it is used without "
+                'guidance. Say otherwise with --guidance-scale, or {"guidance_scale": 5} in its ddrep.json.',
+                DdrepWarning,
+                stacklevel=2,
+            )
+        return read_settings(told, usual, self.name)
+
+    def default_guidance_scale(self) -> float:
+        """What suits the model where `ddrep.json` says nothing: 1 (none) for models distilled to few steps."""
+        sources = (self.index, self.config(self.family.network))
+        names = [self.name.rstrip("/\\").replace("\\", "/").rsplit("/", 1)[-1]]
+        names += [str(source["_name_or_path"]) for source in sources if source.get("_name_or_path")]
+        return 1.0 if was_distilled(self.scheduler(), names) else self.family.guidance_scale
 
     def tokenizer(self, part: str) -> Any:
         """A tokenizer."""
@@ -140,16 +120,20 @@ class ModelFolder:
         """The ControlNet that lies in the folder, if one does."""
         if not self.files.has("controlnet/config.json"):
             return None
+        if self.files.has("controlnet_1"):
+            raise RequestError(
+                f"The model '{self.name}' holds several ControlNets.", "Name the one to use: --controlnet FOLDER."
+            )
         return load_network(self.files, "controlnet", "ControlNetModel", dtype)
 
 
-def read_settings(data: dict[str, Any], family: Family, name: str) -> Settings:
+def read_settings(data: dict[str, Any], guidance_scale: float, name: str) -> Settings:
     """`{"guidance_scale": 2.5, "directions": {"around": ["front view", …], "from_above": "from above"}}`, all optional.
 
     Raises:
         RequestError: anything else.
     """
-    guidance, told = data.get("guidance_scale", family.guidance_scale), data.get("directions", {})
+    guidance, told = data.get("guidance_scale", guidance_scale), data.get("directions", {})
     image_size = data.get("image_size")
     if image_size is not None and (type(image_size) is not int or not 8 <= image_size <= 8192):
         raise RequestError(
@@ -184,27 +168,6 @@ def read_index(files: ModelFiles) -> dict[str, Any]:
             "Give the folder that holds model_index.json, unet/ (or transformer/), vae/, text_encoder/ and so on.",
         )
     return files.json(INDEX)
-
-
-def class_of(index: dict[str, Any], part: str) -> str | None:
-    """The class of a part, as model_index.json names it; None where it is absent or null."""
-    entry = index.get(part)
-    return entry[1] if isinstance(entry, list) and len(entry) == 2 and isinstance(entry[1], str) else None
-
-
-def family_of(index: dict[str, Any], name: str) -> Family:
-    """Which family a model belongs to, judged by its parts and not by its pipeline's name.
-
-    Raises:
-        RequestError: one that is not known.
-    """
-
-    if class_of(index, "transformer") == "SD3Transformer2DModel":
-        return SD3
-    if class_of(index, "unet") == "UNet2DConditionModel":
-        return SDXL if class_of(index, "text_encoder_2") else STABLE_DIFFUSION
-    kind = index.get("_class_name", "a model of an unknown kind")
-    raise RequestError(f"The model '{name}' is a {kind}, which ddrep cannot use as a prior.", f"It knows {SUPPORTED}.")
 
 
 def _listed(parts: list[str]) -> str:

@@ -16,10 +16,9 @@ from typing import Any
 import torch
 
 from ddrep_core.errors import RequestError
+from ddrep_core.priors.families import SUPPORTED
 from ddrep_core.priors.model_config import checked_config
 from ddrep_core.priors.model_files import ModelFiles, read_weights
-
-SUPPORTED = "Stable Diffusion 1.x and 2.x, SDXL, and Stable Diffusion 3"
 
 CLASSES = {
     "UNet2DConditionModel": "diffusers",

@@ -36,6 +36,15 @@ class Process(Protocol):
         """ε after a part of it was renewed: `keep` times the old, and of `fresh` white noise what makes it whole."""
         ...
 
+    def fresh_scale(self, sigma: float, sigma_next: float, share: float, picture: float, noise: float) -> float:
+        """How strong the fresh noise of a reverse step is, in units of white noise.
+
+        Args:
+            share: λ > 0, of fresh noise in this step.
+            picture, noise: mean squares of x̂0 and of ε̂ over the pixels that count.
+        """
+        ...
+
     def perturb(self, clean: Tensor, sigma: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """For training: x [B, C, h, w] at levels [B], and the noise ε in it that is to be predicted."""
         ...

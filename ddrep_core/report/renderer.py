@@ -43,6 +43,7 @@ class Renderer:
         self._normals: Single | None = None
         self._occlusion: Single | None = None
         self._shadow: Single | None = None
+        self._worlds: dict[int, float] = {}
 
     # --- as the prior sees it: bare colour ---------------------------------------------------------------------
 
@@ -143,12 +144,14 @@ class Renderer:
 
     def _world_per_uv(self, number: int) -> float:
         """The world length of one unit of a part's UVs, over its whole surface."""
-        own = slice(int(self.mesh.face_starts[number]), int(self.mesh.face_starts[number + 1]))
-        triangles, uv = self.mesh.triangles[own], self._uv[own]
-        edges, sides = triangles[:, 1:] - triangles[:, :1], uv[:, 1:] - uv[:, :1]
-        world = np.linalg.norm(np.cross(edges[:, 0], edges[:, 1]), axis=1).sum()
-        texture = np.abs(sides[:, 0, 0] * sides[:, 1, 1] - sides[:, 0, 1] * sides[:, 1, 0]).sum()
-        return float(np.sqrt(world / max(texture, 1e-12)))
+        if number not in self._worlds:  # over a million faces, for each of a hundred pictures
+            own = slice(int(self.mesh.face_starts[number]), int(self.mesh.face_starts[number + 1]))
+            triangles, uv = self.mesh.triangles[own], self._uv[own]
+            edges, sides = triangles[:, 1:] - triangles[:, :1], uv[:, 1:] - uv[:, :1]
+            world = np.linalg.norm(np.cross(edges[:, 0], edges[:, 1]), axis=1).sum()
+            texture = np.abs(sides[:, 0, 0] * sides[:, 1, 1] - sides[:, 0, 1] * sides[:, 1, 0]).sum()
+            self._worlds[number] = float(np.sqrt(world / max(texture, 1e-12)))
+        return self._worlds[number]
 
     def _surface(self) -> tuple[Single, Single]:
         """Per corner: smooth normals [F, 3, 3] and how much of the sky is open [F, 3]. Made once."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from ddrep_core.process import Process
 from ddrep_core.process.diffusion import langevin_share, reach
 from ddrep_core.sampling.disagreement import conflicts, unrelated_share
 from ddrep_core.sampling.guide import Guide
@@ -82,9 +83,9 @@ class Run:
             for particle, wanted in zip(self.particles, target, strict=True):
                 particle.pull_back(wanted, fit, sigma)
 
-    def renew(self, step: Step, sigma_after: float, keep: float, scale: float = 1.0) -> None:
-        """A part of every particle's ε is drawn anew."""
-        for particle in self.particles:
+    def renew(self, step: Step, sigma_after: float, keep: float, scales: Sequence[float]) -> None:
+        """A part of every particle's ε is drawn anew, `scales` [N] times as strong as white noise."""
+        for particle, scale in zip(self.particles, scales, strict=True):
             particle.renew(step.sigma, sigma_after, keep, scale, step.views)
 
     def compare(self, target: Tensor, look: Look, fit: Fit, way: float) -> list[Moved]:
@@ -152,10 +153,11 @@ def follow(run: Run, walk: Walk, tell: Tell) -> None:
                     target = heun_target(run, look, fit, sigma_next, share)
                 run.pull_back(target, fit, sigma_next)  # θ ← argmin E_π w(π) ‖f(θ, π) − f'(π)‖², Eq. 5-8
                 moved = run.compare(target, look, fit, reach(sigma, sigma_next, share))
-                if share > 0:
-                    run.renew(word, sigma_next, math.sqrt(1 - share**2))  # ε ← √(1−λ²) ε + λ ξ, line 16
-            case Jump(sigma, sigma_high, keep, scale):
-                run.renew(word, sigma_high, keep, scale)  # θ stays: line 13, RePaint's and Restart's
+                if share > 0:  # ε ← √(1−λ²) ε + λ ξ, line 16; ξ gives back the variance that x̂0 lacks
+                    fresh = [1.0] * len(look.clean) if word.heun else fresh_scales(look, process, sigma_next, share)
+                    run.renew(word, sigma_next, math.sqrt(1 - share**2), fresh)
+            case Jump(sigma, sigma_high, keep, scale):  # θ stays: line 13, RePaint's and Restart's
+                run.renew(word, sigma_high, keep, [scale] * len(run.particles))
             case _:
                 run.arrange(word)  # what walks remember, recall, hold and paint
         walk.hear(word, None if moved is None else moved[0])
@@ -163,6 +165,17 @@ def follow(run: Run, walk: Walk, tell: Tell) -> None:
             run.position += 1
             ask.clock.seconds["total"] = time.perf_counter() - start
             tell(word, look, moved)
+
+
+def fresh_scales(look: Look, process: Process, sigma_next: float, share: float) -> list[float]:
+    """[N] how strong each particle's fresh noise is, so that a step by x̂0, a mean, keeps the variance of draws."""
+    weights = look.weights
+    total = (weights.sum() * look.clean.shape[2]).clamp_min(1e-30)
+    power = [((weights * values**2).flatten(1).sum(1) / total).tolist() for values in (look.clean, look.predicted)]
+    return [
+        process.fresh_scale(look.sigma, sigma_next, share, picture, noise)
+        for picture, noise in zip(*power, strict=True)
+    ]
 
 
 def heun_target(run: Run, look: Look, fit: Fit, sigma_next: float, share: float) -> Tensor:

@@ -232,7 +232,10 @@ class GrownWalk:
             return Jump(0.0, start, keep=0.0, views=views)
         held = tuple(now.held) if now.phase in ("floor", "grow", "settle") else ()
         eta = self.setting.eta if self.plan.eta is None else self.plan.eta
-        return Reverse(start, now.descent[now.at + 1], eta, views=views, held=held)
+        end = now.descent[now.at + 1]
+        # The hero's picture is what the others follow: second-order steps keep its variance, for one view's evaluations.
+        heun = now.phase == "hero" and eta == 0 and end > 0 and math.isfinite(start)
+        return Reverse(start, end, eta, heun, views=views, held=held)
 
     def hear(self, word: Word, moved: Moved | None) -> None:
         now = self.progress
@@ -417,7 +420,7 @@ class GrownWalk:
     def _may_refuse(self) -> bool:
         """Half of what is left beyond the descents that are due may go to these views."""
         now, views = self.progress, len(self.setting.weights)
-        due = (len(self.plan.levels) - 1 + (views - 1) * self._steps_to_join) / views
+        due = (2 * (len(self.plan.levels) - 1) + (views - 1) * self._steps_to_join) / views
         due += len(self._below(self.plan.joint * now.band[1]))
         earlier = now.refused - now.refused_here
         return now.refused_here < 0.5 * max(0.0, self.plan.nfe - due - earlier)

@@ -91,7 +91,7 @@ def repaint_schedule(
         if steps - 1 - position in jump_states:
             segments.append(Segment(levels[start : position + 1]))
             again = levels[position - jump_length : position + 1]
-            segments.append(Segment(again, repeats=visits - 1, jump_eta=None))
+            segments.append(Segment(again, repeats=visits - 1))
             start = position
     segments.append(Segment(levels[start:]))
     return Schedule(tuple(segments))
@@ -186,7 +186,5 @@ def annealed_schedule(
     if repeats < 1 or levels < 2:
         raise RequestError(f"At least one jump and two levels are needed, not {repeats} and {levels}.")
     heights = np.geomspace(first, last, repeats)
-    jumps = [
-        Segment((*karras_levels(float(height), low, levels)[:-1], low), eta=0.0, jump_eta=1.0) for height in heights
-    ]
-    return Schedule((Segment(main[: position + 1], eta=0.0), *jumps, Segment(main[position:], eta=0.0)))
+    jumps = [Segment((*karras_levels(float(height), low, levels)[:-1], low), jump_eta=1.0) for height in heights]
+    return Schedule((Segment(main[: position + 1]), *jumps, Segment(main[position:])))

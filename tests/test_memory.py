@@ -1,0 +1,131 @@
+"""What a model needs is told before it runs, and large pictures are worked on in tiles where memory is short."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import pytest
+import tiny_models
+import torch
+import transformers
+from accelerate import init_empty_weights
+
+from ddrep_core.errors import RequestError
+from ddrep_core.jobs import doctor
+from ddrep_core.priors import autoencoder, load_prior, self_check
+from ddrep_core.priors.load import BUNDLED
+from ddrep_core.priors.memory import count_weights, memory_needs
+from ddrep_core.priors.model_folder import ModelFolder
+from ddrep_core.priors.single_file import KNOWN
+
+GB = 2**30
+
+
+def sparse_weights(path: Path, network: Any) -> None:
+    """A safetensors file of the right size and header whose numbers take no disk."""
+    header, offset = {}, 0
+    for key, tensor in network.state_dict().items():
+        end = offset + 2 * tensor.numel()
+        header[key] = {"dtype": "F16", "shape": list(tensor.shape), "data_offsets": [offset, end]}
+        offset = end
+    text = json.dumps(header).encode()
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        file.truncate(8 + len(text) + offset)
+
+
+def real_folder(kind: str, folder: Path) -> Path:
+    """A folder of a real model's size, without its numbers."""
+    told = json.loads((KNOWN / f"{kind}.json").read_text())
+    classes = {"unet": "UNet2DConditionModel", "vae": "AutoencoderKL", "text_encoder": "CLIPTextModel"}
+    classes |= {"text_encoder_2": "CLIPTextModelWithProjection"} if kind == "sdxl" else {}
+    index: dict[str, Any] = {"scheduler": ["diffusers", "DDIMScheduler"]}
+    for part, name in classes.items():
+        (folder / part).mkdir(parents=True)
+        (folder / part / "config.json").write_text(json.dumps(told[part]))
+        text = part.startswith("text")
+        index[part] = ["transformers" if text else "diffusers", name]
+        with init_empty_weights():
+            if text:
+                network = getattr(transformers, name)(transformers.CLIPTextConfig(**told[part]))
+                index[part.replace("text_encoder", "tokenizer")] = ["transformers", "CLIPTokenizer"]
+                tokenizer = folder / part.replace("text_encoder", "tokenizer")
+                tokenizer.mkdir()
+                (tokenizer / "vocab.json").write_text("{}")
+            else:
+                network = getattr(diffusers, name).from_config(told[part])
+        sparse_weights(folder / part / f"{'model' if text else 'diffusion_pytorch_model'}.safetensors", network)
+    (folder / "scheduler").mkdir()
+    (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps(told["scheduler"]))
+    (folder / "model_index.json").write_text(json.dumps(index))
+    return folder
+
+
+@pytest.mark.parametrize(("kind", "weights", "most"), [("sd1", 2.0, 6.0), ("sdxl", 6.5, 12.0)])
+def test_real_sizes_fit_the_cards_that_artists_have(kind: str, weights: float, most: float, tmp_path: Path) -> None:
+    needs = memory_needs(ModelFolder(real_folder(kind, tmp_path / kind), kind), torch.float16)
+    assert needs.weights["unet"] / GB == pytest.approx(1.601 if kind == "sd1" else 4.782, abs=0.002)
+    assert sum(needs.weights.values()) < (weights + 0.5) * GB
+    assert needs.least < needs.comfortable < most * GB
+    assert needs.least > needs.resident
+
+
+def test_needs_are_those_of_the_weights(tmp_path: Path) -> None:
+    folder = ModelFolder(tiny_models.build_sd(tmp_path / "sd"), "tiny")
+    needs = memory_needs(folder, torch.float32)
+    prior = load_prior(tmp_path / "sd", device="cpu")
+    network = prior.network.unet  # type: ignore[attr-defined]
+    assert needs.weights["unet"] == sum(4 * p.numel() for p in network.parameters())
+    assert needs.weights["vae"] == sum(4 * p.numel() for p in prior.autoencoder.network.parameters())
+    half = memory_needs(folder, torch.float16)
+    assert half.weights["unet"] * 2 == needs.weights["unet"] and "unet" in str(half) and "MB" in str(half)
+    assert count_weights(folder.files.weight_files("unet", half=False)) == network.num_parameters()
+    assert memory_needs(ModelFolder(BUNDLED, "bundled"), torch.float32).weights["controlnet"] > 0
+
+
+def test_doctor_examines_a_prior(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny_models.build_sd(tmp_path / "sd")
+    checks = doctor._prior_checks(str(tmp_path / "sd"), None, "cpu", "auto")
+    assert [c["name"] for c in checks] == ["memory", "prior"]
+    assert checks[0]["ok"] and "at least" in checks[0]["message"] and "free" in checks[0]["message"]
+    assert not checks[1]["ok"] and "does not do what its files say" in checks[1]["message"] and checks[1]["fix"]
+    monkeypatch.setattr(doctor, "_free_memory", lambda device: (1000.0, "the graphics card"))
+    checks = doctor._prior_checks(str(tmp_path / "sd"), None, "cpu", "auto")
+    assert len(checks) == 1 and not checks[0]["ok"]  # it is not loaded to find out
+    assert "the graphics card has 0.0 GB free" in checks[0]["message"] and "--precision fp16" in checks[0]["fix"]
+    missing = doctor._prior_checks("no/where", None, "cpu", "auto")
+    assert not missing[0]["ok"] and "nothing may be fetched" in missing[0]["message"]
+
+
+def test_a_picture_too_large_for_the_memory_that_is_left_is_decoded_in_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    prior = load_prior("bundled", device="cpu")
+    smooth = prior.encode(self_check.test_pictures(160)[:1])
+    whole = prior.decode(smooth)
+    monkeypatch.setattr(autoencoder, "TILE", 16)
+    assert torch.equal(prior.decode(smooth), whole)  # nothing changes where there is room
+    seen = []
+    decode = prior.autoencoder.network.decoder.forward
+    monkeypatch.setattr(
+        prior.autoencoder.network.decoder, "forward", lambda z, *a: (seen.append(z.shape), decode(z, *a))[1]
+    )
+    monkeypatch.setattr(autoencoder, "free_bytes", lambda device: 1e6)
+    tiled = prior.decode(torch.cat([smooth, smooth]))
+    assert {shape[0] for shape in seen} == {1} and max(shape[-1] for shape in seen) == 16
+    assert float((tiled[:1] - whole).abs().mean()) < 0.05
+    assert prior.encode(tiled).shape == (2, 4, 40, 40)
+
+
+def test_pictures_are_batched_by_the_memory_that_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    prior = load_prior("bundled", device="cpu")
+    picture = autoencoder.picture_bytes(prior.autoencoder._width, 64 * 64)
+    monkeypatch.setattr(autoencoder, "free_bytes", lambda device: 3.1 * picture / autoencoder.SHARE_OF_FREE)
+    assert prior.autoencoder._limit(64 * 64).rows == 3
+    assert not prior.autoencoder.network.use_tiling
+
+
+def test_a_checkpoint_that_is_missing_says_so() -> None:
+    with pytest.raises(RequestError, match="no prior called"):
+        load_prior("./nothing.safetensors", device="cpu")

@@ -1,0 +1,128 @@
+"""A model proves itself: right ones pass, and with any single setting falsified they are caught, and it is named.
+
+The bundled prior is a trained model; a copy of its folder is falsified. (Random weights mean nothing by any setting.)
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny_models
+
+from ddrep_core.priors import load_prior, self_check, verdicts
+from ddrep_core.priors.load import BUNDLED
+from ddrep_core.priors.self_check import Verdict, check_model, test_pictures, test_shapes
+
+test_pictures.__test__ = test_shapes.__test__ = False  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """The bundled model without its ControlNet, to falsify."""
+    return Path(shutil.copytree(BUNDLED, tmp_path / "model", ignore=shutil.ignore_patterns("controlnet", "*.png")))
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("DDREP_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "verdicts"
+
+
+def falsify(folder: Path, file: str, **changes: Any) -> None:
+    path = folder / file
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+SCHEDULER, VAE = "scheduler/scheduler_config.json", "vae/config.json"
+
+
+def check(folder: Path) -> Verdict:
+    prior = load_prior(folder, device="cpu")
+    assert prior.origin is not None
+    return check_model(prior, prior.origin.scheduler)
+
+
+def test_a_right_model_passes_and_its_depth_is_heard() -> None:
+    prior = load_prior("bundled", device="cpu")
+    assert prior.uses_depth
+    verdict = check_model(prior, prior.origin.scheduler if prior.origin else None)
+    assert verdict.sound and not verdict.findings and "come back as they should" in str(verdict)
+    assert 0.05 < verdict.errors[1.5] < verdict.errors[3.0] < verdict.errors[6.0] < 0.9
+
+
+@pytest.mark.parametrize(
+    ("file", "changes", "finding", "fix"),
+    [
+        (SCHEDULER, {"prediction_type": "epsilon"}, "it predicts velocity", '"prediction_type": "v_prediction"'),
+        (SCHEDULER, {"prediction_type": "sample"}, "it predicts velocity", '"prediction_type": "v_prediction"'),
+        (SCHEDULER, {"rescale_betas_zero_snr": True}, "without a signal-to-noise", '"rescale_betas_zero_snr": false'),
+        (
+            SCHEDULER,
+            {"beta_schedule": "linear", "beta_start": 1e-4, "beta_end": 0.02},
+            "betas from 0.00085 to 0.012, scaled_linear",
+            '"beta_schedule": "scaled_linear"',
+        ),
+        (VAE, {"scaling_factor": 0.32}, "latents about .* times as large", '"scaling_factor": about 0.6'),
+        (VAE, {"scaling_factor": 1.6}, "latents about .* times as large", '"scaling_factor": about 0.'),
+        (
+            SCHEDULER,
+            {"_class_name": "FlowMatchEulerDiscreteScheduler", "shift": 3.0},
+            "says? that it predicts a flow.*it predicts velocity",
+            '"prediction_type": "v_prediction"',
+        ),
+    ],
+)
+def test_a_falsified_setting_is_found_and_named(
+    copy: Path, file: str, changes: dict[str, Any], finding: str, fix: str
+) -> None:
+    falsify(copy, file, **changes)
+    verdict = check(copy)
+    assert not verdict.sound
+    assert re.search(finding, str(verdict)), (str(verdict), verdict.errors)
+    assert fix in verdict.fix
+
+
+def test_untrained_weights_are_found(tmp_path: Path) -> None:
+    verdict = check(tiny_models.build_sd(tmp_path / "random"))
+    assert not verdict.sound
+
+
+def test_a_controlnet_that_hears_nothing_is_found(copy: Path, tmp_path: Path) -> None:
+    from diffusers import ControlNetModel, UNet2DConditionModel
+
+    unet = UNet2DConditionModel.from_pretrained(copy / "unet")
+    with tiny_models.seeded(0):
+        deaf = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=(16, 32, 64))  # its outputs are zero
+    deaf.save_pretrained(tmp_path / "depth")
+    prior = load_prior(copy, device="cpu", controlnet=tmp_path / "depth")
+    bench = self_check._Bench(prior)
+    assert not bench.depth_helps()
+    assert self_check._Bench(load_prior("bundled", device="cpu")).depth_helps()
+
+
+def test_a_verdict_is_kept_until_the_model_changes(copy: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def fake(prior: Any, scheduler: Any = None) -> Verdict:
+        asked.append(scheduler)
+        return Verdict(False, ("It is wrong.",), "Set it right.", {1.5: 0.5})
+
+    monkeypatch.setattr(verdicts, "check_model", fake)
+    prior = load_prior(copy, device="cpu")
+    first, again = verdicts.prove(prior), verdicts.prove(prior)
+    assert first == again and len(asked) == 1 and asked[0]["prediction_type"] == "v_prediction"
+    falsify(copy, VAE, scaling_factor=0.5)
+    verdicts.prove(load_prior(copy, device="cpu"))
+    assert len(asked) == 2 and len(list(cache.iterdir())) == 2
+    for kept in cache.iterdir():
+        kept.write_text("[]")  # what cannot be read is asked again
+    verdicts.prove(prior)
+    assert len(asked) == 3
+    shutil.rmtree(cache)
+    cache.write_text("no folder")  # nor does a cache that cannot be written matter
+    assert verdicts.prove(prior) == first
