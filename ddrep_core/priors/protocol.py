@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ddrep_core.process.levels import karras_levels
+
 Indices: TypeAlias = int | slice | Sequence[int] | Tensor | np.ndarray
 """Which views: a number, a slice, or any list of numbers (repeats allowed)."""
 
@@ -121,9 +123,7 @@ def karras_sigmas(levels: int = 1000, sigma_max: float = 40.0, sigma_min: float 
     """
     if levels < 1 or not 0 < sigma_min < sigma_max or rho <= 0:
         raise ValueError(f"no grid of {levels} levels from {sigma_max} to {sigma_min} with rho {rho}")
-    ramp = torch.linspace(0, 1, levels, dtype=torch.float64)
-    start, end = sigma_max ** (1 / rho), sigma_min ** (1 / rho)
-    return (start + ramp * (end - start)) ** rho
+    return torch.tensor(karras_levels(sigma_max, sigma_min, levels, rho), dtype=torch.float64)
 
 
 def index_tensor(indices: Indices, length: int) -> Tensor:

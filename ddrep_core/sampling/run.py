@@ -171,11 +171,8 @@ def fresh_scales(look: Look, process: Process, sigma_next: float, share: float) 
     """[N] how strong each particle's fresh noise is, so that a step by x̂0, a mean, keeps the variance of draws."""
     weights = look.weights
     total = (weights.sum() * look.clean.shape[2]).clamp_min(1e-30)
-    power = [((weights * values**2).flatten(1).sum(1) / total).tolist() for values in (look.clean, look.predicted)]
-    return [
-        process.fresh_scale(look.sigma, sigma_next, share, picture, noise)
-        for picture, noise in zip(*power, strict=True)
-    ]
+    squares = torch.stack([(weights * each**2).flatten(1).sum(1) / total for each in (look.clean, look.predicted)])
+    return [process.fresh_scale(look.sigma, sigma_next, share, *powers) for powers in squares.T.tolist()]
 
 
 def heun_target(run: Run, look: Look, fit: Fit, sigma_next: float, share: float) -> Tensor:
