@@ -8,7 +8,7 @@ optimiser (`ModeSeeker`).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +19,7 @@ from ddrep_core.diffreps.protocol import Descended, Diffrep
 from ddrep_core.distillation.objective import ModeSeeker, Objective
 from ddrep_core.distillation.sds import SCORE_DISTILLATION
 from ddrep_core.errors import RequestError
-from ddrep_core.priors.protocol import Prior
+from ddrep_core.priors.protocol import Controls, Prior
 from ddrep_core.sampling.look import Ask, Clock, Look, pixel_importance, together
 from ddrep_core.sampling.sample import Result, SamplerState, StepReport
 from ddrep_core.views.camera import Views
@@ -34,7 +34,7 @@ def distill(
     prompt: str = "",
     negative_prompt: str = "",
     guidance_scale: float | None = None,
-    controls: Mapping[str, Tensor] | None = None,
+    controls: Controls | None = None,
     seed: int = 0,
     views_per_step: int | None = None,
     callback: Callable[[StepReport], None] | None = None,

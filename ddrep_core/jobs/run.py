@@ -77,7 +77,7 @@ def run_job(
     """Run the job in a folder.
 
     Args:
-        path: the job folder (DESIGN §3).
+        path: the job folder (docs/jobs.md).
         resume: go on from the checkpoint; the outputs are byte for byte those of a run that was never interrupted. A
             finished job is left as it is. Without a usable checkpoint the job starts anew, with a warning.
         listeners: called with each event (`jobs.events`).
