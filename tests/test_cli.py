@@ -43,7 +43,14 @@ def load_once(monkeypatch):
     load = run_module.load_request_prior
 
     def cached(request):
-        key = (request.prior, request.device, request.precision, request.controlnet, request.max_batch)
+        key = (
+            request.prior,
+            request.device,
+            request.precision,
+            request.controlnet,
+            request.max_batch,
+            str(request.loras),
+        )
         if key not in LOADED:
             LOADED[key] = load(request)
         return LOADED[key]
@@ -285,6 +292,8 @@ def test_a_camera_file_that_is_missing(texture, tmp_path):
         (["--seed", "x"], "seed"),
         (["--colour", "red"], "--colour"),
         (["--controlnet", "./absent"], "ControlNet"),
+        (["--lora", "./absent.safetensors:0.5"], "no LoRA called"),
+        (["--lora", "x.safetensors:99"], "A LoRA counts"),
     ],
 )
 def test_options_that_are_no_good(texture, arguments, words, monkeypatch):

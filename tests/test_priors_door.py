@@ -263,7 +263,7 @@ def load_mutated(spoiled: tuple[Path, dict[str, str]], name: str, path: tuple[An
     (folder / name).write_text(json.dumps(told))
     try:
         prior = load_prior(folder, device="cpu")
-        conditioning = prior.condition("a cow", guidance_scale=3.0, depth=torch.zeros(1, 1, 32, 32))
+        conditioning = prior.condition("a cow", guidance_scale=3.0, controls={"depth": torch.zeros(1, 1, 32, 32)})
         assert prior.predict_noise(torch.ones(1, *prior.image_shape), 1.0, conditioning).isfinite().all()
     except (RequestError, RunError) as error:
         assert error.message and "Traceback" not in error.message

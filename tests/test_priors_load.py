@@ -187,7 +187,7 @@ def test_wrong_options(tiny_sd: Path) -> None:
 
 def test_controlnets(model: Path, tmp_path: Path) -> None:
     tiny_models.build_controlnet(model / "controlnet", tiny_models.unet())
-    assert load_prior(model, device="cpu").uses_depth  # its own is found
+    assert load_prior(model, device="cpu").controls == {"depth"}  # its own is found
     tiny_models.build_controlnet(tmp_path / "other", tiny_models.unet(cross_attention=48))
     with pytest.raises(RequestError, match=r"made for another model .*cross_attention_dim is 48, not 32"):
         load_prior(model, device="cpu", controlnet=tmp_path / "other")
