@@ -99,7 +99,7 @@ def test_the_best_level_is_the_one_that_looks_alike() -> None:
 def test_what_only_generate_needs_is_asked_for_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
     """VTK is loaded where a surface is made lighter, and nowhere else; without it the command is named."""
     monkeypatch.setattr(surface_module, "find_spec", lambda name: None)
-    with pytest.raises(RequestError, match="ddrep generate.*PyVista"):
+    with pytest.raises(RequestError, match=r"ddrep generate.*PyVista"):
         require_decimation()
     ball = trimesh.creation.icosphere(1)
     assert decimated(ball, len(ball.faces)) is ball  # light enough: nothing is needed
