@@ -89,6 +89,9 @@ PriorName = Annotated[
     str, _option(SAMPLING, "--prior", "bundled, a diffusers folder, a .safetensors checkpoint, or a hub id.")
 ]
 ControlNet = Annotated[str | None, _option(SAMPLING, "--controlnet", "A depth ControlNet: folder or hub id.")]
+LoraFiles = Annotated[
+    list[str] | None, _option(SAMPLING, "--lora", "A LoRA: FILE or FILE:WEIGHT; may be repeated, and adds up.")
+]
 Steps = Annotated[int | None, _option(SAMPLING, "--steps", "Noise levels; the schedule's own when not given.")]
 Guidance = Annotated[
     float | None,
@@ -150,6 +153,7 @@ def texture(
         typer.Option("--depth/--no-depth", help="Show the mesh's depth to a ControlNet.", rich_help_panel=SAMPLING),
     ] = True,
     prior: PriorName = "bundled",
+    lora: LoraFiles = None,
     controlnet: ControlNet = None,
     cameras: Cameras = "orbit:8",
     steps: Steps = None,
@@ -183,6 +187,7 @@ def generate(
     resolution: Resolution = 1024,
     grid: Annotated[int, typer.Option("--grid", help="Voxels a side, at most.", rich_help_panel=SAMPLING)] = 100,
     prior: PriorName = "bundled",
+    lora: LoraFiles = None,
     controlnet: ControlNet = None,
     cameras: Cameras = "orbit:8",
     steps: Steps = None,
@@ -212,6 +217,7 @@ def image(
     width: Annotated[int, typer.Option("--width", help="Of the PNG; any size will do.", rich_help_panel=JOB)] = 512,
     height: Annotated[int, typer.Option("--height", help="Of the PNG.", rich_help_panel=JOB)] = 512,
     prior: PriorName = "bundled",
+    lora: LoraFiles = None,
     steps: Steps = None,
     guidance_scale: Guidance = None,
     eta: Eta = None,
@@ -263,6 +269,7 @@ def panorama(
     width: Annotated[int, typer.Option("--width", help="Of the panorama in pixels.", rich_help_panel=JOB)] = 2048,
     hdr: Annotated[bool, typer.Option("--hdr", help="Write an HDR file too.", rich_help_panel=JOB)] = False,
     prior: PriorName = "bundled",
+    lora: LoraFiles = None,
     steps: Steps = None,
     guidance_scale: Guidance = None,
     eta: Eta = None,
@@ -337,6 +344,12 @@ def _common(arguments: Overrides) -> Overrides:
     for key in ("prior", "controlnet"):
         if common.get(key) and Path(common[key]).expanduser().exists() and common[key] != "bundled":
             common[key] = str(Path(common[key]).expanduser().resolve())
+    if arguments.get("lora"):
+        from ddrep_core.priors.adapters.lora import parse_lora
+
+        with _answering(bool(arguments.get("debug"))):
+            told = [parse_lora(text) for text in arguments["lora"]]
+        common["loras"] = [{"file": str(lora.file.resolve()), "weight": lora.weight} for lora in told]
     return {**common, "precision": arguments["precision"].value}
 
 

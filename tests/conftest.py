@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import os
 import tempfile
+from pathlib import Path
+
+import pytest
 
 # Verdicts on tiny models belong into nobody's cache; programs that tests start inherit it.
 CACHE = tempfile.TemporaryDirectory(prefix="ddrep-tests-")
 os.environ.setdefault("DDREP_CACHE", CACHE.name)
+
+
+@pytest.fixture(scope="session")
+def tiny_sd(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a tiny Stable Diffusion model, built once a process: read it, and copy it to spoil it."""
+    import tiny_models  # takes seconds, and most tests need no model
+
+    return tiny_models.build_sd(tmp_path_factory.mktemp("models") / "sd")

@@ -12,6 +12,9 @@ import geometry_shapes as shapes
 import numpy as np
 from PIL import Image
 
+from ddrep_core.geometry import write_glb
+from ddrep_core.geometry.mesh import Mesh
+
 CODES = {"int8": 5120, "uint8": 5121, "int16": 5122, "uint16": 5123, "uint32": 5125, "float32": 5126}
 GLOSSY = "KHR_materials_pbrSpecularGlossiness"
 KINDS = {1: "SCALAR", 2: "VEC2", 3: "VEC3", 4: "VEC4", 16: "MAT4"}
@@ -161,3 +164,9 @@ def rich() -> Maker:
     del second["attributes"]["TEXCOORD_0"]
     maker.mesh(second, name="Plain", matrix=[1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 3, 0, 0, 1])
     return maker
+
+
+def paint(mesh: Mesh, path: Path) -> Path:
+    """The GLB that a job would write of a mesh, its textures grey."""
+    write_glb(mesh, {part.name: np.full((3, 4, 4), 0.5) for part in mesh.textured_parts}, path)
+    return path

@@ -17,7 +17,7 @@ def test_every_kind_is_measured_over_its_views() -> None:
     ended = subprocess.run([sys.executable, str(SCRIPT), *sizes], capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
     report = json.loads(ended.stdout)
-    for kind, views in {"image": 1, "panorama": 8, "nerf": 8, "texture": 8}.items():
+    for kind, views in {"image": 1, "panorama": 8, "nerf": 8, "texture": 8, "meeting": 8}.items():
         found = report[kind]
         assert found["views"] == views and found["evaluations"] == 2
         assert 0 < found["prior_seconds_an_evaluation"] < found["seconds_an_evaluation"]

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from geometry_shapes import cube_obj
 from PIL import Image
-from tiny_models import build_sd
 
 from ddrep_core.cli import main
 from ddrep_core.jobs import run as run_module
@@ -38,18 +37,20 @@ f 4/1 1/2 5/3 8/4
 """
 
 
-@pytest.fixture(scope="session")
-def model(tmp_path_factory):
-    return build_sd(tmp_path_factory.mktemp("model"))
-
-
 @pytest.fixture(autouse=True)
 def load_once(monkeypatch):
     """Loading takes longer than all else here: models are kept between tests that run in this process."""
     load = run_module.load_request_prior
 
     def cached(request):
-        key = (request.prior, request.device, request.precision, request.controlnet, request.max_batch)
+        key = (
+            request.prior,
+            request.device,
+            request.precision,
+            request.controlnet,
+            request.max_batch,
+            str(request.loras),
+        )
         if key not in LOADED:
             LOADED[key] = load(request)
         return LOADED[key]
@@ -79,10 +80,10 @@ def ddrep(capsys):
 
 
 @pytest.fixture
-def texture(ddrep, model, mesh, tmp_path):
+def texture(ddrep, tiny_sd, mesh, tmp_path):
     """`ddrep texture` of a small mesh with a small model, and more arguments."""
 
-    def run(*arguments, mesh=mesh, prior=model):
+    def run(*arguments, mesh=mesh, prior=tiny_sd):
         options = [
             "--prior",
             prior,
@@ -292,6 +293,8 @@ def test_a_camera_file_that_is_missing(texture, tmp_path):
         (["--seed", "x"], "seed"),
         (["--colour", "red"], "--colour"),
         (["--controlnet", "./absent"], "ControlNet"),
+        (["--lora", "./absent.safetensors:0.5"], "no LoRA called"),
+        (["--lora", "x.safetensors:99"], "A LoRA counts"),
     ],
 )
 def test_options_that_are_no_good(texture, arguments, words, monkeypatch):
@@ -313,12 +316,12 @@ def remove_part(folder):
         (remove_part, "vae"),
     ],
 )
-def test_priors_that_are_no_good(texture, model, tmp_path, prepare, words):
+def test_priors_that_are_no_good(texture, tiny_sd, tmp_path, prepare, words):
     import shutil
 
     folder = tmp_path / "broken"
     if prepare is remove_part:
-        shutil.copytree(model, folder)
+        shutil.copytree(tiny_sd, folder)
         remove_part(folder)
     elif prepare is not None:
         folder.mkdir()
@@ -346,8 +349,8 @@ def write_job(folder, **changes):
         ({"prior": "no such prior!"}, "no prior called"),
     ],
 )
-def test_job_folders_that_are_no_good(ddrep, model, tmp_path, changes, words):
-    changes = {"prior": str(model), **changes}
+def test_job_folders_that_are_no_good(ddrep, tiny_sd, tmp_path, changes, words):
+    changes = {"prior": str(tiny_sd), **changes}
     status, _, err = ddrep("run", write_job(tmp_path / "job", **changes))
     assert status == 2 and words in err, err
 

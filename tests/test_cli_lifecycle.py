@@ -9,6 +9,7 @@ import sys
 import time
 
 import pytest
+from job_outputs import outputs_of
 
 from ddrep_core import demo_mesh_path
 from ddrep_core.jobs.folder import JobFolder
@@ -54,20 +55,6 @@ def run_until(folder, steps, act, *arguments):
     err = process.stderr.read()
     assert "Traceback" not in err
     return process.wait(), err
-
-
-def outputs_of(folder):
-    """Every output byte; of result.json, all but how long it took."""
-    found = {}
-    for path in sorted(folder.outputs.rglob("*")):
-        if path == folder.result_file:
-            result = json.loads(path.read_text())
-            for part in (result, *result["samples"]):
-                assert part.pop("seconds")
-            found["result.json"] = result
-        elif path.is_file():
-            found[path.relative_to(folder.outputs).as_posix()] = path.read_bytes()
-    return found
 
 
 @pytest.fixture(scope="module")

@@ -11,17 +11,11 @@ import gltf_maker
 import numpy as np
 import pytest
 from glb_invariants import problems, validator
-from gltf_maker import Maker
+from gltf_maker import Maker, paint
 
-from ddrep_core.geometry import load_mesh, write_glb
+from ddrep_core.geometry import load_mesh
 from ddrep_core.geometry.gltf_document import GltfDocument
-from ddrep_core.geometry.mesh import Mesh
 from ddrep_core.geometry.normals import corner_normals
-
-
-def paint(mesh: Mesh, path: Path) -> Path:
-    write_glb(mesh, {part.name: np.full((3, 4, 4), 0.5) for part in mesh.textured_parts}, path)
-    return path
 
 
 def plain() -> Maker:

@@ -12,13 +12,14 @@ from typing import Any
 import gltf_maker
 import numpy as np
 import pytest
+from gltf_maker import paint
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ddrep_core.errors import RequestError
-from ddrep_core.geometry import load, load_mesh, write_glb
+from ddrep_core.geometry import load, load_mesh
 from ddrep_core.geometry.gltf_document import GltfDocument
-from ddrep_core.geometry.mesh import Float, Mesh, Part
+from ddrep_core.geometry.mesh import Float, Part
 
 RICH = gltf_maker.rich().document()
 WRONG: list[Any] = [None, True, -1, 0, 1, 7, 10**9, 2**53, 10**400, 1.5, 1e308, float("nan"), float("inf"), "x", ""]
@@ -62,11 +63,6 @@ def quick() -> Iterator[None]:
         patch.setattr(load, "unwrap", cells)
         patch.setattr(load, "overlap_share", lambda uv: 0.0)
         yield
-
-
-def paint(mesh: Mesh, path: Path) -> Path:
-    write_glb(mesh, {part.name: np.full((3, 4, 4), 0.5) for part in mesh.textured_parts}, path)
-    return path
 
 
 def result_or_refusal(path: Path) -> bool:

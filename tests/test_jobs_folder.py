@@ -193,7 +193,9 @@ def test_time_left_follows_the_pace(monkeypatch):
     now[0] += 50
     left.restart()  # fifty seconds of something else
     now[0] += 4
-    assert left.step(9) == 27.0
+    assert left.step(9) == 36.0  # the first step paid for starting
+    now[0] += 2
+    assert left.step(8) == 24.0
 
 
 @pytest.mark.parametrize(
@@ -201,3 +203,15 @@ def test_time_left_follows_the_pace(monkeypatch):
 )
 def test_durations_as_a_person_says_them(seconds, words):
     assert duration(seconds) == words
+
+
+def test_the_first_step_does_not_set_the_pace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU's first step takes seconds, the next ones a hundredth of that."""
+    now = [0.0]
+    monkeypatch.setattr("ddrep_core.jobs.events.time.monotonic", lambda: now[0])
+    left = TimeLeft()
+    now[0] += 9.0
+    assert left.step(10) == 90.0
+    for _ in range(3):
+        now[0] += 0.1
+        assert left.step(10) == pytest.approx(1.0)

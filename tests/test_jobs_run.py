@@ -8,6 +8,7 @@ import warnings
 
 import pytest
 import torch
+from job_outputs import outputs_of
 from PIL import Image
 
 import ddrep_core as dd
@@ -64,20 +65,6 @@ def make_job(tmp_path, monkeypatch, prior):
 
 def events_of(folder):
     return [json.loads(line) for line in folder.events_file.read_text().splitlines()]
-
-
-def outputs_of(folder):
-    """Every output byte; of result.json, all but how long it took."""
-    found = {}
-    for path in sorted(folder.outputs.rglob("*")):
-        if path.name == "result.json":
-            result = json.loads(path.read_text())
-            for part in (result, *result["samples"]):
-                part.pop("seconds")
-            found["result.json"] = result
-        elif path.is_file():
-            found[str(path.relative_to(folder.outputs))] = path.read_bytes()
-    return found
 
 
 class StopAfter:

@@ -113,6 +113,24 @@ def test_pixels_are_means_of_their_subsamples() -> None:
     torch.testing.assert_close(torch.nn.functional.avg_pool2d(fine.render(), 2), coarse.render(), atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize("order", [None, [0, 1, 2], [2, 0, 1]])
+def test_all_views_in_one_launch_are_the_views_one_by_one(order: list[int] | None) -> None:
+    """As on a GPU: pictures, opacity and derivatives."""
+    indices = None if order is None else torch.tensor(order)
+    found = []
+    for stacked in (False, True):
+        rep = filled(nerf(2, subsamples=2))
+        rep.stacked = stacked
+        for tensor in rep.theta.values():
+            tensor.requires_grad_()
+        images, opacity = rep.render_with_opacity(indices)
+        (images.square().sum() + opacity.sum()).backward()
+        found.append([images, opacity, *(tensor.grad for tensor in rep.theta.values())])
+        assert len(rep._looks) == (1 if stacked else 3)
+    for one_by_one, together in zip(*found, strict=True):
+        torch.testing.assert_close(together, one_by_one, rtol=1e-5, atol=1e-6)
+
+
 def test_any_camera_can_look() -> None:
     rep = filled(nerf())
     images, opacity = rep.render_views(rep.views, 6, 6)

@@ -20,6 +20,7 @@ from ddrep_core.jobs import texture as texture_module
 from ddrep_core.jobs.folder import JobFolder, write_json
 from ddrep_core.jobs.generate import BANK
 from ddrep_core.jobs.run import run_job
+from ddrep_core.solvers.first_order import WarmStartSolver
 from ddrep_core.views.banks import sphere_bank
 
 VIEWS, SIZE = 3, 12
@@ -35,7 +36,7 @@ class BallPrior(dd.priors.EmpiricalPrior):
 class DepthPrior(BallPrior):
     """The same, and whoever tells it depth sees green."""
 
-    uses_depth = True
+    controls = frozenset({"depth"})
 
     def __init__(self, images: torch.Tensor) -> None:
         super().__init__(images)
@@ -43,10 +44,10 @@ class DepthPrior(BallPrior):
         self.green = dd.priors.EmpiricalPrior(green)
         self.depth: torch.Tensor | None = None
 
-    def condition(self, *arguments, depth=None, **named):
-        if depth is None:
+    def condition(self, *arguments, controls=None, **named):
+        if not controls:
             return super().condition(*arguments, **named)
-        self.depth = depth
+        self.depth = controls["depth"]
         return self.green.condition(*arguments, **named)
 
     def predict_noise(self, x, sigma, conditioning):
@@ -152,6 +153,6 @@ def test_a_cancelled_object_goes_on_to_the_same_bytes(make_job, monkeypatch, sta
 
 def test_an_empty_field_is_said_in_words(make_job, monkeypatch) -> None:
     monkeypatch.setattr(VoxelNerfDiffrep, "field", lambda self: torch.zeros(4, 24, 24, 24))
-    monkeypatch.setattr(generate_module.WarmStartSolver, "fit", lambda *arguments: 1)
+    monkeypatch.setattr(WarmStartSolver, "fit", lambda *arguments: 1)
     with pytest.raises(RunError, match="nothing solid"):
         run_job(make_job(steps=1).path)

@@ -195,3 +195,32 @@ def test_known_views_stay_what_they_are() -> None:
         sample(rep, prior, known={5: known[0]})
     with pytest.raises(RequestError, match="nothing is left"):
         sample(rep, prior, known={0: known[0], 1: known[0]})
+
+
+def test_controls_are_a_table_and_depth_is_short_for_one() -> None:
+    told: list[dict] = []
+
+    class Listening(Counted):
+        controls = frozenset({"depth", "code"})
+
+        def condition(self, *arguments, controls=None, **named):
+            told.append(dict(controls or {}))
+            return super().condition(*arguments, controls=controls, **named)
+
+    prior, depth, code = Listening(), torch.zeros(VIEWS, 1, 3, 3), torch.ones(VIEWS, 2, 1, 1)
+    for arguments in (
+        {},
+        {"depth": depth},
+        {"controls": {"depth": depth}},
+        {"controls": {"code": code}, "depth": depth},
+    ):
+        sample(representation(), prior, schedule=ddim_schedule(prior.sigmas, 1), **arguments)
+    assert [set(table) for table in told] == [set(), {"depth"}, {"depth"}, {"depth", "code"}]
+
+
+def test_a_solver_by_descent_takes_linear_representations_too() -> None:
+    """It crashed where the run asked what unrelated pictures would leave: there, no gradients were kept."""
+    prior = Counted()
+    for solver in ("warm", "adam"):
+        found = sample(representation(), prior, solver=solver, schedule=ddim_schedule(prior.sigmas, 2))
+        assert found.diffrep.render().isfinite().all()

@@ -180,7 +180,7 @@ def test_parity_with_the_controlnet_pipelines(models: Path, model: str) -> None:
     ).images
     levels = vp_levels(pipeline.scheduler, STEPS)
     prior = load_prior(models / model, device="cpu", controlnet=folder, controlnet_scale=0.7)
-    assert prior.uses_depth
+    assert prior.controls == {"depth"}
     words = {"prompt": PROMPT, "negative_prompt": NEGATIVE, "guidance_scale": 6.0}
     start = noise * math.sqrt(1 + levels[0] ** -2)
     assert_parity(ddrep_latents(prior, start, levels, depth, **words), theirs)
@@ -195,7 +195,7 @@ def test_it_is_a_prior(prior: DiffusersPrior) -> None:
     # Stable Diffusion's known extremes
     assert float(prior.sigmas[0]) == pytest.approx(14.6146, abs=1e-3)
     assert float(prior.sigmas[-1]) == pytest.approx(0.0292, abs=1e-4)
-    assert prior.dtype == torch.float32 and not prior.uses_depth
+    assert prior.dtype == torch.float32 and not prior.controls
     assert prior.default_guidance_scale == 7.5
 
 
@@ -253,18 +253,18 @@ def test_prompts_are_encoded_once(prior: DiffusersPrior, monkeypatch: pytest.Mon
 class FakeNetwork:
     """Says each row's first token, notes its batches, and has memory for a few rows only."""
 
-    uses_depth = True
+    hears = frozenset({"depth", "code"})
 
     def __init__(self, memory: int = 1000) -> None:
         self.memory = memory
         self.batches: list[int] = []
 
-    def __call__(self, x: Tensor, timesteps: Tensor, text, depth: Tensor | None) -> Tensor:
+    def __call__(self, x: Tensor, timesteps: Tensor, text, controls) -> Tensor:
         self.batches.append(len(x))
         if len(x) > self.memory:
             raise torch.OutOfMemoryError("CUDA out of memory")
         told = text.tokens[:, 0, :1, None, None]
-        return x * 0 + told + (0 if depth is None else depth.mean((1, 2, 3), keepdim=True))
+        return x * 0 + told + sum(signal.mean((1, 2, 3), keepdim=True) for signal in controls.values())
 
     def row_bytes(self, height: int, width: int) -> float:
         return 1.0
@@ -290,7 +290,7 @@ def test_batches_are_split_and_halved_when_memory_runs_out(prior: DiffusersPrior
     fake = with_fake(prior, network, max_batch=5)
     x, views = randn(8, 4, 16, 16), dd.orbit_views(count=8, elevations=(0.0,))
     depth = torch.linspace(0, 1, 8).reshape(8, 1, 1, 1).expand(-1, 1, 4, 4)
-    conditioning = fake.condition("cow", views=views, guidance_scale=2.0, depth=depth)
+    conditioning = fake.condition("cow", views=views, guidance_scale=2.0, controls={"depth": depth})
     whole = fake.predict_noise(x, 1.0, conditioning)
     assert network.batches == [5, 5, 5, 1]
 
@@ -307,17 +307,20 @@ def test_batches_are_split_and_halved_when_memory_runs_out(prior: DiffusersPrior
         fake.predict_noise(x, 1.0, conditioning)
 
 
-def test_depth_goes_with_its_view(prior: DiffusersPrior) -> None:
+@pytest.mark.parametrize("name", ["depth", "code"])
+def test_a_control_goes_with_its_view(prior: DiffusersPrior, name: str) -> None:
     fake = with_fake(prior, FakeNetwork())
     depth = torch.tensor([0.1, 0.5, 0.9]).reshape(3, 1, 1, 1)
-    conditioning = fake.condition("", guidance_scale=1.0, depth=depth)
+    unheard = torch.full((3, 2, 5, 5), 7.0)
+    conditioning = fake.condition("", guidance_scale=1.0, controls={name: depth, "scent": unheard})
+    assert set(conditioning.controls) == {name}
     x = randn(3, 4, 16, 16)
     whole, swapped = (fake.predict_noise(x, 1.0, c) for c in (conditioning, conditioning[[2, 1, 0]]))
     torch.testing.assert_close(swapped - whole, (depth.flip(0) - depth).expand_as(x), rtol=0, atol=1e-5)
-    with pytest.raises(RequestError, match=r"Depth must be \[3, 1, H, W\]"):
-        fake.condition("", views=dd.orbit_views(count=3), depth=depth[:2])
+    with pytest.raises(RequestError, match=rf"{name.capitalize()} must be \[3, [1C], H, W\]"):
+        fake.condition("", views=dd.orbit_views(count=3), controls={name: depth[:2]})
     with pytest.raises(RequestError, match=r"Depth must lie in \[0, 1\]"):
-        fake.condition("", depth=depth * 2)
+        fake.condition("", controls={"depth": depth * 2})
 
 
 def test_depth_of_any_size_is_brought_to_the_controlnets(models: Path) -> None:
@@ -325,7 +328,10 @@ def test_depth_of_any_size_is_brought_to_the_controlnets(models: Path) -> None:
     coarse = torch.rand(1, 1, 16, 16, generator=torch.Generator().manual_seed(1))
     fine = interpolate(coarse, (32, 32), mode="bilinear", antialias=True)
     x = randn(1, 4, 16, 16)
-    one, two = (prior.predict_noise(x, 1.0, prior.condition("", guidance_scale=0, depth=d)) for d in (coarse, fine))
+    one, two = (
+        prior.predict_noise(x, 1.0, prior.condition("", guidance_scale=0, controls={"depth": d}))
+        for d in (coarse, fine)
+    )
     torch.testing.assert_close(one, two)
 
 

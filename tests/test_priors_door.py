@@ -24,15 +24,10 @@ from ddrep_core.priors.model_files import is_plain_safetensors
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 
 
-@pytest.fixture(scope="module")
-def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_models.build_sd(tmp_path_factory.mktemp("models") / "sd")
-
-
 @pytest.fixture
-def model(original: Path, tmp_path: Path) -> Path:
+def model(tiny_sd: Path, tmp_path: Path) -> Path:
     """A copy to spoil."""
-    return Path(shutil.copytree(original, tmp_path / "model"))
+    return Path(shutil.copytree(tiny_sd, tmp_path / "model"))
 
 
 class Bomb:
@@ -59,9 +54,9 @@ def sharded(folder: Path, names: Callable[[int], str]) -> None:
     (folder / f"{WEIGHTS}.index.json").write_text(json.dumps({"metadata": {}, "weight_map": told}))
 
 
-def test_shards_are_read(model: Path, original: Path) -> None:
+def test_shards_are_read(model: Path, tiny_sd: Path) -> None:
     sharded(model / "unet", lambda number: f"diffusion_pytorch_model-0000{number + 1}-of-00002.safetensors")
-    whole, parts = (load_prior(folder, device="cpu") for folder in (original, model))
+    whole, parts = (load_prior(folder, device="cpu") for folder in (tiny_sd, model))
     x = torch.ones(1, 4, 16, 16)
     noise = [prior.predict_noise(x, 1.0, prior.condition("cow")) for prior in (whole, parts)]
     assert torch.equal(noise[0], noise[1])
@@ -247,9 +242,9 @@ def nodes(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 
 @pytest.fixture(scope="module")
-def spoiled(original: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+def spoiled(tiny_sd: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
     """A model with a ControlNet and settings of its own, and its configurations as they were."""
-    folder = Path(shutil.copytree(original, tmp_path_factory.mktemp("mutated") / "model"))
+    folder = Path(shutil.copytree(tiny_sd, tmp_path_factory.mktemp("mutated") / "model"))
     tiny_models.build_controlnet(folder / "controlnet", tiny_models.unet())
     directions = {"around": ["front", "back"], "from_above": "above"}
     (folder / "ddrep.json").write_text(json.dumps({"guidance_scale": 3, "directions": directions, "image_size": 32}))
@@ -268,7 +263,7 @@ def load_mutated(spoiled: tuple[Path, dict[str, str]], name: str, path: tuple[An
     (folder / name).write_text(json.dumps(told))
     try:
         prior = load_prior(folder, device="cpu")
-        conditioning = prior.condition("a cow", guidance_scale=3.0, depth=torch.zeros(1, 1, 32, 32))
+        conditioning = prior.condition("a cow", guidance_scale=3.0, controls={"depth": torch.zeros(1, 1, 32, 32)})
         assert prior.predict_noise(torch.ones(1, *prior.image_shape), 1.0, conditioning).isfinite().all()
     except (RequestError, RunError) as error:
         assert error.message and "Traceback" not in error.message

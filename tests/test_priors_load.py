@@ -26,33 +26,28 @@ from ddrep_core.priors.hub import is_hub_id, needed_files
 from ddrep_core.priors.model_files import choose_weights
 
 
-@pytest.fixture(scope="module")
-def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_models.build_sd(tmp_path_factory.mktemp("models") / "sd")
-
-
 @pytest.fixture
-def model(original: Path, tmp_path: Path) -> Path:
+def model(tiny_sd: Path, tmp_path: Path) -> Path:
     """A copy to spoil."""
-    return Path(shutil.copytree(original, tmp_path / "model"))
+    return Path(shutil.copytree(tiny_sd, tmp_path / "model"))
 
 
 def edit(path: Path, **changes) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
-def test_a_folder_is_loaded_without_any_connection(original: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_is_loaded_without_any_connection(tiny_sd: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*arguments, **options):
         raise AssertionError("a folder must not cause a connection")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    prior = load_prior(str(original), device="cpu")
+    prior = load_prior(str(tiny_sd), device="cpu")
     assert prior.predict_noise(torch.zeros(1, 4, 16, 16), 1.0, prior.condition("cow")).isfinite().all()
 
 
-def test_loading_says_nothing(original: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    load_prior(original, device="cpu")
+def test_loading_says_nothing(tiny_sd: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    load_prior(tiny_sd, device="cpu")
     assert capfd.readouterr() == ("", "")
 
 
@@ -181,18 +176,18 @@ def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
         load.choose_device("cuda:3")
 
 
-def test_wrong_options(original: Path) -> None:
+def test_wrong_options(tiny_sd: Path) -> None:
     with pytest.raises(RequestError, match="no precision 'fp8'"):
-        load_prior(original, device="cpu", precision="fp8")
+        load_prior(tiny_sd, device="cpu", precision="fp8")
     with pytest.raises(RequestError, match="at least one row"):
-        load_prior(original, device="cpu", max_batch=0)
+        load_prior(tiny_sd, device="cpu", max_batch=0)
     with pytest.raises(RequestError, match="no ControlNet called 'nowhere'"):
-        load_prior(original, device="cpu", controlnet="nowhere")
+        load_prior(tiny_sd, device="cpu", controlnet="nowhere")
 
 
 def test_controlnets(model: Path, tmp_path: Path) -> None:
     tiny_models.build_controlnet(model / "controlnet", tiny_models.unet())
-    assert load_prior(model, device="cpu").uses_depth  # its own is found
+    assert load_prior(model, device="cpu").controls == {"depth"}  # its own is found
     tiny_models.build_controlnet(tmp_path / "other", tiny_models.unet(cross_attention=48))
     with pytest.raises(RequestError, match=r"made for another model .*cross_attention_dim is 48, not 32"):
         load_prior(model, device="cpu", controlnet=tmp_path / "other")
@@ -247,24 +242,24 @@ class FakeHub:
         ]
 
 
-def test_a_hub_id_uses_what_is_here(original: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    hub = FakeHub(original, monkeypatch, cached=True)
+def test_a_hub_id_uses_what_is_here(tiny_sd: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = FakeHub(tiny_sd, monkeypatch, cached=True)
     assert load_prior("someone/tiny", device="cpu", allow_download=False).name == "someone/tiny"
     assert hub.fetched == []
 
 
-def test_a_hub_id_fetches_what_is_needed_and_no_more(original: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    hub = FakeHub(original, monkeypatch, cached=False)
+def test_a_hub_id_fetches_what_is_needed_and_no_more(tiny_sd: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = FakeHub(tiny_sd, monkeypatch, cached=False)
     with pytest.raises(RequestError, match="not on this machine, and nothing may be fetched"):
         load_prior("someone/tiny", device="cpu", allow_download=False)
     assert hub.fetched == []
     load_prior("someone/tiny", device="cpu")
-    expected = {p.relative_to(original).as_posix() for p in original.rglob("*") if p.is_file()}
+    expected = {p.relative_to(tiny_sd).as_posix() for p in tiny_sd.rglob("*") if p.is_file()}
     assert set(hub.fetched) == expected
 
 
-def test_a_hub_that_cannot_be_reached(original: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    hub = FakeHub(original, monkeypatch, cached=False)
+def test_a_hub_that_cannot_be_reached(tiny_sd: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = FakeHub(tiny_sd, monkeypatch, cached=False)
 
     def unreachable(repository: str) -> list[str]:
         raise ConnectionError("no route")

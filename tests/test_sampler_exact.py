@@ -56,7 +56,7 @@ def image_space(prior, shape: tuple[int, int, int, int], schedule: Schedule, eta
             clean = x - step.sigma_next * noise
             continue
         fresh = field.draw(generator) if share > 0 else torch.zeros_like(x)
-        # DDIM's update, line 11, with what x̂0 takes from the variance given back: x̂0 + √(1-λ²) σ' ε̂ + σ' √(λ² + lost) ξ.
+        # Line 11, with what x̂0 takes from the variance given back: x̂0 + √(1-λ²) σ' ε̂ + σ' √(λ² + lost) ξ.
         guess = x - step.sigma * predicted
         hidden = step.sigma**2 > 1000 * float((guess**2).mean())  # nothing can be told of what is lost
         recognised = 1.0 if hidden else min(1.0, float((predicted**2).mean()))

@@ -20,7 +20,7 @@ DEFAULT_ETA = 0.75
 
 
 def drawn_variance(schedule: Schedule, eta: float, variance: float, restored: bool = True) -> float:
-    """What the schedule makes of N(0, variance) pixels, without sampling: the second moments of (f, ε), step by step."""
+    """What the schedule makes of N(0, variance) pixels: the second moments of (f, ε), step by step."""
     moments = np.diag([0.0, 1.0])
     for step in schedule.steps(eta):
         if isinstance(step, Jump):

@@ -49,7 +49,7 @@ def check(folder: Path) -> Verdict:
 
 def test_a_right_model_passes_and_its_depth_is_heard() -> None:
     prior = load_prior("bundled", device="cpu")
-    assert prior.uses_depth
+    assert prior.controls == {"depth"}
     verdict = check_model(prior, prior.origin.scheduler if prior.origin else None)
     assert verdict.sound and not verdict.findings and "come back as they should" in str(verdict)
     assert 0.05 < verdict.errors[1.5] < verdict.errors[3.0] < verdict.errors[6.0] < 0.9

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tiny_models import build_sd
 
 from ddrep_core.errors import DdrepWarning, RequestError
 from ddrep_core.geometry import load_mesh, write_glb
@@ -112,13 +111,8 @@ def test_backs_that_were_left_out_are_not_warned_of_again(tmp_path: Path) -> Non
 # --- whole jobs ---------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_sd(tmp_path_factory.mktemp("model"))
-
-
 @pytest.fixture
-def job(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch):
+def job(tmp_path: Path, tiny_sd: Path, monkeypatch: pytest.MonkeyPatch):
     def no_film(mesh: Mesh, baked: Any, film: Path, still: Path, **options: Any) -> None:  # it takes most of the time
         Path(film).write_bytes(b"film")
         Path(still).write_bytes(b"still")
@@ -126,7 +120,7 @@ def job(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("ddrep_core.jobs.texture.turntable", no_film)
 
     def run(name: str, mesh: Path, cameras: Views | str, **texture: Any) -> JobFolder:
-        request = {"task": "texture", "prompt": "bricks", "prior": str(model), "steps": 2, "schedule": "plain"}
+        request = {"task": "texture", "prompt": "bricks", "prior": str(tiny_sd), "steps": 2, "schedule": "plain"}
         request["texture"] = {"resolution": 48, **texture}
         path = None
         if isinstance(cameras, Views):

@@ -249,11 +249,11 @@ class SirenLinearization:
         for entered, slopes in zip(self.inputs, (by_z_1, by_z_2, None), strict=True):
             left = entered.T @ entered
             if slopes is None:
-                right = torch.eye(self.output.shape[1]).to(left)
+                right = torch.eye(self.output.shape[1], dtype=left.dtype, device=left.device)
             else:
                 flat = slopes.reshape(-1, slopes.shape[-1])
                 right = flat.T @ flat / pixels
-            balance = float((left.diagonal().mean() / right.diagonal().mean().clamp_min(1e-12)).sqrt())
+            balance = (left.diagonal().mean() / right.diagonal().mean().clamp_min(1e-12)).sqrt().double()
             root = math.sqrt(damping)
             factors.append((_damped_inverse(left, root * balance), _damped_inverse(right, root / balance)))
         return factors
@@ -301,6 +301,7 @@ def _with_one(rows: Tensor) -> Tensor:
     return torch.cat([rows, torch.ones_like(rows[:, :1])], dim=1)
 
 
-def _damped_inverse(matrix: Tensor, damping: float) -> Tensor:
-    damped = matrix + torch.eye(len(matrix)).to(matrix) * (damping + 1e-6 * float(matrix.diagonal().mean()) + 1e-20)
-    return torch.cholesky_inverse(torch.linalg.cholesky(damped))
+def _damped_inverse(matrix: Tensor, damping: Tensor) -> Tensor:
+    damped = matrix.clone()
+    damped.diagonal().add_(damping + 1e-6 * matrix.diagonal().mean().double() + 1e-20)
+    return torch.cholesky_inverse(torch.linalg.cholesky_ex(damped).L)

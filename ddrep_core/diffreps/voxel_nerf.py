@@ -95,7 +95,8 @@ class VoxelNerfDiffrep:
         self.theta["background"] = torch.zeros(channels, *BACKGROUND_SHAPE, device=device)
         self._scale = torch.tensor([DENSITY_SCALE] + [COLOUR_SCALE] * channels, device=device)[:, None, None, None]
         self._enlarge = [enlarging(size, grid).to(device) for size in sizes[1:]]
-        self._looks: dict[int, _Look] = {}
+        self.stacked = self.centre.is_cuda
+        self._looks: dict[tuple[int, ...], _Look] = {}
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -143,12 +144,12 @@ class VoxelNerfDiffrep:
         """Pictures [B, C, h, w], and opacity, spread, mean square (`Composite.sums`), [B, 1, h, w] each."""
         channels, height, width = self._image_shape
         rows = self.field().flatten(1).T.contiguous()
-        drawn = []
         background = self._background_rows()
-        for look in self._seen(indices):
-            sums = RenderRays.apply(rows, look.background @ background, look.look_up, look.step)
-            drawn.append(torch.cat(sums, dim=-1))
-        values = torch.stack(drawn).view(len(drawn), height, width, -1, channels + 3).mean(dim=3).movedim(-1, 1)
+        drawn = [
+            torch.cat(RenderRays.apply(rows, look.background @ background, look.look_up, look.step), dim=-1)
+            for look in self._seen(indices)
+        ]
+        values = torch.cat(drawn).view(-1, height, width, self.subsamples**2, channels + 3).mean(dim=3).movedim(-1, 1)
         return values[:, :-3], values[:, -3:-2], values[:, -2:-1], values[:, -1:]
 
     def render_and_penalty(self, indices: Tensor) -> tuple[Tensor, Tensor]:
@@ -223,15 +224,25 @@ class VoxelNerfDiffrep:
         return found.view(resolution, resolution, resolution)
 
     def _seen(self, indices: Tensor | None) -> list[_Look]:
-        """What is fixed of these views, worked out when a view is first asked for."""
-        _, height, width = self._image_shape
-        wanted = range(self.view_count) if indices is None else indices.tolist()
-        for index in wanted:
-            if index not in self._looks:
-                rays = self.rays(self.views[index], height, width)
-                look_up = LookUp(rays.points(), self.grid, self.extent)
-                self._looks[index] = _Look(look_up, rays.step, background_cells(rays.directions))
-        return [self._looks[index] for index in wanted]
+        """What is fixed of these views, worked out when they are first asked for.
+
+        One look a view; on a GPU, where a launch costs more than what it does for one view, one look for the whole bank
+        wherever the whole bank is asked for.
+        """
+        if self.stacked and (indices is None or len(indices) == self.view_count):
+            wanted = tuple(range(self.view_count)) if indices is None else tuple(indices.tolist())
+            return [self._look(wanted)]
+        return [self._look((view,)) for view in (range(self.view_count) if indices is None else indices.tolist())]
+
+    def _look(self, chosen: tuple[int, ...]) -> _Look:
+        """All rays of these views, view after view."""
+        if chosen not in self._looks:
+            _, height, width = self._image_shape
+            each = [self.rays(self.views[view], height, width) for view in chosen]
+            look_up = LookUp(torch.cat([rays.points() for rays in each]), self.grid, self.extent)
+            step = torch.cat([rays.step for rays in each])
+            self._looks[chosen] = _Look(look_up, step, torch.cat([background_cells(rays.directions) for rays in each]))
+        return self._looks[chosen]
 
     def rays(self, camera: Camera, height: int, width: int) -> Rays:
         """[h * w * S²] rays around the centre."""
@@ -259,7 +270,7 @@ def _way_to(camera: Camera, centre: Tensor, points: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class _Look:
-    """What never changes of one view: look-ups at its samples, their lengths [N], the background's part [N, cells]."""
+    """What never changes of N rays: look-ups at their samples, their lengths [N], the background's part [N, cells]."""
 
     look_up: LookUp
     step: Tensor

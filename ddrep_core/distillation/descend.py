@@ -8,7 +8,7 @@ optimiser (`ModeSeeker`).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +19,7 @@ from ddrep_core.diffreps.protocol import Descended, Diffrep
 from ddrep_core.distillation.objective import ModeSeeker, Objective
 from ddrep_core.distillation.sds import SCORE_DISTILLATION
 from ddrep_core.errors import RequestError
-from ddrep_core.priors.protocol import Prior
+from ddrep_core.priors.protocol import Controls, Prior
 from ddrep_core.sampling.look import Ask, Clock, Look, pixel_importance, together
 from ddrep_core.sampling.sample import Result, SamplerState, StepReport
 from ddrep_core.views.camera import Views
@@ -34,7 +34,7 @@ def distill(
     prompt: str = "",
     negative_prompt: str = "",
     guidance_scale: float | None = None,
-    controls: Mapping[str, Tensor] | None = None,
+    controls: Controls | None = None,
     seed: int = 0,
     views_per_step: int | None = None,
     callback: Callable[[StepReport], None] | None = None,
@@ -96,7 +96,7 @@ def distill(
             callback(_report(look, step + 1, method.steps, ask, reps, leaves, optimizer, generators, objective))
     for leaf in leaves:
         leaf.requires_grad_(False)
-    seconds = {part: value / samples for part, value in ask.clock.seconds.items()}
+    seconds = {part: value / samples for part, value in ask.clock.settle().items()}
     results = [
         Result(each, ask.evaluations, dict(seconds), None, seed + number, method.steps)
         for number, each in enumerate(reps)
@@ -123,7 +123,7 @@ def _report(
         tensors |= {f"objective.{name}": tensor.detach().clone() for name, tensor in objective.state().items()}
         for number, kept in moments.items():
             tensors |= {f"optimizer.{number}.{name}": torch.as_tensor(value).clone() for name, value in kept.items()}
-        numbers = {"position": index, "evaluations": ask.evaluations, "seconds": dict(ask.clock.seconds)}
+        numbers = {"position": index, "evaluations": ask.evaluations, "seconds": ask.clock.settle()}
         return SamplerState(tensors, numbers)
 
     return StepReport(

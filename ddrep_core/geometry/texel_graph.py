@@ -83,8 +83,8 @@ class TexelGraph:
     def image(self, values: NDArray[np.float32], part: PartTexels) -> NDArray[np.float32]:
         """[C, T, T] a part's texture from node values [N, C]; texels off the surface repeat the nearest one on it."""
         image = np.empty((values.shape[1], *part.nearest.shape), np.float32)
-        for channel, out in enumerate(image):
-            out[:] = values[:, channel][part.nearest]
+        for channel in range(len(image)):
+            image[channel] = values[:, channel][part.nearest]
         return image
 
 
@@ -184,11 +184,11 @@ def _metric(part: Part) -> tuple[Float, Float, Float]:
     return along_u, along_v, np.where(good, np.sqrt(g_uu + g_vv), 0.0)
 
 
-def _welds(entry: PartTexels, resolution: int) -> tuple[Int, Int, Float]:
+def _welds(entry: PartTexels, resolution: int) -> tuple[NDArray[np.int32], NDArray[np.int32], Float]:
     """Pairs of texels that face each other across a seam: an edge that triangles share in space, not in the texture."""
     part = entry.part
     assert part.uv is not None
-    empty = np.zeros(0, np.int64)
+    empty = np.zeros(0, np.int32)
     if not entry.count:
         return empty, empty, np.zeros(0)
     place, corner = position_ids(part), corner_ids(part)
@@ -216,7 +216,7 @@ def _welds(entry: PartTexels, resolution: int) -> tuple[Int, Int, Float]:
     pair = np.repeat(np.arange(len(a)), count)
     share = (np.arange(len(pair)) - np.repeat(np.cumsum(count) - count, count) + 0.5) / count[pair]
 
-    def nodes(edge: Int) -> Int:
+    def nodes(edge: Int) -> NDArray[np.int32]:
         along = edge_points[edge, 0] * (1 - share)[:, None] + edge_points[edge, 1] * share[:, None]
         towards = inward[edge] - along
         length = np.linalg.norm(towards, axis=1, keepdims=True)

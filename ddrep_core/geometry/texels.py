@@ -53,7 +53,7 @@ class Texels:
         """[M, 3] where in their faces the centres of the chosen texels lie."""
         assert part.uv is not None
         points = to_texel_space(part.uv[self.face[chosen]], self.resolution)
-        return barycentric(self.centre[chosen] + 0.5, points)
+        return barycentric(self.centre[chosen] + np.float64(0.5), points)
 
     def positions(self, part: Part, chosen: NDArray[Any] | slice = EVERY) -> Float:
         """[M, 3] where the centres of the chosen texels are in the world."""
@@ -121,7 +121,7 @@ def texel_samples(part: Part, texels: Texels, wanted: NDArray[np.bool_]) -> Iter
         texel = number[texel_index(row, column, resolution)]
         asked = texel >= 0
         texel, face = texel[asked].astype(np.int64), face[asked]
-        centre = np.stack([column[asked], row[asked]], axis=1) + 0.5
+        centre: Float = np.stack([column[asked], row[asked]], axis=1) + np.float64(0.5)
         yield texel, face, barycentric(centre, to_texel_space(part.uv[face], resolution))
 
 

@@ -198,6 +198,9 @@ def duration(seconds: float) -> str:
 class TimeLeft:
     """How long a run will still take, from the pace of its last steps.
 
+    The first step pays for starting up, too (on a GPU many times what a step takes): it counts only until there is
+    another.
+
     Args:
         window: how many steps the pace is taken from.
     """
@@ -205,6 +208,7 @@ class TimeLeft:
     def __init__(self, window: int = 12) -> None:
         self._pace: deque[float] = deque(maxlen=window)
         self._last = time.monotonic()
+        self._steps = 0
 
     def restart(self) -> None:
         """Something other than steps took time (loading, baking): do not count it as a slow step."""
@@ -213,6 +217,9 @@ class TimeLeft:
     def step(self, steps_left: int) -> float:
         """One step is done and so many are left; returns the seconds left."""
         now = time.monotonic()
+        self._steps += 1
+        if self._steps == 2:
+            self._pace.clear()
         self._pace.append(now - self._last)
         self._last = now
         return round(steps_left * sum(self._pace) / len(self._pace), 1)

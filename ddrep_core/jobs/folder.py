@@ -99,7 +99,7 @@ def sync_folder(folder: Path) -> None:
 
 
 class JobFolder:
-    """One job on disk (DESIGN §3). Only paths and safe reading and writing; no knowledge of sampling."""
+    """One job on disk (docs/jobs.md). Only paths and safe reading and writing; no knowledge of sampling."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)

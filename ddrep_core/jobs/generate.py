@@ -34,6 +34,7 @@ from ddrep_core.jobs.texture import (
 )
 from ddrep_core.jobs.views import LeftOut, look_at_mesh, square_frame
 from ddrep_core.pictures import decode, to_picture
+from ddrep_core.priors.protocol import hears
 from ddrep_core.sampling.sample import Result, StepReport
 from ddrep_core.views import Views
 from ddrep_core.views.banks import sphere_bank
@@ -115,8 +116,8 @@ class GenerateTask:
         session.stage("Extracting the surface")
         mesh, likeness = nerf_mesh(field, self.settings.faces)
         session.stage("Painting the surface")
-        told_depth = getattr(prior, "uses_depth", False)
-        painted = self._sampled_paint(mesh, session) if told_depth else self._field_paint(field, session)
+        told_shape = "depth" in hears(prior)
+        painted = self._sampled_paint(mesh, session) if told_shape else self._field_paint(field, session)
         size = (painted.pictures.shape[2], painted.pictures.shape[3])
         baked = Baker(mesh, painted.views, self.settings.resolution, size).bake(painted.paints)
         session.stage("Writing the results")
@@ -156,7 +157,7 @@ class GenerateTask:
             views,
             stage="paint",
             previews=previews,
-            depth=depth_maps(mesh, views, size, size, subsamples=2),
+            controls={"depth": depth_maps(mesh, views, size, size, subsamples=2)},
             **session.sampling_arguments(PAINT_SCHEDULE, TEXTURE_GUIDANCE),
         )
         with torch.no_grad():

@@ -94,11 +94,18 @@ class PanoramaRequest(_Block):
     hdr: bool = False
 
 
+class LoraRequest(_Block):
+    """A file that bends the prior's weights, and how much it counts."""
+
+    file: str = Field(min_length=1)
+    weight: float = Field(1.0, ge=-10, le=10)
+
+
 class Request(_Block):
     """One job. Exactly one of the four task blocks is filled: the task's own.
 
     null (None) means: as the prior or the schedule suggests. Paths are relative to the job folder; `prior` and
-    `controlnet` are "bundled", a hub id or a folder anywhere.
+    `controlnet` are "bundled", a hub id or a folder anywhere, `loras` files anywhere.
     """
 
     schema_version: Literal[1]
@@ -109,6 +116,7 @@ class Request(_Block):
     samples: int = Field(1, ge=1, le=10_000)
     prior: str = Field("bundled", min_length=1)
     controlnet: str | None = Field(None, min_length=1)
+    loras: list[LoraRequest] = Field(default_factory=list, max_length=32)
     guidance_scale: float | None = Field(None, ge=0, le=1000)
     steps: int | None = Field(None, ge=1, le=10_000)
     eta: float | None = Field(None, ge=0, le=1)
@@ -153,6 +161,8 @@ class Request(_Block):
             for key, default in keys.items():
                 if block in data and data[block][key] == default:
                     del data[block][key]
+        if not self.loras:
+            del data["loras"]
         return data
 
 

@@ -77,7 +77,7 @@ def run_job(
     """Run the job in a folder.
 
     Args:
-        path: the job folder (DESIGN §3).
+        path: the job folder (docs/jobs.md).
         resume: go on from the checkpoint; the outputs are byte for byte those of a run that was never interrupted. A
             finished job is left as it is. Without a usable checkpoint the job starts anew, with a warning.
         listeners: called with each event (`jobs.events`).
@@ -231,6 +231,7 @@ def _write_page(folder: JobFolder, result: Any, events: EventLog) -> None:
 def load_request_prior(request: Request) -> Any:
     """The prior that a request names, on the device and in the precision it asks for."""
     from ddrep_core.priors import load_prior
+    from ddrep_core.priors.adapters.lora import Lora
     from ddrep_core.priors.verdicts import prove
 
     prior = load_prior(
@@ -238,10 +239,11 @@ def load_request_prior(request: Request) -> Any:
         device=request.device,
         precision=request.precision,
         controlnet=request.controlnet,
+        loras=[Lora(Path(lora.file).expanduser(), lora.weight) for lora in request.loras],
         max_batch=request.max_batch,
     )
     # The bundled prior is known by its checksums; a person's own proves itself the first time.
-    if request.prior != "bundled" and not (verdict := prove(prior)).sound:
+    if (request.prior != "bundled" or request.loras or request.controlnet) and not (verdict := prove(prior)).sound:
         warnings.warn(
             f"The model '{request.prior}' does not do what its files say. {verdict} {verdict.fix}",
             DdrepWarning,

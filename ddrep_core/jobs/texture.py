@@ -25,6 +25,7 @@ from ddrep_core.jobs.session import Preview, Session, StageProgress, agreement
 from ddrep_core.jobs.views import Outlook, look_at_mesh, request_cameras
 from ddrep_core.memory import require_bytes
 from ddrep_core.pictures import decode, to_uint8
+from ddrep_core.priors.protocol import hears
 from ddrep_core.progress import Progress, portion, unheard
 from ddrep_core.report import contact_sheet, turntable
 from ddrep_core.sampling.sample import StepReport
@@ -75,8 +76,8 @@ class TextureTask:
         )
         check_texture_repeats(self.mesh, settings.resolution)
         self.rep = texture_diffrep(self.mesh, self.views, prior, settings, portion(looking, 0, 0.6))
-        if settings.depth and getattr(prior, "uses_depth", False):
-            self.arguments["depth"] = depth_maps(self.mesh, self.views, size, size, subsamples=2)
+        if settings.depth and "depth" in hears(prior):
+            self.arguments["controls"] = {"depth": depth_maps(self.mesh, self.views, size, size, subsamples=2)}
         # No finer than the views have something to say: Blender puts a preview on the graphics card between two frames.
         preview_resolution = min(PREVIEW_TEXTURE, 2 * size, settings.resolution)
         self.preview_baker = Baker(

@@ -42,25 +42,30 @@ class MatrixNoise:
             raise RequestError(f"A matrix of {rows} rows draws no noise for views of shape {shape}.")
         self.shape, self.dtype, self.device = shape, dtype, torch.device(device)
         self.shared = rows == views * height * width
-        self.matrix = matrix.to("cpu", dtype)
-        squares = self.matrix * self.matrix
+        matrix = matrix.to("cpu", dtype)
+        squares = matrix * matrix
         norms = (
             squares.sum(1) if squares.layout == torch.strided else squares @ torch.ones(matrix.shape[1], dtype=dtype)
         )
-        self.empty = (norms <= 0)[:, None]
-        self.scale = torch.where(norms > 0, norms.clamp_min(1e-30).rsqrt(), 0.0)[:, None]
+        self.has_empty = bool((norms <= 0).any())
+        self.matrix = matrix.to(self.device)
+        self.empty = (norms <= 0)[:, None].to(self.device)
+        self.scale = torch.where(norms > 0, norms.clamp_min(1e-30).rsqrt(), 0.0)[:, None].to(self.device)
 
     def draw(self, generator: torch.Generator) -> Tensor:
         """[V, C, h, w], each element N(0, 1)."""
         views, channels, height, width = self.shape
         columns = channels if self.shared else 1
-        white = torch.randn(self.matrix.shape[1], columns, generator=generator, dtype=self.dtype)
-        rows = self.scale * (self.matrix @ white)
-        if self.empty.any():
-            rows = torch.where(self.empty, torch.randn(rows.shape, generator=generator, dtype=self.dtype), rows)
+        rows = self.scale * (self.matrix @ self._white((self.matrix.shape[1], columns), generator))
+        if self.has_empty:
+            rows = torch.where(self.empty, self._white(tuple(rows.shape), generator), rows)
         if self.shared:
             rows = rows.reshape(views, height, width, channels).permute(0, 3, 1, 2)
-        return rows.reshape(self.shape).to(self.device)
+        return rows.reshape(self.shape)
+
+    def _white(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+        """Drawn where the generator is, the CPU, so that a seed means the same noise everywhere; used on the device."""
+        return torch.randn(shape, generator=generator, dtype=self.dtype).to(self.device, non_blocking=True)
 
 
 def noise_rows(

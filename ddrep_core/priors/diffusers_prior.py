@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from ddrep_core.priors.batches import BatchLimit, default_limit
 from ddrep_core.priors.levels import NoiseLevels
 from ddrep_core.priors.networks import Network
 from ddrep_core.priors.prompts import PromptEncoder, TextEmbedding
-from ddrep_core.priors.protocol import Indices, index_tensor
+from ddrep_core.priors.protocol import Controls, Indices, index_tensor
 from ddrep_core.views.directions import DirectionWords, direction_words
 
 
@@ -30,7 +30,7 @@ class PromptConditioning:
         prompts: [V] which of them is each view's prompt; [1] where all views are alike.
         negatives: [V] or [1] which of them is its negative prompt.
         guidance_scale: w in ε_u + w (ε_c − ε_u).
-        depth: [V, 1, H, W] in [0, 1], or None.
+        controls: [V, ...] of each signal that the network hears.
         view_count: V; None where all views are alike and there may be any number of them.
     """
 
@@ -38,7 +38,7 @@ class PromptConditioning:
     prompts: Tensor
     negatives: Tensor
     guidance_scale: float
-    depth: Tensor | None = None
+    controls: Controls = field(default_factory=dict)
     view_count: int | None = None
 
     def __getitem__(self, indices: Indices) -> PromptConditioning:
@@ -49,7 +49,7 @@ class PromptConditioning:
             self,
             prompts=self.prompts if len(self.prompts) == 1 else self.prompts[rows],
             negatives=self.negatives if len(self.negatives) == 1 else self.negatives[rows],
-            depth=None if self.depth is None else self.depth[rows],
+            controls={name: signal[rows] for name, signal in self.controls.items()},
             view_count=len(rows),
         )
 
@@ -146,9 +146,9 @@ class DiffusersPrior:
         return max(self.latent_size) * self.autoencoder.factor
 
     @property
-    def uses_depth(self) -> bool:
-        """Whether depth given to `condition` makes a difference (there is a depth ControlNet)."""
-        return self.network.uses_depth
+    def controls(self) -> frozenset[str]:
+        """The signals given to `condition` that make a difference: depth, where there is a ControlNet."""
+        return self.network.hears
 
     def condition(
         self,
@@ -156,7 +156,7 @@ class DiffusersPrior:
         negative_prompt: str = "",
         views: Any | None = None,
         guidance_scale: float = 7.5,
-        depth: Tensor | None = None,
+        controls: Controls | None = None,
     ) -> PromptConditioning:
         """Encode the prompts of a run, each different text once.
 
@@ -165,10 +165,10 @@ class DiffusersPrior:
             negative_prompt: what guidance leads away from.
             views: cameras; None: all views are alike.
             guidance_scale: w; 0 evaluates the unconditional branch alone, 1 the conditional one alone.
-            depth: [V, 1, H, W] in [0, 1], near = 1, background 0; used where there is a ControlNet.
+            controls: {"depth": [V, 1, H, W] in [0, 1], near = 1, background 0}; what is not heard is left aside.
 
         Raises:
-            RequestError: a guidance that is not a number, depth of a wrong shape.
+            RequestError: a guidance that is not a number, a control of a wrong shape.
         """
         if not guidance_scale >= 0:
             raise RequestError(f"The guidance scale must be zero or more, not {guidance_scale}.")
@@ -189,14 +189,19 @@ class DiffusersPrior:
             negative = len(embeddings)
             embeddings.append(self.prompt_encoder(negative_prompt, negative=True))
         view_count = None if views is None else len(views)
-        if depth is not None:
-            depth, view_count = self._checked_depth(depth, view_count)
+        for name, signal in (controls or {}).items():
+            view_count = _check_control(name, signal, view_count)
+        heard = {
+            name: signal.to(self.device, torch.float32)
+            for name, signal in (controls or {}).items()
+            if name in self.controls
+        }
         return PromptConditioning(
             texts=TextEmbedding.stack(embeddings),
             prompts=torch.tensor([texts[text] for text in prompts], device=self.device),
             negatives=torch.tensor([negative], device=self.device),
             guidance_scale=float(guidance_scale),
-            depth=depth,
+            controls=heard,
             view_count=view_count,
         )
 
@@ -278,15 +283,14 @@ class DiffusersPrior:
         repeats = len(branches)
         inputs = scaled.to(self.dtype).repeat(repeats, 1, 1, 1)
         timesteps, texts = timesteps.repeat(repeats), torch.cat(list(branches))
-        depth = conditioning.depth
-        depth = None if depth is None else depth.repeat(repeats, 1, 1, 1)
+        controls = {name: torch.cat([signal] * repeats) for name, signal in conditioning.controls.items()}
 
         def call(rows: slice) -> Tensor:
             return self.network(
                 inputs[rows],
                 timesteps[rows],
                 conditioning.texts[texts[rows]],
-                None if depth is None else depth[rows],
+                {name: signal[rows] for name, signal in controls.items()},
             )
 
         return self._limit(scaled).run(call, len(inputs)).to(scaled.dtype).chunk(repeats)
@@ -302,16 +306,21 @@ class DiffusersPrior:
     def _column(self, values: Tensor, dtype: torch.dtype) -> Tensor:
         return values.to(dtype).to(self.device).reshape(-1, 1, 1, 1)
 
-    def _checked_depth(self, depth: Tensor, view_count: int | None) -> tuple[Tensor | None, int]:
-        """Depth on the device, and V; None where nothing looks at it."""
-        if depth.ndim != 4 or depth.shape[1] != 1 or (view_count is not None and len(depth) != view_count):
-            views = "V" if view_count is None else view_count
-            raise RequestError(f"Depth must be [{views}, 1, H, W], not {tuple(depth.shape)}.")
-        if not self.uses_depth:
-            return None, len(depth)
-        if not bool(((depth >= 0) & (depth <= 1)).all()):
-            raise RequestError("Depth must lie in [0, 1], near = 1 and background = 0.")
-        return depth.to(self.device, torch.float32), len(depth)
+
+def _check_control(name: str, signal: Tensor, view_count: int | None) -> int:
+    """V, which all signals and views share.
+
+    Raises:
+        RequestError: a signal of another shape, or depth out of its range.
+    """
+    channels = "1" if name == "depth" else "C"
+    wrong = signal.ndim != 4 or (name == "depth" and signal.shape[1] != 1)
+    if wrong or (view_count is not None and len(signal) != view_count):
+        views = "V" if view_count is None else view_count
+        raise RequestError(f"{name.capitalize()} must be [{views}, {channels}, H, W], not {tuple(signal.shape)}.")
+    if name == "depth" and not bool(((signal >= 0) & (signal <= 1)).all()):
+        raise RequestError("Depth must lie in [0, 1], near = 1 and background = 0.")
+    return len(signal)
 
 
 def _levels(sigma: float | Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ddrep_core.errors import RequestError
 from ddrep_core.priors.exact import ArrayLike, ExactConditioning, ExactPrior, floating
+from ddrep_core.priors.protocol import Controls
 
 
 class EmpiricalPrior(ExactPrior):
@@ -59,14 +60,14 @@ class EmpiricalPrior(ExactPrior):
         negative_prompt: str = "",
         views: Any | None = None,
         guidance_scale: float = 7.5,
-        depth: Tensor | None = None,
+        controls: Controls | None = None,
     ) -> ExactConditioning:
         """Choose the pictures with that caption. Without captions, prompt and guidance change nothing.
 
         Raises:
             RequestError: no picture has that caption; the number of views is not the number of banks.
         """
-        conditioning = super().condition(prompt, negative_prompt, views, guidance_scale, depth)
+        conditioning = super().condition(prompt, negative_prompt, views, guidance_scale, controls)
         if self.captions is None:
             return conditioning
         return replace(
@@ -75,14 +76,6 @@ class EmpiricalPrior(ExactPrior):
             negatives=self._captioned(negative_prompt),
             guidance_scale=guidance_scale,
         )
-
-    def picture_probabilities(self, x: Tensor, sigma: float | Tensor, conditioning: ExactConditioning) -> Tensor:
-        """[B, N] how likely each picture (of the row's own bank) is to lie under x [B, C, h, w] at σ."""
-        rows = x.reshape(len(x), -1).to(self.device, self.dtype)
-        level = torch.as_tensor(sigma, dtype=self.dtype, device=self.device).reshape(-1, 1).expand(len(x), 1)
-        members = self._log_shares if conditioning.members is None else conditioning.members
-        bank = self._banked(self._bank, conditioning)
-        return (members + self._log_likelihoods(rows, level, bank)).softmax(-1).to(x)
 
     def _captioned(self, prompt: str) -> Tensor:
         """[N] log-weights of the pictures with that caption."""

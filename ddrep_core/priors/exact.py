@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ddrep_core.errors import RequestError
-from ddrep_core.priors.protocol import Indices, index_tensor, karras_sigmas
+from ddrep_core.priors.protocol import Controls, Indices, index_tensor, karras_sigmas
 
 ArrayLike: TypeAlias = Tensor | np.ndarray | Sequence[Any] | float
 
@@ -97,9 +97,9 @@ class ExactPrior(ABC):
         negative_prompt: str = "",
         views: Any | None = None,
         guidance_scale: float = 7.5,
-        depth: Tensor | None = None,
+        controls: Controls | None = None,
     ) -> ExactConditioning:
-        """Which bank each view is seen by. Prompts, guidance and depth change nothing here.
+        """Which bank each view is seen by. Prompts, guidance and controls change nothing here.
 
         Raises:
             RequestError: the number of views is not the number of banks.

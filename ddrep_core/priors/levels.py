@@ -1,6 +1,6 @@
 """What a network was trained to see and to say at each noise level, in our coordinates x = x0 + σ ε.
 
-DESIGN §2: variance-preserving diffusion with α = 1/√(1+σ²), and rectified flow with t = σ/(1+σ). Each is a scaled
+docs/method.md: variance-preserving diffusion with α = 1/√(1+σ²), and rectified flow with t = σ/(1+σ). Each is a scaled
 input and a linear read-out of the network's output, so one small table serves every parameterisation.
 """
 

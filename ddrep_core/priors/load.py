@@ -7,6 +7,7 @@ import json
 import math
 import re
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -16,6 +17,7 @@ import torch
 from ddrep_core.errors import DdrepWarning, RequestError
 
 if TYPE_CHECKING:
+    from ddrep_core.priors.adapters.lora import Lora
     from ddrep_core.priors.diffusers_prior import DiffusersPrior
     from ddrep_core.priors.families import Family
     from ddrep_core.priors.model_folder import ModelFolder
@@ -39,6 +41,7 @@ def load_prior(
     image_size: int | None = None,
     max_batch: int | None = None,
     allow_download: bool = True,
+    loras: Sequence[Lora] = (),
 ) -> DiffusersPrior:
     """A diffusion model as a prior: Stable Diffusion 1.x and 2.x, SDXL, Stable Diffusion 3.
 
@@ -54,6 +57,7 @@ def load_prior(
         max_batch: the most rows that the network sees at once, both branches of guidance counted. When not given, all
             that fit: on CUDA the batch is halved when memory runs out.
         allow_download: False fetches nothing, even for a hub id.
+        loras: files that bend the model's weights, each with how much it counts; merged one after the other.
 
     Returns:
         the prior, its weights on the device.
@@ -73,7 +77,10 @@ def load_prior(
     folder = find_model_folder(source, chosen_device, precision, allow_download)
     dtype = choose_precision(precision, chosen_device, folder)
     own = None if controlnet is None else _find_controlnet(controlnet, dtype, allow_download)
-    return _assemble(folder, chosen_device, dtype, own, controlnet_scale, image_size, max_batch)
+    prior = _assemble(folder, chosen_device, dtype, own, controlnet_scale, image_size, max_batch, loras)
+    if prior.origin is not None and controlnet is not None and (path := Path(controlnet).expanduser()).is_dir():
+        prior.origin = replace(prior.origin, files=(*prior.origin.files, path))
+    return prior
 
 
 def choose_device(name: str | torch.device) -> torch.device:
@@ -201,10 +208,13 @@ def _assemble(
     controlnet_scale: float,
     image_size: int | None,
     max_batch: int | None,
+    loras: Sequence[Lora],
 ) -> DiffusersPrior:
     """Read the parts and put them together."""
+    from ddrep_core.priors.adapters.lora import merge_loras
     from ddrep_core.priors.autoencoder import Autoencoder, autoencoder_dtype, check_autoencoder
     from ddrep_core.priors.diffusers_prior import DiffusersPrior, Origin
+    from ddrep_core.priors.families import FEW_STEPS
     from ddrep_core.priors.levels import noise_levels
     from ddrep_core.priors.networks import FlowTransformer, UNet
     from ddrep_core.priors.prompts import T5_LENGTH, PromptEncoder, TextEncoder
@@ -215,6 +225,16 @@ def _assemble(
     levels = noise_levels(folder.scheduler(), folder.name)
     settings = folder.settings()
     core = folder.network(folder.family.network, dtype)
+    texts = {part: folder.network(part, dtype) for part in folder.text_encoders()}
+    merge_loras(loras, {folder.family.network: core, **texts}, folder.name)
+    if any(FEW_STEPS.search(lora.file.stem) and lora.weight > 0 for lora in loras):
+        warnings.warn(
+            "A LoRA looks as if it was distilled to draw in a few steps: the model is used without guidance. "
+            "Say otherwise with --guidance-scale.",
+            DdrepWarning,
+            stacklevel=2,
+        )
+        settings = replace(settings, guidance_scale=1.0)
     vae = folder.network("vae", autoencoder_dtype(folder.config("vae"), dtype))
     check_autoencoder(vae.config, folder.name)
     autoencoder = Autoencoder(vae, device, max_batch)
@@ -237,7 +257,7 @@ def _assemble(
     encoders = [
         TextEncoder(
             folder.tokenizer(part.replace("text_encoder", "tokenizer")),
-            folder.network(part, dtype),
+            texts[part],
             T5_LENGTH if part == "text_encoder_3" else None,
         )
         for part in folder.text_encoders()
@@ -264,7 +284,7 @@ def _assemble(
         directions=settings.directions,
         distilled=settings.guidance_scale <= 1,
     )
-    prior.origin = Origin((folder.path,), folder.scheduler())
+    prior.origin = Origin((folder.path, *(lora.file for lora in loras)), folder.scheduler())
     try_out(prior, _multiple(core))
     if isinstance(folder, SingleFile) and folder.unsure:
         prior.levels = likeliest(prior, [replace(levels, prediction=kind) for kind in ("epsilon", "v_prediction")])

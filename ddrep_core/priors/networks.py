@@ -9,18 +9,19 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from ddrep_core.priors.prompts import TextEmbedding
+from ddrep_core.priors.protocol import Controls
 
 
 class Network(Protocol):
     """Predicts what its parameterisation says (see `levels`), for a batch of scaled inputs."""
 
     @property
-    def uses_depth(self) -> bool:
-        """Whether `depth` makes a difference."""
+    def hears(self) -> frozenset[str]:
+        """The controls that make a difference."""
         ...
 
-    def __call__(self, x: Tensor, timesteps: Tensor, text: TextEmbedding, depth: Tensor | None) -> Tensor:
-        """x, output: [B, C, h, w]; timesteps [B]; text of B rows; depth [B, 1, H, W] in [0, 1]."""
+    def __call__(self, x: Tensor, timesteps: Tensor, text: TextEmbedding, controls: Controls) -> Tensor:
+        """x, output: [B, C, h, w]; timesteps [B]; text of B rows; controls of those that it hears, of B rows."""
         ...
 
     def row_bytes(self, height: int, width: int) -> float:
@@ -50,11 +51,11 @@ class UNet:
         self.told_size = unet.config.addition_embed_type == "text_time"
 
     @property
-    def uses_depth(self) -> bool:
-        """Whether there is a ControlNet."""
-        return self.controlnet is not None
+    def hears(self) -> frozenset[str]:
+        """Depth, where there is a ControlNet."""
+        return frozenset() if self.controlnet is None else frozenset({"depth"})
 
-    def __call__(self, x: Tensor, timesteps: Tensor, text: TextEmbedding, depth: Tensor | None) -> Tensor:
+    def __call__(self, x: Tensor, timesteps: Tensor, text: TextEmbedding, controls: Controls) -> Tensor:
         """See `Network`."""
         told = None
         if self.told_size:
@@ -63,12 +64,12 @@ class UNet:
             size = torch.tensor([[height, width, 0, 0, height, width]], dtype=x.dtype, device=x.device)
             told = {"text_embeds": text.pooled, "time_ids": size.expand(len(x), -1)}
         down, middle = None, None
-        if self.controlnet is not None and depth is not None:
+        if self.controlnet is not None and "depth" in controls:
             down, middle = self.controlnet(
                 x,
                 timesteps,
                 encoder_hidden_states=text.tokens,
-                controlnet_cond=self._hint(x, depth),
+                controlnet_cond=self._hint(x, controls["depth"]),
                 conditioning_scale=self.controlnet_scale,
                 added_cond_kwargs=told,
                 return_dict=False,
@@ -111,12 +112,12 @@ class FlowTransformer:
         transformer: diffusers' `SD3Transformer2DModel`.
     """
 
-    uses_depth = False
+    hears: frozenset[str] = frozenset()
 
     def __init__(self, transformer: Any) -> None:
         self.transformer = transformer
 
-    def __call__(self, x: Tensor, timesteps: Tensor, text: TextEmbedding, depth: Tensor | None) -> Tensor:
+    def __call__(self, x: Tensor, timesteps: Tensor, text: TextEmbedding, controls: Controls) -> Tensor:
         """See `Network`."""
         return self.transformer(
             hidden_states=x,

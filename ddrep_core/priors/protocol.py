@@ -6,19 +6,26 @@ sampled from. Write a new one in a file of its own.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ddrep_core.process.levels import karras_levels
+
 Indices: TypeAlias = int | slice | Sequence[int] | Tensor | np.ndarray
 """Which views: a number, a slice, or any list of numbers (repeats allowed)."""
 
 
+Controls: TypeAlias = Mapping[str, Tensor]
+"""Signals that steer a prior beside words: {"depth": [V, 1, H, W] in [0, 1], near = 1 and background = 0}. What a prior
+hears, `prior.controls` says; a new signal is one more name."""
+
+
 class Conditioning(Protocol):
-    """What a prior was told about each view of a run: prompts, guidance, depth. Made once, by `Prior.condition`."""
+    """What a prior was told about each view of a run: prompts, guidance, controls. Made once, by `Prior.condition`."""
 
     def __getitem__(self, indices: Indices, /) -> Conditioning:
         """The conditioning of those views, in that order, to go with a mini-batch x of the same views."""
@@ -30,7 +37,9 @@ class Prior(Protocol):
     """Predicts the noise in noisy images (or latents).
 
     A sampler asks for `sigmas`, `channels`, `image_size`, `condition`, `predict_noise`, `decode` and `encode`, and for
-    `predict_clean` where a level is infinite; a prior with these alone is a prior. The others are conveniences.
+    `predict_clean` where a level is infinite; a prior with these alone is a prior. The others are conveniences, and so
+    are `controls: frozenset[str]`, the names of the signals that `condition` hears (`hears` reads it), and `process`,
+    where it is not diffusion (`process.protocol`).
     """
 
     @property
@@ -69,7 +78,7 @@ class Prior(Protocol):
         negative_prompt: str = "",
         views: Any | None = None,
         guidance_scale: float = 7.5,
-        depth: Tensor | None = None,
+        controls: Controls | None = None,
     ) -> Conditioning:
         """Prepare a run.
 
@@ -78,7 +87,7 @@ class Prior(Protocol):
             negative_prompt: what guidance leads away from.
             views: the run's cameras; each adds its own words to the prompt. None: all views are alike.
             guidance_scale: w in ε_u + w (ε_c − ε_u); 0 is unconditional, 1 conditional without guidance.
-            depth: [V, 1, H, W] in [0, 1], near = 1 and background = 0, for priors that look at depth.
+            controls: signals beside words, by name (`Controls`); those that the prior does not hear change nothing.
         """
         ...
 
@@ -102,6 +111,11 @@ class Prior(Protocol):
         ...
 
 
+def hears(prior: Prior) -> frozenset[str]:
+    """The control signals that make a difference to a prior; none where it says nothing of them."""
+    return getattr(prior, "controls", frozenset())
+
+
 def karras_sigmas(levels: int = 1000, sigma_max: float = 40.0, sigma_min: float = 0.02, rho: float = 7.0) -> Tensor:
     """[L] noise levels from sigma_max down to sigma_min, evenly spaced in σ^(1/ρ), float64.
 
@@ -109,9 +123,7 @@ def karras_sigmas(levels: int = 1000, sigma_max: float = 40.0, sigma_min: float 
     """
     if levels < 1 or not 0 < sigma_min < sigma_max or rho <= 0:
         raise ValueError(f"no grid of {levels} levels from {sigma_max} to {sigma_min} with rho {rho}")
-    ramp = torch.linspace(0, 1, levels, dtype=torch.float64)
-    start, end = sigma_max ** (1 / rho), sigma_min ** (1 / rho)
-    return (start + ramp * (end - start)) ** rho
+    return torch.tensor(karras_levels(sigma_max, sigma_min, levels, rho), dtype=torch.float64)
 
 
 def index_tensor(indices: Indices, length: int) -> Tensor:

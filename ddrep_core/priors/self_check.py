@@ -105,7 +105,7 @@ def check_model(prior: DiffusersPrior, scheduler: dict[str, Any] | None = None) 
         return Verdict(
             False, (finding,), "Its weights are untrained, damaged or of another model: download it again.", errors
         )
-    if prior.uses_depth and not bench.depth_helps():
+    if "depth" in prior.controls and not bench.depth_helps():
         finding = "The ControlNet does not help: pictures come back no better with their own depth than with another's."
         return Verdict(False, (finding,), "Choose a ControlNet that hears depth, near = white.", errors)
     return Verdict(True, (), "", errors)
@@ -194,7 +194,7 @@ class _Bench:
             latents = self.prior.encode(pictures).float().cpu()
         sums = []
         for told in (depth, depth.roll(1, 0)):
-            conditioning = self.prior.condition("", guidance_scale=1.0, depth=told)
+            conditioning = self.prior.condition("", guidance_scale=1.0, controls={"depth": told})
             cleans = [self.prior.predict_clean(latents + s * self.noise, s, conditioning) for s in SIGMAS[1:]]
             sums.append(sum(math.log(float((clean - latents).square().mean())) for clean in cleans))
         return sums[0] < sums[1]

@@ -109,9 +109,9 @@ class SingleFile:
             RequestError: the checkpoint lacks its weights, or has others.
         """
         import transformers
+        from diffusers.loaders import single_file_utils as names
         from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
         from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
-        from diffusers.loaders import single_file_utils as names
 
         config = self.config(part)
         kind: Any

@@ -32,8 +32,8 @@ def try_out(prior: DiffusersPrior, side: int) -> None:
         RunError: the device has no memory for it.
     """
     try:
-        depth = torch.zeros(1, 1, side, side) if prior.uses_depth else None
-        conditioning = prior.condition("", guidance_scale=1.0, depth=depth)
+        controls = {name: torch.zeros(1, 1, side, side) for name in prior.controls}
+        conditioning = prior.condition("", guidance_scale=1.0, controls=controls)
         latents = torch.zeros(1, prior.channels, side, side)
         sigma = float(prior.sigmas[len(prior.sigmas) // 2])
         with torch.no_grad():

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-
 FAR_ABOVE = 1000.0
-"""Noise of this many times a picture's power hides it: what a step loses there is less than a thousandth of x, and would
-be told from the difference of two nearly equal numbers."""
+"""Noise of this many times a picture's power hides it: what a step loses there is less than a thousandth of x, and
+would be told from the difference of two nearly equal numbers."""
 
 
 @dataclass(frozen=True)

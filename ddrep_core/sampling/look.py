@@ -49,20 +49,34 @@ class Look:
 
 @dataclass
 class Clock:
-    """Seconds that a run spends in its parts."""
+    """Seconds that a run spends in its parts. On CUDA, events on the stream tell them, and `settle` alone waits."""
 
     seconds: dict[str, float] = field(
         default_factory=lambda: {"prior": 0.0, "pullback": 0.0, "render": 0.0, "total": 0.0}
     )
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    under_way: list[tuple[str, torch.cuda.Event, torch.cuda.Event]] = field(default_factory=list)
 
     @contextmanager
     def measure(self, part: str) -> Iterator[None]:
+        if self.device.type == "cuda":
+            begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+            begin.record()
+            yield
+            end.record()
+            self.under_way.append((part, begin, end))
+            return
         start = time.perf_counter()
         yield
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
         self.seconds[part] += time.perf_counter() - start
+
+    def settle(self) -> dict[str, float]:
+        """A copy of `seconds`, with all that was measured in it."""
+        for part, begin, end in self.under_way:
+            end.synchronize()
+            self.seconds[part] += begin.elapsed_time(end) / 1000
+        self.under_way.clear()
+        return dict(self.seconds)
 
 
 @dataclass

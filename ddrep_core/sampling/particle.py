@@ -39,7 +39,7 @@ class Fit:
         """From the weights [V, 1, h, w] of all views."""
         if not held:
             return cls(moving, held, moving, weights[moving])
-        others = torch.tensor(held, device=weights.device)
+        others = torch.tensor(held)
         both = torch.cat([weights[moving], HOLD_WEIGHT * weights[others]])
         return cls(moving, held, torch.cat([moving, others]), both)
 
@@ -110,7 +110,7 @@ class Particle:
 
     def remember(self, name: str, views: tuple[int, ...]) -> None:
         if views:
-            pictures = self.render(torch.tensor(views, device=self.noise.device))
+            pictures = self.render(torch.tensor(views))
             self.memory.setdefault(name, {}).update(
                 {str(view): picture.detach().clone() for view, picture in zip(views, pictures, strict=True)}
             )
@@ -121,7 +121,7 @@ class Particle:
         self.put_back(self.memory[name])
 
     def hold(self, views: tuple[int, ...]) -> None:
-        pictures = self.render(torch.tensor(views, device=self.noise.device))
+        pictures = self.render(torch.tensor(views))
         self.held |= {view: picture.detach().clone() for view, picture in zip(views, pictures, strict=True)}
 
     def paint(self, fit: Fit, name: str | None) -> None:
@@ -132,7 +132,7 @@ class Particle:
     def join(self, views: tuple[int, ...]) -> None:
         if isinstance(self.rep, WithOwnParts):
             self._drawn = None
-            self.rep.look(torch.tensor(views, device=self.noise.device))
+            self.rep.look(torch.tensor(views))
 
     # θ, and all that a checkpoint keeps
 

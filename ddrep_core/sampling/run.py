@@ -49,24 +49,26 @@ class Run:
 
     def fit(self, views: tuple[int, ...] | None, held: tuple[int, ...]) -> Fit:
         """Of these views, or those of the next step; kept while the same move and the same are held."""
-        device = self.ask.weights.device
-        moving = self.next_views() if views is None else torch.tensor(views, device=device)
+        moving = self.next_views() if views is None else torch.tensor(views)
         held = (*held, *(view for view in self.known if view not in held))
         if self._fit is None or self._fit.held != held or not torch.equal(self._fit.moving, moving):
             self._fit = Fit.of(moving, held, self.ask.weights)
         return self._fit
 
     def next_views(self) -> Tensor:
-        """All that may move, or the next few of a shuffled round over them, the same for all particles."""
+        """[B] all that may move, or the next few of a shuffled round over them, the same for all particles.
+
+        On the CPU, wherever the pictures are: a GPU would be waited for whenever a view is asked for by its number.
+        """
         bank, count = self.bank, self.views_per_step
         if count >= len(bank):
-            return torch.tensor(bank, device=self.ask.weights.device)
+            return torch.tensor(bank)
         while len(self.queue) < count:
             order = torch.randperm(len(bank), generator=self.particles[0].generator).tolist()
             round_ = [bank[number] for number in order]
             self.queue += [view for view in round_ if view not in self.queue[-count:]] or round_
         chosen, self.queue = self.queue[:count], self.queue[count:]
-        return torch.tensor(chosen, device=self.ask.weights.device)
+        return torch.tensor(chosen)
 
     def render(self, indices: Tensor) -> Tensor:
         """[N, B, C, h, w]."""
@@ -171,10 +173,8 @@ def fresh_scales(look: Look, process: Process, sigma_next: float, share: float) 
     """[N] how strong each particle's fresh noise is, so that a step by x̂0, a mean, keeps the variance of draws."""
     weights = look.weights
     total = (weights.sum() * look.clean.shape[2]).clamp_min(1e-30)
-    power = [((weights * values**2).flatten(1).sum(1) / total).tolist() for values in (look.clean, look.predicted)]
-    return [
-        process.fresh_scale(look.sigma, sigma_next, share, picture, noise) for picture, noise in zip(*power, strict=True)
-    ]
+    squares = torch.stack([(weights * each**2).flatten(1).sum(1) / total for each in (look.clean, look.predicted)])
+    return [process.fresh_scale(look.sigma, sigma_next, share, *powers) for powers in squares.T.tolist()]
 
 
 def heun_target(run: Run, look: Look, fit: Fit, sigma_next: float, share: float) -> Tensor:

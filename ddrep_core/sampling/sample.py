@@ -17,7 +17,7 @@ from torch import Tensor
 from ddrep_core.diffreps.protocol import Diffrep, WithNoise
 from ddrep_core.errors import RequestError
 from ddrep_core.noise.fields import NoiseField, ViewNoise
-from ddrep_core.priors.protocol import Conditioning, Prior
+from ddrep_core.priors.protocol import Conditioning, Controls, Prior
 from ddrep_core.sampling.guide import Guide
 from ddrep_core.sampling.look import Ask, Clock, Look, pixel_importance
 from ddrep_core.sampling.particle import Particle, below
@@ -122,6 +122,7 @@ def sample(
     seed: int = 0,
     solver: str | Solver = "auto",
     noise: NoiseField | None = None,
+    controls: Controls | None = None,
     depth: Tensor | None = None,
     views_per_step: int | None = None,
     callback: Callable[[StepReport], None] | None = None,
@@ -145,7 +146,9 @@ def sample(
         seed: of all randomness; sample k of several takes seed + k.
         solver: "auto", "linear", "newton", "warm", "adam", or a solver.
         noise: the noise field; the representation's own, or every view's own white noise, when not given.
-        depth: [V, 1, H, W] in [0, 1], near = 1, background 0, for priors with a depth ControlNet.
+        controls: signals beside words, by name: {"depth": [V, 1, H, W] in [0, 1], near = 1, background 0}. Those that
+            the prior does not hear change nothing.
+        depth: short for `controls={"depth": depth}`.
         views_per_step: evaluate this many views a step, in shuffled order over the bank; all when not given.
         callback: called after each step. It may raise `Cancelled` to end the run.
         state: go on from here (a `StepReport.state()` of the same call).
@@ -168,9 +171,9 @@ def sample(
     if not 0 <= eta <= 1:
         raise RequestError(f"eta must lie between 0 and 1, not {eta}.")
     weights = pixel_importance(rep, views)
-    conditioning = prior.condition(
-        prompt, negative_prompt, views, guidance_scale, **({} if depth is None else {"depth": depth})
-    )
+    signals = dict(controls or {}) | ({} if depth is None else {"depth": depth})
+    told: dict[str, Any] = {"controls": signals} if signals else {}
+    conditioning = prior.condition(prompt, negative_prompt, views, guidance_scale, **told)
     given = _given(known or {}, rep, prior)
     course = Course(
         rep, prior, views, weights, conditioning, schedule or ddim_schedule(prior.sigmas), eta,
@@ -240,7 +243,7 @@ class Course:
                 callback(_report(run, walk, step, look, moved, lambda: _state(run, walk, first, earlier)))
 
         follow(run, walk, tell)
-        seconds = {part: value / len(particles) for part, value in clock.seconds.items()}
+        seconds = {part: value / len(particles) for part, value in clock.settle().items()}
         return [
             Result(
                 particle.rep, ask.evaluations, dict(seconds), particle.disagreement, particle.seed, particle.passes,
@@ -316,7 +319,7 @@ def _state(run: Run, walk: Walk, first: int, earlier: list[Result]) -> SamplerSt
             "passes": [particle.passes for particle in run.particles],
             "disagreement": [particle.disagreement for particle in run.particles],
             "queue": list(run.queue),
-            "seconds": dict(run.ask.clock.seconds),
+            "seconds": run.ask.clock.settle(),
             "finished": [result.numbers() for result in earlier],
             "walk": walk_numbers,
         },

@@ -233,7 +233,7 @@ class GrownWalk:
         held = tuple(now.held) if now.phase in ("floor", "grow", "settle") else ()
         eta = self.setting.eta if self.plan.eta is None else self.plan.eta
         end = now.descent[now.at + 1]
-        # The hero's picture is what the others follow: second-order steps keep its variance, for one view's evaluations.
+        # The others follow the hero: second-order steps keep its picture's variance, and are one view's evaluations.
         heun = now.phase == "hero" and eta == 0 and end > 0 and math.isfinite(start)
         return Reverse(start, end, eta, heun, views=views, held=held)
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ddrep_core.errors import RequestError
+from ddrep_core.process.levels import karras_levels
 from ddrep_core.schedules.schedule import Schedule, Segment
 
 
@@ -51,14 +52,6 @@ def noise_levels(sigmas: ArrayLike, steps: int, spacing: str = "trailing") -> tu
     else:
         raise RequestError(f"Unknown spacing '{spacing}'.", "Use trailing, leading or linspace.")
     return (*map(float, levels), 0.0)
-
-
-def karras_levels(sigma_high: float, sigma_low: float, count: int, rho: float = 7.0) -> tuple[float, ...]:
-    """`count` levels from high to low, evenly in σ^(1/ρ) (EDM's grid: Karras et al. 2022, Eq. 5)."""
-    high, low = sigma_high ** (1 / rho), sigma_low ** (1 / rho)
-    levels = [float(level) for level in (high + np.linspace(0, 1, count) * (low - high)) ** rho]
-    levels[0], levels[-1] = float(sigma_high), float(sigma_low)  # without rounding: segments meet there
-    return tuple(levels)
 
 
 def ddim_schedule(sigmas: ArrayLike, steps: int = 50, spacing: str = "trailing", heun: bool = False) -> Schedule:
@@ -186,7 +179,5 @@ def annealed_schedule(
     if repeats < 1 or levels < 2:
         raise RequestError(f"At least one jump and two levels are needed, not {repeats} and {levels}.")
     heights = np.geomspace(first, last, repeats)
-    jumps = [
-        Segment((*karras_levels(float(height), low, levels)[:-1], low), jump_eta=1.0) for height in heights
-    ]
+    jumps = [Segment((*karras_levels(float(height), low, levels)[:-1], low), jump_eta=1.0) for height in heights]
     return Schedule((Segment(main[: position + 1]), *jumps, Segment(main[position:])))

@@ -24,6 +24,8 @@ FAR = 0.1
 """A fit that starts farther than this from its target, and cannot come nearer by whole steps, is given FAR_FACTORS:
 strong guidance asks a network at rest for pictures of extreme colours, which it reaches by damped steps or never."""
 FAR_FACTORS = 16
+LOOK_INTERVAL = 4
+"""Conjugate gradient on a GPU is asked so often whether it is done: each question waits for all work under way."""
 CAUTION = 10.0
 """Times the damping, for each factor whose step did not help (Levenberg's rule)."""
 
@@ -238,17 +240,18 @@ def _conjugate_gradient(
     direction = linear.precondition(gradient, damping)
     energy = _dot(gradient, direction)
     done = 0
-    while done < products and energy > 0 and _rms(residual) > 0.5 * goal:
+    interval = LOOK_INTERVAL if residual.is_cuda else 1
+    while done < products and (done % interval or (bool(energy > 0) and _rms(residual) > 0.5 * goal)):
         image = root * linear.push(direction)
-        curvature = float(image.square().sum()) + damping * _dot(direction, direction)
-        length = energy / max(curvature, 1e-30)
+        curvature = image.square().sum().double() + damping * _dot(direction, direction)
+        length = energy / curvature.clamp_min(1e-30)
         change = tuple(a + length * b for a, b in zip(change, direction, strict=True))
         residual = residual - length * image
         pulled = linear.pull(root * residual)
         gradient = tuple(a - damping * b for a, b in zip(pulled, change, strict=True))
         preconditioned = linear.precondition(gradient, damping)
         next_energy = _dot(gradient, preconditioned)
-        ratio = next_energy / energy
+        ratio = next_energy / energy.clamp_min(1e-300)
         direction = tuple(a + ratio * b for a, b in zip(preconditioned, direction, strict=True))
         energy = next_energy
         done += 1
@@ -264,5 +267,6 @@ def _rms(images: Tensor) -> float:
     return float(images.square().mean().sqrt())
 
 
-def _dot(left: Change, right: Change) -> float:
-    return float(sum(cast(Tensor, (a * b).sum()) for a, b in zip(left, right, strict=True)))
+def _dot(left: Change, right: Change) -> Tensor:
+    """[] in float64, where the changes are: nothing waits for it."""
+    return cast(Tensor, sum((a * b).sum() for a, b in zip(left, right, strict=True))).double()

@@ -18,6 +18,8 @@ from ddrep_core.solvers.protocol import Solver
 MEETING_INTERVAL = 6
 """On the demo's duck 2, 4 and 6 left views equally far apart (0.0125, 0.0125, 0.0127 in RGB; 0.030 without meeting).
 What counts most is that the last fit is a meeting, whatever the interval: a quarter less (docs/agreement.md)."""
+COARSE = 1e-3
+"""Of what the colours move, left of it on a GPU: far below a grey level, at half the iterations."""
 
 
 class PictureSolver(Solver):
@@ -38,6 +40,7 @@ class PictureSolver(Solver):
         self.interval, self.damping = interval, damping
         self._latent = LinearSolver(damping=damping)
         self._picture = LinearSolver(damping=damping)
+        self._weighed: tuple[tuple[Tensor, ...], Tensor] | None = None  # of which views and weights, those in RGB
         self._fits = 0
         self._met: dict[int, Meeting] = {}
 
@@ -83,10 +86,9 @@ class PictureSolver(Solver):
             together[moved] = pictures
             together[list(known)] = torch.stack(list(known.values()))
             pictures = together
-        own = rep.picture.pixel_weights()
-        assert own is not None
-        importance = weights.amax(dim=(1, 2, 3), keepdim=True).to(own)  # of each view; pixels in RGB have their own
-        passes = self._picture.fit(rep.picture, pictures, indices, own[indices] * importance)
+        if rep.picture.theta.is_cuda:
+            self._picture.tolerance = COARSE
+        passes = self._picture.fit(rep.picture, pictures, indices, self._picture_weights(rep, indices, weights))
         if moved:
             rep.meet(targets[moved], pictures[moved], indices[moved])
         if remembers:
@@ -94,6 +96,15 @@ class PictureSolver(Solver):
                 view = views[row]
                 self._met[view] = Meeting(targets[row].clone(), pictures[row].clone(), rep.offset[view].clone())
         return passes
+
+    def _picture_weights(self, rep: ImageTextureDiffrep, indices: Tensor, weights: Tensor) -> Tensor:
+        """[B, 1, H, W] each view's importance times its pixels' in RGB: one tensor while the same views are asked."""
+        own = rep.picture.pixel_weights()
+        assert own is not None
+        asked = (indices, weights, own)
+        if self._weighed is None or any(now is not before for now, before in zip(asked, self._weighed[0], strict=True)):
+            self._weighed = asked, own[indices] * weights.amax(dim=(1, 2, 3), keepdim=True).to(own)
+        return self._weighed[1]
 
     def state(self) -> dict[str, Tensor]:
         """How many fits there were, and what views met with where they meet at every fit."""

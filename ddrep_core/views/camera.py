@@ -162,7 +162,7 @@ class Camera:
         return origins.reshape(shape), directions.reshape(shape)
 
     def to_json(self) -> dict[str, Any]:
-        """The camera as the job folder stores it (DESIGN §3)."""
+        """The camera as the job folder stores it (docs/jobs.md)."""
         return {
             "name": self.name,
             "matrix_world": self.matrix_world.tolist(),

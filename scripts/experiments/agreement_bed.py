@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ import trimesh
 from PIL import Image
 from torch import Tensor
 
+from ddrep_core.diffreps.matrix import MatrixDiffrep
 from ddrep_core.diffreps.panorama import CylinderDiffrep
 from ddrep_core.diffreps.texture import rendering_matrix
 from ddrep_core.geometry.footprints import view_samples
@@ -35,55 +36,20 @@ from ddrep_core.sparse import rows_of_views, torch_csr
 from ddrep_core.views import Views, orbit_views
 
 
-class BedTexture:
+class BedTexture(MatrixDiffrep):
     """A texture under fixed views. With S copies of it in one run, each picture has 3 S channels: S seeds at once."""
 
     def __init__(self, matrix: Tensor, view_count: int, size: int, copies: int = 1) -> None:
-        self._matrix, self._view_count, self._size = matrix, view_count, size
+        covered = (matrix.crow_indices().diff() > 0).reshape(view_count, 1, size, size).to(torch.float32)
+        super().__init__(matrix, (3 * copies, size, size), columns=3 * copies, pixel_weights=covered)
         self.copies = copies
         self._views = [rows_of_views(matrix, torch.tensor([view]), size * size) for view in range(view_count)]
-        self.theta = torch.zeros(matrix.shape[1], 3 * copies)
-        covered = matrix.crow_indices().diff() > 0
-        self._weights = covered.reshape(view_count, 1, size, size).to(torch.float32)
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        return (3 * self.copies, self._size, self._size)
-
-    @property
-    def view_count(self) -> int:
-        return self._view_count
-
-    def parameters(self) -> dict[str, Tensor]:
-        return {"theta": self.theta}
-
-    def reset(self, generator: torch.Generator) -> None:
-        self.theta.zero_()
 
     def render(self, indices: Tensor | None = None) -> Tensor:
-        if indices is not None and len(indices) == 1:  # one view joins at a time: no other need be drawn
-            return self._images(self._views[int(indices)])
-        images = self._images(self._matrix)
-        return images if indices is None else images[indices]
-
-    def _images(self, matrix: Tensor) -> Tensor:
-        rows = matrix @ self.theta
-        return rows.reshape(-1, self._size, self._size, rows.shape[1]).permute(0, 3, 1, 2)
-
-    def pixel_weights(self) -> Tensor:
-        return self._weights
-
-    def copy(self) -> Self:
-        twin = object.__new__(type(self))
-        twin.__dict__.update(self.__dict__)
-        twin.theta = self.theta.clone()
-        return twin
-
-    def matrix(self) -> Tensor:
-        return self._matrix
-
-    def to_rows(self, images: Tensor) -> Tensor:
-        return images.permute(0, 2, 3, 1).reshape(-1, images.shape[1])
+        if indices is None or len(indices) != 1:
+            return super().render(indices)
+        rows = self._views[int(indices)] @ self.theta  # one view joins at a time: no other need be drawn
+        return rows.reshape(1, *self.image_shape[1:], -1).permute(0, 3, 1, 2)
 
 
 class ManyPrior:

@@ -131,7 +131,7 @@ def run(
     plan = ddim_schedule(prior.sigmas, steps) if schedule == "apart" else parse_schedule(words, prior.sigmas, steps)
     result = sample(
         rep, prior, scene.views, prompt=prompt, guidance_scale=guidance_scale, schedule=plan,
-        seed=seed, depth=scene.depth if prior.uses_depth else None, solver="auto" if meets else scene.solver,
+        seed=seed, controls={"depth": scene.depth}, solver="auto" if meets else scene.solver,
         noise=scene.meeting.noise if meets else None,
     )  # fmt: skip
     with torch.no_grad():

@@ -1,0 +1,1 @@
+"""What is added to a model: files that change what its networks say."""
