@@ -86,7 +86,9 @@ def redraw(
     except (KeyError, ValueError) as error:
         raise RequestError(f"{siren} does not say what shape it was sampled in.", "Sample it anew.") from error
     if not (1 <= rows <= LARGEST_SIDE and 1 <= columns <= LARGEST_SIDE):
-        raise RequestError(f"{siren} says that it was sampled in {rows} x {columns}, which cannot be.", "Sample it anew.")
+        raise RequestError(
+            f"{siren} says that it was sampled in {rows} x {columns}, which cannot be.", "Sample it anew."
+        )
     rep, _ = SirenDiffrep.load(siren, grid_coordinates(rows, columns)[None])
     prior = load(prior_name or notes.get("prior", "bundled"))
     if prior.channels != channels:
