@@ -138,8 +138,9 @@ def test_events_as_json_lines(texture):
     assert ("texture", "cube") in kinds and ("views", None) in kinds
 
 
-def test_cameras_from_a_file(texture, tmp_path):
-    cameras = tmp_path / "shots.json"
+@pytest.mark.parametrize("cameras", ["shots.json", "orbit.json"])
+def test_cameras_from_a_file(texture, tmp_path, monkeypatch, cameras):
+    monkeypatch.chdir(tmp_path)
     orbit_views(count=2, distance=6.0, width=320, height=180).save(cameras)
     status, _, err = texture("--cameras", cameras)
     assert status == 0, err
