@@ -11,7 +11,7 @@ import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib import metadata
+from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,7 +21,7 @@ from ddrep_core.confined import Confined
 from ddrep_core.errors import Cancelled, DdrepError, DdrepWarning, RequestError, RunError
 from ddrep_core.jobs.events import EventLog, Listener
 from ddrep_core.jobs.folder import JobFolder, read_json, write_bytes, write_json
-from ddrep_core.jobs.request import SCHEMA_VERSION, Request
+from ddrep_core.jobs.request import SCHEMA_VERSION, TASKS, Request
 from ddrep_core.jobs.session import Illustration, Session, StopSwitch, is_record
 from ddrep_core.report.page import result_page
 from ddrep_core.schedules.parse import check_schedule
@@ -46,24 +46,9 @@ class Task(Protocol):
 
 
 def prepare_task(session: Session) -> Task:
-    """The task that the request names. A new task is one more module, and one more case here."""
-    match session.request.task:
-        case "texture":
-            from ddrep_core.jobs.texture import TextureTask
-
-            return TextureTask(session)
-        case "generate":
-            from ddrep_core.jobs.generate import GenerateTask
-
-            return GenerateTask(session)
-        case "image":
-            from ddrep_core.jobs.image import ImageTask
-
-            return ImageTask(session)
-        case "panorama":
-            from ddrep_core.jobs.panorama import PanoramaTask
-
-            return PanoramaTask(session)
+    """The task that the request names, as `TASKS` has it."""
+    module, _, name = TASKS[session.request.task][1].partition(":")
+    return getattr(import_module(module), name)(session)
 
 
 def run_job(
