@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import PurePosixPath, PureWindowsPath
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
@@ -20,6 +20,8 @@ from ddrep_core.json_text import is_writable_text, parse_json
 SCHEMA_VERSION = 1
 ORBIT = re.compile(r"orbit:(\d+)")
 MOST_ORBIT_CAMERAS = 512
+
+
 def _relative_path(value: str) -> str:
     """A path that is spelt from inside the job folder; `JobFolder.resolve` also follows its links."""
     if not value or "\0" in value:
@@ -50,10 +52,30 @@ class Later:
     use it stays the job that it was, with its fingerprint and its results, and older engines read it."""
 
 
+@dataclass(frozen=True)
+class Option:
+    """How the command line asks for a key; its help is the field's description, its type and default are the field's.
+
+    Args:
+        panel: the heading that it stands under.
+        names: what it is called there, where that is not the key.
+        required: a command wants it, although a job may leave it out.
+    """
+
+    panel: Literal["Job", "Sampling", "Machine"]
+    names: tuple[str, ...] = ()
+    required: bool = False
+
+
+JOB, SAMPLING, MACHINE = Option("Job"), Option("Sampling"), Option("Machine")
+
+
 class Block(BaseModel):
     """Strict: a number in quotes is text, true is not 1, and a misspelt key is an error, not a silent default."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+    takes_cameras: ClassVar[bool] = False  # whether the task's command has --cameras and --controlnet
+    called: ClassVar[str] = ""  # what the command names a job's folder after, before the prompt; else the task's name
 
     @classmethod
     def later_defaults(cls) -> dict[str, Any]:
@@ -71,44 +93,62 @@ class Block(BaseModel):
         return not any(field.is_required() for field in cls.model_fields.values())
 
 
+Resolution = Annotated[int, Field(ge=16, le=8192, description="Side of the texture in pixels."), JOB]
+
+
 class TextureRequest(Block):
-    """Texture an existing mesh, which faces `front_degrees` around Z from -Y (0) towards +X (90).
+    """Texture an existing mesh: the same mesh comes back, painted from all sides at once."""
 
-    `both_sides`: faces that are seen from behind are painted, too; a room from inside, whose faces look outward.
-    """
+    takes_cameras: ClassVar[bool] = True
 
-    mesh: RelativePath
-    mesh_up: Literal["auto", "y", "z"] = "auto"
-    resolution: int = Field(1024, ge=16, le=8192)
-    space: Literal["latent", "image", "auto"] = "auto"
-    objects: list[str] | None = Field(None, min_length=1)
-    depth: bool = True
-    front_degrees: float = 0.0
-    both_sides: Annotated[bool, Later()] = False
+    mesh: RelativePath = Field(description="OBJ, GLB, PLY, STL, OFF, DAE, 3MF, ...")
+    mesh_up: Annotated[Literal["auto", "y", "z"], JOB] = Field("auto", description="The file's upward axis.")
+    resolution: Resolution = 1024
+    space: Annotated[Literal["auto", "latent", "image"], SAMPLING] = Field(
+        "auto", description="Where views agree: latents, or colours too."
+    )
+    objects: Annotated[list[str] | None, Option("Job", ("--object",))] = Field(
+        None, min_length=1, description="Texture only this object; may be repeated."
+    )
+    depth: Annotated[bool, SAMPLING] = Field(True, description="Show the mesh's depth to a ControlNet.")
+    front_degrees: Annotated[float, Option("Job", ("--front",))] = Field(
+        0.0, description="Which way the object faces: degrees around Z from -Y (0) towards +X (90)."
+    )
+    both_sides: Annotated[bool, JOB, Later()] = Field(
+        False, description="Paint faces seen from behind, too: sheets, rooms from inside."
+    )
 
 
 class GenerateRequest(Block):
-    """A new object: NeRF, then a textured mesh."""
+    """A new object from words: a NeRF, and from it a textured GLB."""
 
-    size: float = Field(1.0, gt=0, le=1e6)
-    faces: int = Field(20_000, ge=100, le=2_000_000)
-    resolution: int = Field(1024, ge=16, le=8192)
-    grid: int = Field(100, ge=8, le=512)
+    takes_cameras: ClassVar[bool] = True
+    called: ClassVar[str] = "object"
+
+    size: Annotated[float, JOB] = Field(1.0, gt=0, le=1e6, description="Largest side in metres.")
+    faces: Annotated[int, JOB] = Field(20_000, ge=100, le=2_000_000, description="Triangles at most.")
+    resolution: Resolution = 1024
+    grid: Annotated[int, SAMPLING] = Field(100, ge=8, le=512, description="Voxels a side, at most.")
 
 
 class ImageRequest(Block):
-    """One picture, from a SIREN that can be drawn at any size."""
+    """A picture held by a SIREN, drawn at any resolution."""
 
-    width: int = Field(512, ge=8, le=16384)
-    height: int = Field(512, ge=8, le=16384)
+    width: Annotated[int, JOB] = Field(512, ge=8, le=16384, description="Of the PNG; any size will do.")
+    height: Annotated[int, JOB] = Field(512, ge=8, le=16384, description="Of the PNG.")
 
 
 class PanoramaRequest(Block):
-    """A 360° panorama; as a sphere it is equirectangular, twice as wide as high."""
+    """A 360° panorama.
 
-    projection: Literal["sphere", "cylinder"] = "sphere"
-    width: int = Field(2048, ge=64, le=16384)
-    hdr: bool = False
+    As a sphere it is equirectangular, twice as wide as high.
+    """
+
+    projection: Annotated[Literal["sphere", "cylinder"], JOB] = Field(
+        "sphere", description="The whole sphere, or a band."
+    )
+    width: Annotated[int, JOB] = Field(2048, ge=64, le=16384, description="Of the panorama in pixels.")
+    hdr: Annotated[bool, JOB] = Field(False, description="Write an HDR file too.")
 
 
 class LoraRequest(Block):
@@ -140,21 +180,51 @@ class Request(Block):
 
     schema_version: Literal[1]
     task: str
-    prompt: Prompt = ""
-    negative_prompt: Prompt = ""
-    seed: int = Field(0, ge=0, le=2**63 - 1)
-    samples: int = Field(1, ge=1, le=10_000)
-    prior: str = Field("bundled", min_length=1)
-    controlnet: str | None = Field(None, min_length=1)
-    loras: Annotated[list[LoraRequest], Later()] = Field(default_factory=list, max_length=32)
-    guidance_scale: float | None = Field(None, ge=0, le=1000)
-    steps: int | None = Field(None, ge=1, le=10_000)
-    eta: float | None = Field(None, ge=0, le=1)
-    schedule: str = Field("auto", min_length=1)
-    device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
-    precision: Literal["auto", "fp32", "fp16", "bf16", "fp64"] = "auto"
-    max_batch: int | None = Field(None, ge=1, le=4096)
-    cameras: Annotated[str, AfterValidator(_cameras)] = "orbit:8"
+    prompt: Annotated[Prompt, Option("Job", ("--prompt", "-p"), required=True)] = Field(
+        "", description="What it shows, in words."
+    )
+    negative_prompt: Annotated[Prompt, JOB] = Field("", description="What to lead away from.")
+    seed: Annotated[int, JOB] = Field(0, ge=0, le=2**63 - 1, description="Of the first sample; the next ones count up.")
+    samples: Annotated[int, JOB] = Field(1, ge=1, le=10_000, description="How many different ones to make.")
+    prior: Annotated[str, SAMPLING] = Field(
+        "bundled", min_length=1, description="bundled, a diffusers folder, a .safetensors checkpoint, or a hub id."
+    )
+    controlnet: Annotated[str | None, SAMPLING] = Field(
+        None, min_length=1, description="A depth ControlNet: folder or hub id."
+    )
+    loras: Annotated[list[LoraRequest], Option("Sampling", ("--lora",)), Later()] = Field(
+        default_factory=list,
+        max_length=32,
+        description="A LoRA: FILE or FILE:WEIGHT; may be repeated, and adds up.",
+    )
+    guidance_scale: Annotated[float | None, SAMPLING] = Field(
+        None,
+        ge=0,
+        le=1000,
+        description="How strictly to follow the prompt. By default the prior's own; at least 5 for textures, "
+        "7.5 for new objects.",
+    )
+    steps: Annotated[int | None, SAMPLING] = Field(
+        None, ge=1, le=10_000, description="Noise levels; the schedule's own when not given."
+    )
+    eta: Annotated[float | None, SAMPLING] = Field(
+        None, ge=0, le=1, description="Fresh noise in each step, 0 (none) to 1."
+    )
+    schedule: Annotated[str, SAMPLING] = Field(
+        "auto",
+        min_length=1,
+        description="auto, plain, repaint:1,1,2, restart, annealed, grown (docs/agreement.md).",
+    )
+    device: Annotated[str, MACHINE] = Field(
+        "auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="auto, cpu, cuda, cuda:N or mps."
+    )
+    precision: Annotated[Literal["auto", "fp32", "fp16", "bf16", "fp64"], MACHINE] = Field(
+        "auto", description="What the prior computes in."
+    )
+    max_batch: Annotated[int | None, MACHINE] = Field(None, ge=1, le=4096, description="Views evaluated at a time.")
+    cameras: Annotated[str, AfterValidator(_cameras), SAMPLING] = Field(
+        "orbit:8", description="orbit:N, or a camera file."
+    )
 
     @model_validator(mode="before")
     @classmethod

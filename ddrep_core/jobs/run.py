@@ -9,7 +9,7 @@ import platform
 import time
 import traceback
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module, metadata
 from pathlib import Path
@@ -58,6 +58,7 @@ def run_job(
     listeners: tuple[Listener, ...] = (),
     checkpoint_seconds: float = 10.0,
     preview_seconds: float = 3.0,
+    load_prior: Callable[[Request], Any] | None = None,
 ) -> Path:
     """Run the job in a folder.
 
@@ -68,6 +69,7 @@ def run_job(
         listeners: called with each event (`jobs.events`).
         checkpoint_seconds: about how often to write a checkpoint; 0 writes one after every step.
         preview_seconds: about how often to write previews.
+        load_prior: finds the prior for a request; `load_request_prior` when not given. A batch loads once.
 
     Returns:
         the path of outputs/result.json.
@@ -87,7 +89,8 @@ def run_job(
         events = EventLog(folder, listeners, append=resume)
         try:
             with _warnings_as_events(events), _deterministic():
-                return _run(folder, request, events, resume, checkpoint_seconds, preview_seconds)
+                load = load_prior or load_request_prior
+                return _run(folder, request, events, resume, load, checkpoint_seconds, preview_seconds)
         except KeyboardInterrupt as error:
             events.emit("cancelled")
             raise Cancelled("Cancelled at once.", f'Go on with: ddrep run "{folder}" --resume') from error
@@ -108,6 +111,7 @@ def _run(
     request: Request,
     events: EventLog,
     resume: bool,
+    load_prior: Callable[[Request], Any],
     checkpoint_seconds: float,
     preview_seconds: float,
 ) -> Path:
@@ -119,7 +123,7 @@ def _run(
         events.emit("done", result=folder.relative(folder.result_file), seconds=0.0)
         return folder.result_file
     stop = StopSwitch(folder)
-    session = Session(folder, request, events, stop, load_request_prior, checkpoint_seconds, preview_seconds)
+    session = Session(folder, request, events, stop, load_prior, checkpoint_seconds, preview_seconds)
     with stop.listening(), session.telling_the_time():
         resume = resume and _can_resume(folder, identity, events)
         events.emit("started", task=request.task, pid=os.getpid(), samples=request.samples, of=request.samples)
