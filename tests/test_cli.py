@@ -38,7 +38,7 @@ f 4/1 1/2 5/3 8/4
 
 
 @pytest.fixture(autouse=True)
-def load_once(monkeypatch):
+def load_once(monkeypatch, short_film):
     """Loading takes longer than all else here: models are kept between tests that run in this process."""
     load = run_module.load_request_prior
 
