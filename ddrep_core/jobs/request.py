@@ -237,11 +237,11 @@ class Request(Block):
     @model_validator(mode="after")
     def _only_own_block(self) -> Self:
         for block in TASKS:
-            present = getattr(self, block) is not None
+            present, named = getattr(self, block) is not None, {"task": self.task, "block": block}
             if block == self.task and not present:
-                raise PydanticCustomError("block", f"the task is '{self.task}', but the block '{block}' is missing")
+                raise PydanticCustomError("block", "the task is '{task}', but the block '{block}' is missing", named)
             if block != self.task and present:
-                raise PydanticCustomError("block", f"the task is '{self.task}', so the block '{block}' must go")
+                raise PydanticCustomError("block", "the task is '{task}', so the block '{block}' must go", named)
         return self
 
     def settings(self, kind: type[AnyBlock]) -> AnyBlock:
@@ -279,8 +279,9 @@ def request_model() -> type[Request]:
 @lru_cache(maxsize=8)
 def _with_blocks(tasks: Iterable[tuple[str, type[Block]]]) -> type[Request]:
     names = tuple(name for name, _ in tasks)
-    blocks: dict[str, Any] = {name: (block | None, None) for name, block in tasks}
-    return create_model("Request", __base__=Request, task=(Literal[names], ...), **blocks)
+    fields: dict[str, Any] = {name: (block | None, None) for name, block in tasks}
+    fields["task"] = (Literal[names], ...)
+    return create_model("Request", __base__=Request, **fields)
 
 
 def parse_request(data: object, source: str = "job.json") -> Request:
