@@ -366,7 +366,7 @@ def _write_and_run(
     out = out or Path(_slug(f"{name} {request['prompt']}"))
     camera_file = None
     if cameras is not None:
-        if cameras.startswith("orbit"):
+        if re.fullmatch("orbit(:.*)?", cameras):  # and not orbit.json
             request = {**request, "cameras": cameras}
         else:
             camera_file = cameras

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import tempfile
 from pathlib import Path
@@ -19,3 +20,11 @@ def tiny_sd(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import tiny_models  # takes seconds, and most tests need no model
 
     return tiny_models.build_sd(tmp_path_factory.mktemp("models") / "sd")
+
+
+@pytest.fixture
+def short_film(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Turntables of two small frames: whole ones take most of a small job's time. test_cli_lifecycle draws those."""
+    from ddrep_core.jobs import texture
+
+    monkeypatch.setattr(texture, "turntable", functools.partial(texture.turntable, frames=2, size=32))

@@ -38,7 +38,7 @@ f 4/1 1/2 5/3 8/4
 
 
 @pytest.fixture(autouse=True)
-def load_once(monkeypatch):
+def load_once(monkeypatch, short_film):
     """Loading takes longer than all else here: models are kept between tests that run in this process."""
     load = run_module.load_request_prior
 
@@ -138,8 +138,9 @@ def test_events_as_json_lines(texture):
     assert ("texture", "cube") in kinds and ("views", None) in kinds
 
 
-def test_cameras_from_a_file(texture, tmp_path):
-    cameras = tmp_path / "shots.json"
+@pytest.mark.parametrize("cameras", ["shots.json", "orbit.json"])
+def test_cameras_from_a_file(texture, tmp_path, monkeypatch, cameras):
+    monkeypatch.chdir(tmp_path)
     orbit_views(count=2, distance=6.0, width=320, height=180).save(cameras)
     status, _, err = texture("--cameras", cameras)
     assert status == 0, err

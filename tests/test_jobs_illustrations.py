@@ -1,6 +1,5 @@
 """The result is safe before any picture of it is drawn; a picture that fails costs a warning, and resume draws it."""
 
-import functools
 import json
 import shutil
 import time
@@ -148,10 +147,7 @@ def test_a_long_stage_says_how_far_it_is_and_how_long_it_takes(drawn_job, monkey
 
 
 @pytest.fixture
-def texture_job(tmp_path, tiny_sd, monkeypatch):
-    small = functools.partial(texture_module.turntable, frames=2, size=32)
-    monkeypatch.setattr(texture_module, "turntable", small)
-
+def texture_job(tmp_path, tiny_sd, short_film):
     def make(name="job", mesh=None):
         folder = JobFolder(tmp_path / name)
         folder.inputs.mkdir(parents=True)

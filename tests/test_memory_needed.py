@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import geometry_shapes as shapes
@@ -30,6 +32,38 @@ def test_the_tightest_of_what_the_system_says_counts(monkeypatch: pytest.MonkeyP
     assert memory.available_bytes() == 1_400_000
     files["/sys/fs/cgroup/memory.max"] = "max\n"
     assert memory.available_bytes() == 5000 * 1024
+
+
+@pytest.mark.parametrize(
+    ("table", "root", "names"),
+    [
+        ("0::/user.slice/ddrep.scope\n", "/sys/fs/cgroup", ("memory.max", "memory.current", "inactive_file")),
+        (
+            "5:cpu:/\n4:memory:/user.slice/ddrep.scope\n0::/\n",
+            "/sys/fs/cgroup/memory",
+            ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+        ),
+    ],
+)
+@pytest.mark.parametrize("limited", ["", "/user.slice", "/user.slice/ddrep.scope"])
+def test_a_limit_of_any_group_around_the_process_counts(
+    monkeypatch: pytest.MonkeyPatch, table: str, root: str, names: tuple[str, str, str], limited: str
+) -> None:
+    most, used, cache = names
+    files = {"/proc/meminfo": MEMINFO, "/proc/self/cgroup": table}
+    system(monkeypatch, files)
+    assert memory.available_bytes() == 5000 * 1024
+    files |= {f"{root}{limited}/{most}": "3000000\n", f"{root}{limited}/{used}": "2000000\n"}
+    files[f"{root}{limited}/memory.stat"] = f"{cache} 400000\n"
+    assert memory.available_bytes() == 1_400_000
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the system does not tell what a process has taken")
+def test_a_limit_on_addresses_counts() -> None:
+    program = "import resource; resource.setrlimit(resource.RLIMIT_AS, (3 << 29,) * 2)\n"
+    program += "from ddrep_core.memory import available_bytes; print(available_bytes())"
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert 0 < int(ended.stdout) < 3 << 29
 
 
 def test_a_system_that_says_nothing_refuses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

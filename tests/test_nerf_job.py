@@ -16,7 +16,6 @@ from ddrep_core.diffreps.voxel_nerf import VoxelNerfDiffrep
 from ddrep_core.errors import Cancelled, RunError
 from ddrep_core.jobs import generate as generate_module
 from ddrep_core.jobs import run as run_module
-from ddrep_core.jobs import texture as texture_module
 from ddrep_core.jobs.folder import JobFolder, write_json
 from ddrep_core.jobs.generate import BANK
 from ddrep_core.jobs.run import run_job
@@ -70,14 +69,8 @@ def ball_pictures(radius: float = 0.45) -> torch.Tensor:
 
 
 @pytest.fixture
-def make_job(tmp_path, monkeypatch):
+def make_job(tmp_path, monkeypatch, short_film):
     monkeypatch.setattr(run_module, "load_request_prior", lambda request: BallPrior(ball_pictures()))
-
-    def no_film(mesh, baked, film, still, **settings) -> None:
-        film.write_bytes(b"film")
-        still.write_bytes(b"still")
-
-    monkeypatch.setattr(texture_module, "turntable", no_film)
     monkeypatch.setattr(generate_module, "SILHOUETTE_SIZE", 24)
 
     def make(name: str = "job", steps: int = 12, **block: object) -> JobFolder:

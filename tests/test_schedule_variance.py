@@ -3,45 +3,26 @@
 from __future__ import annotations
 
 import math
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+sys.path.insert(0, str(Path(__file__).parent.parent / "scripts" / "experiments"))
+
+from variance import (  # pyright: ignore[reportMissingImports]
+    DEFAULT_ETA,
+    LOG_LEVELS,
+    STABLE_DIFFUSION,
+    drawn_variance,
+)
+
 from ddrep_core.diffreps import LinearDiffrep
 from ddrep_core.priors import GaussianPrior
-from ddrep_core.process.diffusion import langevin_share, lost_variance
+from ddrep_core.process.diffusion import lost_variance
 from ddrep_core.sampling import Schedule, parse_schedule, sample
-from ddrep_core.schedules.steps import Jump
-
-LOG_LEVELS = np.geomspace(40.0, 0.01, 1000)
-STABLE_DIFFUSION = np.sqrt(1 / np.cumprod(1 - np.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2) - 1)[::-1]
-DEFAULT_ETA = 0.75
-
-
-def drawn_variance(schedule: Schedule, eta: float, variance: float, restored: bool = True) -> float:
-    """What the schedule makes of N(0, variance) pixels: the second moments of (f, ε), step by step."""
-    moments = np.diag([0.0, 1.0])
-    for step in schedule.steps(eta):
-        if isinstance(step, Jump):
-            moments = np.diag([1.0, step.keep]) @ moments @ np.diag([1.0, step.keep])
-            moments[1, 1] += (1 - step.keep**2) * step.noise_scale**2
-            continue
-        sigma, share = step.sigma, langevin_share(step.sigma, step.sigma_next, step.eta)
-        kept = math.sqrt(1 - share**2)
-        x, epsilon = np.array([1.0, sigma]), np.array([0.0, 1.0])
-        predicted = x * sigma / (variance + sigma**2)
-        moved = np.array([1.0, 0.0]) + (sigma - kept * step.sigma_next) * (epsilon - predicted)
-        lost = lost_variance(sigma, step.sigma_next, share, min(1.0, predicted @ moments @ predicted))
-        if step.heun:
-            assert share == 0
-            guess = moved + step.sigma_next * epsilon
-            slope = (predicted + guess * step.sigma_next / (variance + step.sigma_next**2)) / 2
-            moved, lost = np.array([1.0, 0.0]) + (sigma - step.sigma_next) * (epsilon - slope), 0.0
-        change = np.stack([moved, kept * epsilon])
-        moments = change @ moments @ change.T
-        moments[1, 1] += share**2 + (lost if restored and share > 0 else 0.0)
-    return float(moments[0, 0])
 
 
 @pytest.mark.parametrize("levels", [LOG_LEVELS, STABLE_DIFFUSION], ids=["log", "stable diffusion"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from PIL import Image
 
 import ddrep_core as dd
 from ddrep_core.cli import main
-from ddrep_core.diffreps.siren import SirenDiffrep, grid_coordinates
+from ddrep_core.diffreps.siren import SirenDiffrep, grid_coordinates, image_siren
 from ddrep_core.errors import Cancelled
 from ddrep_core.jobs import run as run_module
 from ddrep_core.jobs.folder import JobFolder, write_json
@@ -99,6 +100,19 @@ def test_a_larger_picture_is_decoded_at_its_own_places(prior) -> None:
     )
     assert difference.abs().mean() < 12
     assert draw(rep, prior, 33, 20).size == (33, 20)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes among this system's files")
+def test_a_siren_that_is_a_pipe_or_says_an_impossible_size_is_refused_at_once(tmp_path, capsys) -> None:
+    os.mkfifo(tmp_path / "pipe.safetensors")
+    rep = image_siren((3, 8, 8), device="cpu")
+    for name, shape in (("huge", "3x100000x100000"), ("negative", "3x-8x8")):
+        rep.save(tmp_path / f"{name}.safetensors", {"shape": shape, "prior": "bundled"})
+    for name, words in (("pipe", "a pipe or a device"), ("huge", "cannot be"), ("negative", "cannot be")):
+        with pytest.raises(SystemExit) as ended:
+            main(["redraw", str(tmp_path / f"{name}.safetensors"), "--out", str(tmp_path / "none.png")])
+        assert ended.value.code == 2 and words in capsys.readouterr().err
+    assert not (tmp_path / "none.png").exists()
 
 
 def test_a_kept_siren_is_drawn_again_by_the_command_line(make_job, prior, tmp_path, monkeypatch, capsys) -> None:

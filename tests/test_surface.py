@@ -7,13 +7,16 @@ import pytest
 import trimesh
 
 from ddrep_core.diffreps.voxel_nerf import voxel_centres
-from ddrep_core.errors import RunError
+from ddrep_core.errors import RequestError, RunError
+from ddrep_core.geometry import surface as surface_module
 from ddrep_core.geometry.surface import (
     best_level,
+    decimated,
     extract_surface,
     intersection_over_union,
     largest_piece,
     mesh_of,
+    require_decimation,
     rest_on_ground,
 )
 
@@ -91,3 +94,14 @@ def test_the_best_level_is_the_one_that_looks_alike() -> None:
     with pytest.raises(RunError, match="nothing solid"):
         best_level([90], silhouettes, wanted)
     assert intersection_over_union(wanted, ~wanted) == 0
+
+
+def test_what_only_generate_needs_is_asked_for_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    """VTK is loaded where a surface is made lighter, and nowhere else; without it the command is named."""
+    monkeypatch.setattr(surface_module, "find_spec", lambda name: None)
+    with pytest.raises(RequestError, match=r"ddrep generate.*PyVista"):
+        require_decimation()
+    ball = trimesh.creation.icosphere(1)
+    assert decimated(ball, len(ball.faces)) is ball  # light enough: nothing is needed
+    with pytest.raises(RequestError, match="PyVista"):
+        decimated(ball, 20)

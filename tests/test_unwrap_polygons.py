@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from ddrep_core.errors import RequestError
+from ddrep_core.geometry import unwrap
 from ddrep_core.geometry.load import load_mesh
 
 
@@ -40,3 +42,28 @@ def test_bent_quads_keep_one_uv_a_corner_and_nothing_overlaps(tmp_path):
     inside = (side > 1e-9).all(axis=2) | (side < -1e-9).all(axis=2)
     assert inside.sum(axis=1).max() == 1  # no spot of the texture belongs to two faces
     assert inside.any(axis=1).mean() > 0.3  # and the texture is well used
+
+
+def dome() -> str:
+    """An OBJ of 288 triangles, without UVs."""
+    x, y = np.meshgrid(np.linspace(-1, 1, 13), np.linspace(-1, 1, 13))
+    rows = np.stack([x, y, np.sin(3 * x) * np.cos(2 * y)], axis=-1).reshape(-1, 3)
+    corners = np.arange(1, 170).reshape(13, 13)
+    quads = np.stack([corners[:-1, :-1], corners[:-1, 1:], corners[1:, 1:], corners[1:, :-1]], axis=-1).reshape(-1, 4)
+    lines = ["o Dome", *("v {} {} {}".format(*row) for row in rows)]
+    return "\n".join([*lines, *("f {0} {1} {2}\nf {0} {2} {3}".format(*quad) for quad in quads)])
+
+
+@pytest.mark.filterwarnings("ignore:'Dome' has no UVs")
+def test_many_faces_are_unwrapped_elsewhere_to_the_same_uvs(tmp_path, monkeypatch):
+    """By a process that lets others of ours run meanwhile; should it end badly, words say so."""
+    (tmp_path / "dome.obj").write_text(dome())
+    here = load_mesh(tmp_path / "dome.obj").parts[0].uv
+    monkeypatch.setattr(unwrap, "FACES_AT_ONCE", 0)
+    monkeypatch.setattr(unwrap, "_charts", None)
+    assert np.array_equal(load_mesh(tmp_path / "dome.obj").parts[0].uv, here)
+    for program in ("import os; os.abort()", "", "raise MemoryError"):
+        monkeypatch.setattr(unwrap, "PROGRAM", program)
+        with pytest.raises(RequestError, match="'Dome' has no UVs, and xatlas could not make any") as caught:
+            load_mesh(tmp_path / "dome.obj")
+        assert "Smart UV Project" in caught.value.fix

@@ -112,13 +112,7 @@ def test_backs_that_were_left_out_are_not_warned_of_again(tmp_path: Path) -> Non
 
 
 @pytest.fixture
-def job(tmp_path: Path, tiny_sd: Path, monkeypatch: pytest.MonkeyPatch):
-    def no_film(mesh: Mesh, baked: Any, film: Path, still: Path, **options: Any) -> None:  # it takes most of the time
-        Path(film).write_bytes(b"film")
-        Path(still).write_bytes(b"still")
-
-    monkeypatch.setattr("ddrep_core.jobs.texture.turntable", no_film)
-
+def job(tmp_path: Path, tiny_sd: Path, short_film: None):
     def run(name: str, mesh: Path, cameras: Views | str, **texture: Any) -> JobFolder:
         request = {"task": "texture", "prompt": "bricks", "prior": str(tiny_sd), "steps": 2, "schedule": "plain"}
         request["texture"] = {"resolution": 48, **texture}

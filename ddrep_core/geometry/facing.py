@@ -17,8 +17,8 @@ PIXELS = 48  # along a side of the pictures that are looked at
 MOSTLY = 0.8  # of what is seen
 NOTABLY = 0.25
 PAINT_BACKS = (
-    "Should they be, ask for both sides (--both-sides; texture.both_sides in job.json), or turn the faces around "
-    "(in Blender: Mesh > Normals > Recalculate Outside, or Inside for a room)."
+    "To have backs painted, ask for both sides (--both-sides; texture.both_sides in job.json), or turn the faces "
+    "around (in Blender: Mesh > Normals > Recalculate Outside, or Inside for a room)."
 )
 
 

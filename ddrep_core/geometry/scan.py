@@ -78,8 +78,9 @@ def check_sample_count(points: Float) -> None:
     count = max(float(area.sum()), float(np.maximum(lines - 1, 0).sum()))
     if count > MOST_SAMPLES:
         raise RequestError(
-            f"The UVs repeat the texture too many times over: {count:.3g} texels, and {MOST_SAMPLES:.3g} are possible.",
-            "Unwrap the mesh into 0..1, scale its UVs down, or ask for a texture of fewer texels.",
+            f"The UVs cover {count / 1e6:,.0f} million texels, those that they repeat or share counted each time, and "
+            f"{MOST_SAMPLES / 1e6:.0f} million are possible.",
+            "Ask for a lower resolution, or unwrap the mesh into 0..1, where no two faces share a place.",
         )
 
 

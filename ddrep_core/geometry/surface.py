@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 from skimage import measure
 
-from ddrep_core.errors import RunError
+from ddrep_core.errors import RequestError, RunError
 from ddrep_core.geometry.mesh import Z_UP_TO_WORLD, Float, Int, Mesh, Part
 
 SMALLEST_SOLID = 64  # voxels: less is dust
@@ -76,10 +77,24 @@ def largest_component(surface: trimesh.Trimesh) -> trimesh.Trimesh:
     return max(pieces, key=lambda piece: len(piece.faces)) if len(pieces) > 1 else surface
 
 
+def require_decimation() -> None:
+    """Before minutes are spent on a surface: whether it could be made as light as was asked for.
+
+    Raises:
+        RequestError: PyVista is not there. It brings VTK (100 MB), and nothing but `ddrep generate` needs it.
+    """
+    if find_spec("pyvista") is None:
+        raise RequestError(
+            "`ddrep generate` makes its surfaces lighter with PyVista, which is not installed.",
+            "pip install -c constraints.txt pyvista; the other commands do without it.",
+        )
+
+
 def decimated(surface: trimesh.Trimesh, faces: int) -> trimesh.Trimesh:
     """The same surface with about so many faces, still closed: quadrics, or what keeps the topology if they tear it."""
     if len(surface.faces) <= faces:
         return surface
+    require_decimation()
     import pyvista  # loads VTK, which takes seconds that only a job with too many faces should pay
 
     share = 1 - faces / len(surface.faces)

@@ -20,7 +20,14 @@ from ddrep_core.geometry.bake import Baker
 from ddrep_core.geometry.mesh import Mesh
 from ddrep_core.geometry.raycast import depth_maps, ray_caster
 from ddrep_core.geometry.sight import Sight, sights
-from ddrep_core.geometry.surface import best_level, extract_surface, intersection_over_union, mesh_of, rest_on_ground
+from ddrep_core.geometry.surface import (
+    best_level,
+    extract_surface,
+    intersection_over_union,
+    mesh_of,
+    require_decimation,
+    rest_on_ground,
+)
 from ddrep_core.geometry.unwrap import unwrap
 from ddrep_core.jobs.request import TextureRequest
 from ddrep_core.jobs.session import Preview, Session, agreement
@@ -62,6 +69,7 @@ class GenerateTask:
         settings, prior = session.request.generate, session.prior
         assert settings is not None
         self.settings = settings
+        require_decimation()
         self.arguments = session.sampling_arguments(AUTO_SCHEDULE, FIELD_GUIDANCE)
         self.views, extent = self._views(session)
         self.views_per_step = session.request.orbit_count or min(VIEWS_PER_STEP, len(self.views))

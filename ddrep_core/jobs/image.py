@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from ddrep_core.diffreps.siren import SirenDiffrep, grid_coordinates, image_siren
 from ddrep_core.errors import RequestError
+from ddrep_core.jobs.create import existing_file
 from ddrep_core.jobs.folder import replacing, write_bytes
 from ddrep_core.jobs.session import Preview, Session
 from ddrep_core.pictures import decode, png_bytes, to_picture
@@ -23,6 +24,7 @@ AUTO_SCHEDULE = "plain"  # one view has nothing to agree with
 SHAPE_MULTIPLE = 8  # latent sides that common U-Nets can halve three times
 MOST_PHASES = 4
 PREVIEW_SIZE = 256
+LARGEST_SIDE = 16_384  # of what a SIREN was sampled in, in latent pixels
 
 
 class ImageTask:
@@ -75,13 +77,18 @@ def redraw(
         load: finds a prior by name.
 
     Raises:
-        RequestError: the file holds no SIREN of ours, or one that this prior's decoder cannot take.
+        RequestError: the file is none, holds no SIREN of ours, or one that this prior's decoder cannot take.
     """
+    siren = existing_file(siren, "SIREN")
     _, notes = SirenDiffrep.load(siren, grid_coordinates(1, 1)[None])
     try:
         channels, rows, columns = map(int, notes["shape"].split("x"))
     except (KeyError, ValueError) as error:
         raise RequestError(f"{siren} does not say what shape it was sampled in.", "Sample it anew.") from error
+    if not (1 <= rows <= LARGEST_SIDE and 1 <= columns <= LARGEST_SIDE):
+        raise RequestError(
+            f"{siren} says that it was sampled in {rows} x {columns}, which cannot be.", "Sample it anew."
+        )
     rep, _ = SirenDiffrep.load(siren, grid_coordinates(rows, columns)[None])
     prior = load(prior_name or notes.get("prior", "bundled"))
     if prior.channels != channels:

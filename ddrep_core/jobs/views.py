@@ -157,7 +157,7 @@ def _refusal(left_out: Sequence[LeftOut]) -> RequestError:
     said = [str(group) for group in left_out]
     advice = []
     if whys - {Sight.nothing}:
-        advice.append(PAINT_BACKS.replace("Should they be, ask", "To have backs painted, ask"))
+        advice.append(PAINT_BACKS)
     if Sight.nothing in whys:
         advice.append("Turn a camera to the mesh, or take away what stands before it.")
     return RequestError(". ".join(said) + ".", " ".join(advice))

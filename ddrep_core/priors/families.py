@@ -103,9 +103,10 @@ def family_of(index: Mapping[str, Any], name: str) -> Family:
     elif class_of(index, "unet") == "UNet2DConditionModel":
         family = SDXL if class_of(index, "text_encoder_2") else STABLE_DIFFUSION
     else:
-        kind = class_of(index, "unet") or class_of(index, "transformer") or "network that is not named"
+        kind = class_of(index, "unet") or class_of(index, "transformer")
+        network = f"'{kind[:80]}'" if kind else "a network that it does not name"
         raise RequestError(
-            f"The model '{name}' denoises with a {kind[:80]}, which ddrep cannot use as a prior.",
+            f"The model '{name}' denoises with {network}, which ddrep cannot use as a prior.",
             f"It knows {SUPPORTED}.",
         )
     known = {*family.parts, *family.optional, *HARMLESS_PARTS}

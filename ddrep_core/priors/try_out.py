@@ -51,7 +51,7 @@ def try_out(prior: DiffusersPrior, side: int) -> None:
         reason = lines[0][:200] if lines else type(error).__name__
         raise RequestError(f"The parts of the model '{prior.name}' do not go together: {reason}", FIX) from error
     cells = side * prior.autoencoder.factor
-    _check(noise, tuple(latents.shape), "the noise that it predicts", prior.name)
+    _check(noise, tuple(latents.shape), "the noises that it predicts", prior.name)
     _check(pictures, (1, 3, cells, cells), "the pictures that it decodes", prior.name)
     _check(codes, tuple(latents.shape), "the latents that it encodes", prior.name)
 
