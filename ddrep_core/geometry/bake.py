@@ -36,7 +36,7 @@ TEXELS_PER_PIXEL, ENOUGH_TEXELS = 4, 2_000_000  # where there are more: what is 
 LEAST_RESOLUTION = 16
 BYTES_PER_TEXEL, BYTES_PER_RAY = 270, 90  # while textures are solved for
 # A texel of every texture, the same where it is kept in 8 bits, and of the one that is being made and written.
-BYTES_PER_DELIVERED, BYTES_PER_INTERPOLATED, BYTES_FOR_ONE = 28, 6, 40
+BYTES_PER_DELIVERED, BYTES_PER_INTERPOLATED, BYTES_FOR_ONE = 28, 6, 56
 BYTES_PER_FACE = 1500
 RAYS_ACROSS = 768  # a picture, so that small pictures touch all texels behind their pixels
 
