@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 from typing import Any, Protocol
 
 import numpy as np
@@ -50,6 +52,25 @@ def png_bytes(picture: Image.Image) -> bytes:
     buffer = io.BytesIO()
     picture.save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def quick_png_bytes(pixels: NDArray[np.uint8]) -> bytes:
+    """A PNG of [H, W, 3] or [H, W] bytes in a fifth of the time: rows as differences, little searching for repeats.
+
+    For smooth pictures, which are hardly larger for it.
+    """
+    height, width = pixels.shape[:2]
+    rows = np.ascontiguousarray(pixels).reshape(height, -1)
+    lines = np.empty((height, rows.shape[1] + 1), np.uint8)
+    lines[:, 0] = 2  # the filter "Up"
+    lines[0, 1:] = rows[0]
+    np.subtract(rows[1:], rows[:-1], out=lines[1:, 1:])
+    header = struct.pack(">IIBBBBB", width, height, 8, 2 if pixels.ndim == 3 else 0, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(lines, 1)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(data, zlib.crc32(kind)))
+        for kind, data in chunks
+    )
 
 
 def to_linear(srgb: ArrayLike, dtype: DTypeLike = np.float32) -> NDArray[Any]:

@@ -22,7 +22,7 @@ from ddrep_core.geometry.raycast import RayCaster, ray_caster
 from ddrep_core.geometry.refine import finer
 from ddrep_core.geometry.texel_graph import PartTexels, TexelGraph, nearest_pixels, texel_graph
 from ddrep_core.geometry.texels import covered_share, texel_samples
-from ddrep_core.pictures import to_uint8
+from ddrep_core.pictures import quick_png_bytes, to_uint8
 from ddrep_core.progress import Progress, counted, portion, unheard
 from ddrep_core.views import Views
 
@@ -35,7 +35,8 @@ MOST_TEXELS = 4096**2
 TEXELS_PER_PIXEL, ENOUGH_TEXELS = 4, 2_000_000  # where there are more: what is solved for instead
 LEAST_RESOLUTION = 16
 BYTES_PER_TEXEL, BYTES_PER_RAY = 270, 90  # while textures are solved for
-BYTES_PER_DELIVERED, BYTES_FOR_ONE = 28, 40  # a texel of every texture, and of the one that is being written
+# A texel of every texture, the same where it is kept in 8 bits, and of the one that is being made and written.
+BYTES_PER_DELIVERED, BYTES_PER_INTERPOLATED, BYTES_FOR_ONE = 28, 6, 56
 BYTES_PER_FACE = 1500
 RAYS_ACROSS = 768  # a picture, so that small pictures touch all texels behind their pixels
 
@@ -45,12 +46,27 @@ class BakedTexture:
     """The texture of one part.
 
     Args:
-        texture: [3, T, T] sRGB in [0, 1]; islands are padded outward to their nearest neighbours.
+        image: [3, T, T] sRGB in [0, 1]; islands are padded outward to their nearest neighbours. As bytes where it was
+            interpolated: of what is that large, nothing finer is kept.
         coverage: [T, T] bytes: 255 where a view painted, 128 where it was filled in, 0 outside the islands.
     """
 
-    texture: Tensor
+    image: Tensor
     coverage: NDArray[np.uint8]
+
+    @property
+    def texture(self) -> Tensor:
+        """[3, T, T] sRGB in [0, 1]."""
+        return self.image / 255 if self.in_bytes else self.image
+
+    @property
+    def in_bytes(self) -> bool:
+        """Whether the texture is kept in 8 bits."""
+        return self.image.dtype == torch.uint8
+
+    def pixels(self) -> NDArray[np.uint8]:
+        """[T, T, 3] sRGB in 8 bits."""
+        return self.image.permute(1, 2, 0).contiguous().numpy() if self.in_bytes else to_uint8(self.image)
 
     @property
     def coverage_share(self) -> float:
@@ -60,7 +76,12 @@ class BakedTexture:
 
     def save(self, texture_path: str | Path, coverage_path: str | Path | None = None) -> None:
         """Write the PNG files: the texture sRGB, the coverage map linear."""
-        Image.fromarray(to_uint8(self.texture)).save(texture_path)
+        if self.in_bytes:
+            Path(texture_path).write_bytes(quick_png_bytes(self.pixels()))
+            if coverage_path is not None:
+                Path(coverage_path).write_bytes(quick_png_bytes(self.coverage))
+            return
+        Image.fromarray(self.pixels()).save(texture_path)
         if coverage_path is not None:
             Image.fromarray(self.coverage).save(coverage_path)
 
@@ -205,8 +226,10 @@ class Baker:
         size = self.graph.resolution
         if size < self.resolution:
             image, seen, inside = finer(part, size, values, self.seen, self.resolution)
-            coverage = np.where(inside, np.where(seen, np.uint8(SEEN), np.uint8(FILLED)), np.uint8(OUTSIDE))
-            return BakedTexture(torch.from_numpy(image), coverage)
+            coverage = np.full(inside.shape, OUTSIDE, np.uint8)
+            np.copyto(coverage, FILLED, where=inside)
+            np.copyto(coverage, SEEN, where=seen)
+            return BakedTexture(torch.from_numpy(image).permute(2, 0, 1), coverage)
         coverage = np.zeros(size * size, np.uint8)
         own = slice(part.start, part.start + part.count)
         coverage[part.texels.index] = np.where(self.seen[own], SEEN, FILLED)
@@ -241,7 +264,8 @@ def baking_bytes(mesh: Mesh, resolution: int, views: int, view_size: tuple[int, 
     texels = sum(covered_share(part) for part in mesh.textured_parts) * solved**2
     rays = views * height * width * subsamples_of(view_size) ** 2
     solving = BYTES_PER_TEXEL * texels + BYTES_PER_RAY * rays + 4 * parts * solved**2
-    delivering = (BYTES_PER_DELIVERED * parts + BYTES_FOR_ONE) * resolution**2
+    each = BYTES_PER_DELIVERED if solved == resolution else BYTES_PER_INTERPOLATED
+    delivering = (each * parts + BYTES_FOR_ONE) * resolution**2
     return int(max(solving, delivering) + BYTES_PER_FACE * len(mesh.faces))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,12 +46,13 @@ from ddrep_core.pictures import png_bytes, to_uint8
 ROUNDING = 5e-5  # how far single precision may move a vertex, as a share of its object's size
 
 
-def write_glb(mesh: Mesh, textures: Mapping[str, Tensor | ArrayLike], path: str | Path) -> None:
+def write_glb(mesh: Mesh, textures: Mapping[str, Tensor | ArrayLike | Path], path: str | Path) -> None:
     """Write a mesh with new base-colour textures.
 
     Args:
         mesh: as `load_mesh` gave it.
-        textures: by part name, [3, T, T] sRGB in [0, 1]. Parts without one keep their material.
+        textures: by part name, [3, T, T] sRGB in [0, 1], or the path of a PNG file of it, which is taken in as it is.
+            Parts without one keep their material.
         path: of the .glb.
 
     Raises:
@@ -59,15 +60,25 @@ def write_glb(mesh: Mesh, textures: Mapping[str, Tensor | ArrayLike], path: str 
     """
     if unknown := [name for name in textures if name not in {part.name for part in mesh.parts}]:
         raise RequestError(f"{mesh.path.name} has no part called '{unknown[0]}'.")
-    pictures = {name: to_uint8(texture) for name, texture in textures.items()}
+    pictures = {name: _png(texture) for name, texture in textures.items()}
     builder = _patched(mesh, mesh.document, pictures) if mesh.document else _built(mesh, pictures)
-    Path(path).write_bytes(builder.content())
+    builder.write(Path(path))
+
+
+PngMaker = Callable[[], bytes]
+
+
+def _png(texture: Tensor | ArrayLike | Path) -> PngMaker:
+    """What gives a texture's PNG file when it is due, so that no two are held at a time."""
+    if isinstance(texture, Path):
+        return texture.read_bytes
+    return lambda: png_bytes(Image.fromarray(to_uint8(texture)))
 
 
 # --- a document that came as glTF -------------------------------------------------------------------------------
 
 
-def _patched(mesh: Mesh, source: GltfDocument, pictures: Mapping[str, NDArray[np.uint8]]) -> GlbBuilder:
+def _patched(mesh: Mesh, source: GltfDocument, pictures: Mapping[str, PngMaker]) -> GlbBuilder:
     """The source document, its buffers joined and images taken in, with the textured primitives' materials new."""
     data = source.copy().data
     builder = _joined(data, source)
@@ -82,17 +93,25 @@ def _patched(mesh: Mesh, source: GltfDocument, pictures: Mapping[str, NDArray[np
         new_uvs = (
             _split_primitive(builder, source, primitive, part, uv_set(base_color_info(old))) if part.unwrapped else None
         )
-        picture = pictures[part.name]
-        if new_uvs is None and picture.shape[-1] == 3:
-            alpha = base_color_alpha(source, old, (picture.shape[1], picture.shape[0]))
-            picture = picture if alpha is None else np.dstack([picture, alpha])
-        texture = builder.add_texture(png_bytes(Image.fromarray(picture)), part.name)
+        content = pictures[part.name]()
+        if new_uvs is None:
+            content = _with_alpha(content, source, old)
+        texture = builder.add_texture(content, part.name)
         material = _seen_from(mesh, painted(old, f"{part.name} (ddrep)", texture, new_uvs))
         if TRANSFORM in base_color_info(material).get("extensions", {}):
             builder.use_extension(TRANSFORM)
         primitive["material"] = builder.add_material(material)
         _hide_vertex_colors(builder, primitive, old)
     return builder
+
+
+def _with_alpha(content: bytes, source: GltfDocument, material: Mapping[str, Any]) -> bytes:
+    """A texture's PNG file with the alpha that the old material's texture had, if it had one."""
+    with Image.open(io.BytesIO(content)) as picture:
+        if picture.mode != "RGB":
+            return content
+        alpha = base_color_alpha(source, material, picture.size)
+        return content if alpha is None else png_bytes(Image.fromarray(np.dstack([np.asarray(picture), alpha])))
 
 
 def _seen_from(mesh: Mesh, material: dict[str, Any]) -> dict[str, Any]:
@@ -137,7 +156,7 @@ def _embed_images(builder: GlbBuilder, source: GltfDocument) -> None:
             builder.name_webp(texture)
 
 
-def _own_meshes(mesh: Mesh, data: dict[str, Any], pictures: Mapping[str, NDArray[np.uint8]]) -> None:
+def _own_meshes(mesh: Mesh, data: dict[str, Any], pictures: Collection[str]) -> None:
     """Nodes that share a mesh but get textures of their own get copies of it; the accessors stay shared."""
     users = [node.get("mesh") for node in data.get("nodes", [])]
     for node in dict.fromkeys(part.primitive.node for part in mesh.parts if part.primitive and part.name in pictures):
@@ -224,7 +243,7 @@ def _split_corners(vertex: Int, *attributes: NDArray[Any]) -> tuple[Int, Int, In
 # --- a document made from nothing -------------------------------------------------------------------------------
 
 
-def _built(mesh: Mesh, pictures: Mapping[str, NDArray[np.uint8]]) -> GlbBuilder:
+def _built(mesh: Mesh, pictures: Mapping[str, PngMaker]) -> GlbBuilder:
     """A new document, Y-up, with one node and one mesh an object."""
     builder = GlbBuilder(
         {
@@ -244,7 +263,7 @@ def _built(mesh: Mesh, pictures: Mapping[str, NDArray[np.uint8]]) -> GlbBuilder:
             primitive = _primitive(builder, part, origin)
             known = mesh.materials.get(part.material, SimpleMaterial(part.material))
             if part.name in pictures:
-                texture = builder.add_texture(png_bytes(Image.fromarray(pictures[part.name])), part.name)
+                texture = builder.add_texture(pictures[part.name](), part.name)
                 material = _seen_from(mesh, painted(_transparency(known), f"{part.name} (ddrep)", texture))
                 primitive["material"] = builder.add_material(material)
             elif part.material:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -116,16 +117,18 @@ class GlbBuilder:
         """A new material."""
         return self._append("materials", entry)
 
-    def content(self) -> bytes:
-        """The GLB file."""
+    def write(self, path: Path) -> None:
+        """Write the GLB file."""
         self._binary.extend(b"\0" * (-len(self._binary) % 4))
         self.data["buffers"] = [{"byteLength": len(self._binary)}]
         # A file's own name may hold bytes that are no text; they must not cost the result.
         text = json.dumps(self.data, separators=(",", ":"), ensure_ascii=False).encode(errors="replace")
         text += b" " * (-len(text) % 4)
-        chunks = struct.pack("<II", len(text), JSON_CHUNK) + text
-        chunks += struct.pack("<II", len(self._binary), BINARY_CHUNK) + self._binary
-        return struct.pack("<III", GLB_MAGIC, 2, 12 + len(chunks)) + chunks
+        with path.open("wb") as file:
+            file.write(struct.pack("<III", GLB_MAGIC, 2, 12 + 8 + len(text) + 8 + len(self._binary)))
+            file.write(struct.pack("<II", len(text), JSON_CHUNK) + text)
+            file.write(struct.pack("<II", len(self._binary), BINARY_CHUNK))
+            file.write(self._binary)
 
 
 def bounds(values: NDArray[Any]) -> tuple[list[float], list[float]]:

@@ -44,6 +44,18 @@ def scan_chunks(points: Float) -> Iterator[tuple[Int, Int, Int]]:
     Raises:
         RequestError: as `scan_triangles`; before the first piece.
     """
+    for triangle, row, first, count in scan_spans(points):
+        for piece in pieces(count, SAMPLES):
+            span, column = expand(first[piece], count[piece])
+            yield triangle[piece][span], row[piece][span], column
+
+
+def scan_spans(points: Float) -> Iterator[tuple[Int, Int, Int, Int]]:
+    """The same pixel centres by scan line: triangle, row, first column, and how many [N]; about `LINES` at a time.
+
+    Raises:
+        RequestError: as `scan_triangles`; before the first piece.
+    """
     check_sample_count(points)
     y = points[..., 1]
     top = np.ceil(y.min(axis=1) - 0.5).astype(np.int64)
@@ -53,9 +65,7 @@ def scan_chunks(points: Float) -> Iterator[tuple[Int, Int, Int]]:
         hit = low < high
         first = np.ceil(np.where(hit, low, 0.0) - 0.5).astype(np.int64)
         count = np.where(hit, np.maximum(np.ceil(np.where(hit, high, 0.0) - 0.5).astype(np.int64) - first, 0), 0)
-        for piece in pieces(count, SAMPLES):
-            span, column = expand(first[piece], count[piece])
-            yield triangle[piece][span], row[piece][span], column
+        yield triangle, row, first, count
 
 
 def check_sample_count(points: Float) -> None:

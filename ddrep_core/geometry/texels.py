@@ -23,6 +23,7 @@ from ddrep_core.geometry.scan import check_sample_count, scan_chunks
 
 EVERY = slice(None)
 PIECE = 500_000  # texels at a time
+MOST_BOXES = 500  # islands that are compared each with each
 
 
 @dataclass(frozen=True)
@@ -288,10 +289,22 @@ def texture_groups(part: Part) -> Int:
     return kept(part, "texture_groups", lambda: _texture_groups(part))
 
 
+def _lie_apart(part: Part, island: Int, count: int) -> bool:
+    """Whether no two islands can share a texel, by the boxes around them; False where boxes cannot tell."""
+    assert part.uv is not None
+    if count > MOST_BOXES or part.uv.min() < 0 or part.uv.max() > 1:
+        return False
+    low, high = np.ones((count, 2)), np.zeros((count, 2))
+    np.minimum.at(low, island, part.uv.min(axis=1))
+    np.maximum.at(high, island, part.uv.max(axis=1))
+    meet = ((low[:, None] <= high) & (low <= high[:, None])).all(axis=2)
+    return int(meet.sum()) == count  # each only itself
+
+
 def _texture_groups(part: Part, resolution: int = 512) -> Int:
     island = islands(part)
     count = int(island.max()) + 1
-    if count == 1:
+    if count == 1 or _lie_apart(part, island, count):
         return island
     # Each island on a texel is linked to the last one there: that joins all of them.
     last = np.full(resolution**2, -1, np.int64)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -124,7 +125,7 @@ class TextureTask:
 
     def _previews(self, pictures: Tensor) -> list[Preview]:
         found = [
-            Preview("texture", Image.fromarray(to_uint8(baked.texture)), self._part(name).object_name)
+            Preview("texture", Image.fromarray(baked.pixels()), self._part(name).object_name)
             for name, baked in self.preview_baker.bake(pictures).items()
         ]
         shown = pictures[:: max(1, len(pictures) // PREVIEW_VIEWS)][:PREVIEW_VIEWS]
@@ -178,14 +179,17 @@ def write_textured_mesh(
     outputs, folder = session.outputs, session.folder
     files: dict[str, str] = {}
     objects = []
+    pictures: dict[str, Path] = {}
+    parts = {part.name: part for part in mesh.parts}
     names = _file_names(list(baked))
     object_names = _file_names(list(mesh.object_names))
     for part_name, texture in baked.items():
-        part = next(part for part in mesh.parts if part.name == part_name)
+        part = parts[part_name]
         suffix = "" if len(baked) == 1 else f"_{names[part_name]}"
         paths = {"texture": outputs / f"texture{suffix}.png", "coverage": outputs / f"coverage{suffix}.png"}
         with replacing(paths["texture"]) as texture_path, replacing(paths["coverage"]) as coverage_path:
             texture.save(texture_path, coverage_path)
+        pictures[part_name] = paths["texture"]
         for what, path in paths.items():
             files[f"{what}{suffix}"] = folder.relative(path)
         if part.unwrapped:
@@ -203,9 +207,8 @@ def write_textured_mesh(
                 "coverage_share": round(texture.coverage_share, 4),
             }
         )
-    textures = {name: texture.texture for name, texture in baked.items()}
     with replacing(outputs / "mesh.glb") as path:
-        write_glb(mesh, textures, path)
+        write_glb(mesh, pictures, path)
     files["mesh"] = folder.relative(outputs / "mesh.glb")
     film_path, still_path = outputs / "turntable.mp4", outputs / "turntable.png"
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -15,6 +14,7 @@ from ddrep_core.geometry.normals import crease_normals
 from ddrep_core.geometry.raycast import ray_caster
 from ddrep_core.geometry.texels import position_ids
 from ddrep_core.pictures import to_linear, to_srgb
+from ddrep_core.report.pyramid import Level, pyramid_of
 from ddrep_core.views import Camera
 
 Single = NDArray[np.float32]
@@ -39,7 +39,7 @@ class Renderer:
         self.mesh = mesh
         self._caster = ray_caster(mesh)
         self._uv = np.nan_to_num(mesh.uv)
-        self._pyramids = [_pyramid(textures.get(part.name)) for part in mesh.parts]
+        self._pyramids = [pyramid_of(textures.get(part.name)) for part in mesh.parts]
         self._normals: Single | None = None
         self._occlusion: Single | None = None
         self._shadow: Single | None = None
@@ -132,14 +132,15 @@ class Renderer:
         """[N, 3] sRGB: bilinear, from the level of detail that fits a pixel's footprint."""
         colors = np.broadcast_to(UNTEXTURED, (len(face), 3)).copy()
         part = self.mesh.part_of_face[face]
-        for number, pyramid in enumerate(self._pyramids):
-            own = part == number
-            if not pyramid or not own.any():
+        by_part = np.argsort(part, kind="stable")
+        numbers, starts = np.unique(part[by_part], return_index=True)
+        for number, own in zip(numbers.tolist(), np.split(by_part, starts[1:]), strict=False):
+            pyramid = self._pyramids[number]
+            if pyramid is None:
                 continue
             uv = np.einsum("nk,nkj->nj", barycentric[own], self._uv[face[own]])
-            texels = footprint / self._world_per_uv(number) * pyramid[0].shape[0]
-            level = int(np.clip(np.floor(np.log2(max(texels, 1.0))), 0, len(pyramid) - 1))
-            colors[own] = _bilinear(pyramid[level], uv)
+            texels = footprint / self._world_per_uv(number) * pyramid.resolution
+            colors[own] = _bilinear(pyramid.level(int(np.floor(np.log2(max(texels, 1.0))))), uv)
         return colors
 
     def _world_per_uv(self, number: int) -> float:
@@ -218,20 +219,8 @@ def _gather(pixel: Int, colors: Single, width: int, height: int, subsamples: int
     return image.reshape(height, width, 3).astype(np.float32)
 
 
-def _pyramid(texture: BakedTexture | Tensor | None) -> list[Single]:
-    """[T, T, 3], then half as fine each time."""
-    if texture is None:
-        return []
-    image = texture.texture if isinstance(texture, BakedTexture) else texture
-    levels = [image.detach().to("cpu", torch.float32).permute(1, 2, 0).contiguous()]
-    while min(levels[-1].shape[:2]) >= 16 and all(side % 2 == 0 for side in levels[-1].shape[:2]):
-        last = levels[-1]
-        levels.append(last.reshape(last.shape[0] // 2, 2, last.shape[1] // 2, 2, 3).mean(dim=(1, 3)))
-    return [level.numpy() for level in levels]
-
-
-def _bilinear(image: Single, uv: NDArray) -> Single:
-    """[N, C] of a repeating picture [H, W, C] at UVs [N, 2], v upward."""
+def _bilinear(image: Level, uv: NDArray) -> Single:
+    """[N, C] in [0, 1] of a repeating picture [H, W, C] at UVs [N, 2], v upward."""
     height, width = image.shape[:2]
     x, y = uv[:, 0] * width - 0.5, (1 - uv[:, 1]) * height - 0.5
     column, row = np.floor(x).astype(np.int64), np.floor(y).astype(np.int64)
@@ -241,4 +230,5 @@ def _bilinear(image: Single, uv: NDArray) -> Single:
     flat = image.reshape(height * width, -1)
     top = flat[up * width + left] * (1 - right) + flat[up * width + next_left] * right
     bottom = flat[next_up * width + left] * (1 - right) + flat[next_up * width + next_left] * right
-    return top * (1 - down) + bottom * down
+    found = top * (1 - down) + bottom * down
+    return found / np.float32(255) if image.dtype == np.uint8 else found
