@@ -153,7 +153,7 @@ class GenerateTask:
         outlook = look_at_mesh(cameras, mesh, size, latent_size * rays_along_pixel(latent_size))
         tell_left_out(session, outlook)
         mesh, views = outlook.mesh, outlook.views
-        settings = TextureRequest(mesh="mesh", objects=None, resolution=self.settings.resolution)
+        settings = TextureRequest.model_validate({"mesh": "mesh", "resolution": self.settings.resolution})
         rep = texture_diffrep(mesh, views, prior, settings)
 
         def previews(step: StepReport) -> Sequence[Preview]:
