@@ -12,7 +12,6 @@ import sys
 import traceback
 import warnings
 from collections.abc import Sequence
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,10 +19,12 @@ import typer
 from rich.console import Console
 
 from ddrep_core import __version__
+from ddrep_core.cli_options import option_parameters, parameter, plain, takes
 from ddrep_core.errors import Cancelled, DdrepError
 from ddrep_core.jobs.create import create_job
 from ddrep_core.jobs.events import JsonLines, ProgressLine
 from ddrep_core.jobs.folder import JobFolder, read_json
+from ddrep_core.jobs.request import TASKS, Request
 
 app = typer.Typer(
     name="ddrep",
@@ -35,202 +36,54 @@ app = typer.Typer(
 )
 
 
-class Axis(StrEnum):
-    """Which way is up in a mesh file."""
-
-    auto = "auto"
-    y = "y"
-    z = "z"
-
-
-class Space(StrEnum):
-    """Where a texture is sampled."""
-
-    auto = "auto"
-    latent = "latent"
-    image = "image"
-
-
-class Projection(StrEnum):
-    """What a panorama covers."""
-
-    sphere = "sphere"
-    cylinder = "cylinder"
-
-
-class Precision(StrEnum):
-    """What a prior computes in."""
-
-    auto = "auto"
-    fp32 = "fp32"
-    fp16 = "fp16"
-    bf16 = "bf16"
-    fp64 = "fp64"
-
-
-JOB, SAMPLING, MACHINE = "Job", "Sampling", "Machine"
-
-
-def _option(panel: str, name: str, words: str) -> Any:
-    return typer.Option(name, help=words, rich_help_panel=panel)
-
-
-Prompt = Annotated[str, typer.Option("--prompt", "-p", help="What it shows, in words.", rich_help_panel=JOB)]
 Out = Annotated[
     Path | None,
-    typer.Option("--out", "-o", help="The job folder; named after the prompt when not given.", rich_help_panel=JOB),
+    typer.Option("--out", "-o", help="The job folder; named after the prompt when not given.", rich_help_panel="Job"),
 ]
-Negative = Annotated[str, _option(JOB, "--negative-prompt", "What to lead away from.")]
-Overwrite = Annotated[bool, _option(JOB, "--overwrite", "Replace another job in that folder.")]
-Seed = Annotated[int, _option(JOB, "--seed", "Of the first sample; the next ones count up.")]
-Samples = Annotated[int, _option(JOB, "--samples", "How many different ones to make.")]
-Resolution = Annotated[int, _option(JOB, "--resolution", "Side of the texture in pixels.")]
-PriorName = Annotated[
-    str, _option(SAMPLING, "--prior", "bundled, a diffusers folder, a .safetensors checkpoint, or a hub id.")
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace another job in that folder.", rich_help_panel="Job")
 ]
-ControlNet = Annotated[str | None, _option(SAMPLING, "--controlnet", "A depth ControlNet: folder or hub id.")]
-LoraFiles = Annotated[
-    list[str] | None, _option(SAMPLING, "--lora", "A LoRA: FILE or FILE:WEIGHT; may be repeated, and adds up.")
+Events = Annotated[
+    bool,
+    typer.Option("--events", help="Print progress as JSON lines on standard output.", rich_help_panel="Machine"),
 ]
-Steps = Annotated[int | None, _option(SAMPLING, "--steps", "Noise levels; the schedule's own when not given.")]
-Guidance = Annotated[
-    float | None,
-    _option(
-        SAMPLING,
-        "--guidance-scale",
-        "How strictly to follow the prompt. By default the prior's own; at least 5 for textures, 7.5 for new objects.",
-    ),
-]
-Eta = Annotated[float | None, _option(SAMPLING, "--eta", "Fresh noise in each step, 0 (none) to 1.")]
-ScheduleText = Annotated[
-    str, _option(SAMPLING, "--schedule", "auto, plain, repaint:1,1,2, restart, annealed, grown (docs/agreement.md).")
-]
-Cameras = Annotated[str, _option(SAMPLING, "--cameras", "orbit:N, or a camera file.")]
-Device = Annotated[str, _option(MACHINE, "--device", "auto, cpu, cuda, cuda:N or mps.")]
-PrecisionName = Annotated[Precision, _option(MACHINE, "--precision", "What the prior computes in.")]
-MaxBatch = Annotated[int | None, _option(MACHINE, "--max-batch", "Views evaluated at a time.")]
-Events = Annotated[bool, _option(MACHINE, "--events", "Print progress as JSON lines on standard output.")]
-Debug = Annotated[bool, _option(MACHINE, "--debug", "Show the traceback of an error.")]
-Overrides = dict[str, Any]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.", rich_help_panel="Machine")]
+FIRST = ("prompt", "negative_prompt")  # the order of the help; a task's own settings stand between COUNTS and REST
+COUNTS = ("seed", "samples")
+REST = (
+    "prior", "loras", "controlnet", "cameras", "steps", "guidance_scale", "eta", "schedule",
+    "device", "precision", "max_batch",
+)  # fmt: skip
+OF_CAMERAS = ("controlnet", "cameras")
 
 
-@app.command()
-def texture(
-    mesh: Annotated[Path, typer.Argument(help="OBJ, GLB, PLY, STL, OFF, DAE, 3MF, ...", show_default=False)],
-    prompt: Prompt,
-    negative_prompt: Negative = "",
-    out: Out = None,
-    overwrite: Overwrite = False,
-    seed: Seed = 0,
-    samples: Samples = 1,
-    resolution: Resolution = 1024,
-    objects: Annotated[
-        list[str] | None,
-        typer.Option("--object", help="Texture only this object; may be repeated.", rich_help_panel=JOB),
-    ] = None,
-    mesh_up: Annotated[
-        Axis, typer.Option("--mesh-up", help="The file's upward axis.", rich_help_panel=JOB)
-    ] = Axis.auto,
-    front: Annotated[
-        float,
-        typer.Option(
-            "--front",
-            help="Which way the object faces: degrees around Z from -Y (0) towards +X (90).",
-            rich_help_panel=JOB,
-        ),
-    ] = 0.0,
-    both_sides: Annotated[
-        bool,
-        typer.Option(
-            "--both-sides", help="Paint faces seen from behind, too: sheets, rooms from inside.", rich_help_panel=JOB
-        ),
-    ] = False,
-    space: Annotated[
-        Space, typer.Option("--space", help="Where views agree: latents, or colours too.", rich_help_panel=SAMPLING)
-    ] = Space.auto,
-    depth: Annotated[
-        bool,
-        typer.Option("--depth/--no-depth", help="Show the mesh's depth to a ControlNet.", rich_help_panel=SAMPLING),
-    ] = True,
-    prior: PriorName = "bundled",
-    lora: LoraFiles = None,
-    controlnet: ControlNet = None,
-    cameras: Cameras = "orbit:8",
-    steps: Steps = None,
-    guidance_scale: Guidance = None,
-    eta: Eta = None,
-    schedule: ScheduleText = "auto",
-    device: Device = "auto",
-    precision: PrecisionName = Precision.auto,
-    max_batch: MaxBatch = None,
-    events: Events = False,
-    debug: Debug = False,
-) -> None:
-    """Texture an existing mesh: the same mesh comes back, painted from all sides at once."""
-    common = _common(locals())
-    block = {"resolution": resolution, "mesh_up": mesh_up.value, "space": space.value, "objects": objects or None}
-    block |= {"depth": depth, "front_degrees": front, "both_sides": both_sides}
-    request = {"task": "texture", **common, "texture": block}
-    _write_and_run(request, out, mesh.stem, overwrite, events, debug, mesh=mesh, cameras=cameras)
+def add_task_command(task: str) -> None:
+    """A command for one of `TASKS`; its options are the fields of the request and of the task's block."""
+    block, _ = TASKS[task]
+    rest = [key for key in REST if block.takes_cameras or key not in OF_CAMERAS]
+    files = []
+    if "mesh" in block.model_fields:
+        words = block.model_fields["mesh"].description
+        files.append(parameter("mesh", Annotated[Path, typer.Argument(help=words, show_default=False)]))
+
+    @app.command(task, help=(block.__doc__ or "").split("\n\n")[0])
+    @takes(
+        *files,
+        *option_parameters(Request, FIRST),
+        parameter("out", Out, None),
+        parameter("overwrite", Overwrite, False),
+        *option_parameters(Request, COUNTS),
+        *option_parameters(block),
+        *option_parameters(Request, rest),
+        parameter("events", Events, False),
+        parameter("debug", Debug, False),
+    )
+    def command(**told: Any) -> None:
+        _write_and_run(task, told)
 
 
-@app.command()
-def generate(
-    prompt: Prompt,
-    negative_prompt: Negative = "",
-    out: Out = None,
-    overwrite: Overwrite = False,
-    seed: Seed = 0,
-    samples: Samples = 1,
-    size: Annotated[float, typer.Option("--size", help="Largest side in metres.", rich_help_panel=JOB)] = 1.0,
-    faces: Annotated[int, typer.Option("--faces", help="Triangles at most.", rich_help_panel=JOB)] = 20_000,
-    resolution: Resolution = 1024,
-    grid: Annotated[int, typer.Option("--grid", help="Voxels a side, at most.", rich_help_panel=SAMPLING)] = 100,
-    prior: PriorName = "bundled",
-    lora: LoraFiles = None,
-    controlnet: ControlNet = None,
-    cameras: Cameras = "orbit:8",
-    steps: Steps = None,
-    guidance_scale: Guidance = None,
-    eta: Eta = None,
-    schedule: ScheduleText = "auto",
-    device: Device = "auto",
-    precision: PrecisionName = Precision.auto,
-    max_batch: MaxBatch = None,
-    events: Events = False,
-    debug: Debug = False,
-) -> None:
-    """A new object from words: a NeRF, and from it a textured GLB."""
-    block = {"size": size, "faces": faces, "resolution": resolution, "grid": grid}
-    request = {"task": "generate", **_common(locals()), "generate": block}
-    _write_and_run(request, out, "object", overwrite, events, debug, cameras=cameras)
-
-
-@app.command()
-def image(
-    prompt: Prompt,
-    negative_prompt: Negative = "",
-    out: Out = None,
-    overwrite: Overwrite = False,
-    seed: Seed = 0,
-    samples: Samples = 1,
-    width: Annotated[int, typer.Option("--width", help="Of the PNG; any size will do.", rich_help_panel=JOB)] = 512,
-    height: Annotated[int, typer.Option("--height", help="Of the PNG.", rich_help_panel=JOB)] = 512,
-    prior: PriorName = "bundled",
-    lora: LoraFiles = None,
-    steps: Steps = None,
-    guidance_scale: Guidance = None,
-    eta: Eta = None,
-    schedule: ScheduleText = "auto",
-    device: Device = "auto",
-    precision: PrecisionName = Precision.auto,
-    max_batch: MaxBatch = None,
-    events: Events = False,
-    debug: Debug = False,
-) -> None:
-    """A picture held by a SIREN, drawn at any resolution."""
-    request = {"task": "image", **_common(locals()), "image": {"width": width, "height": height}}
-    _write_and_run(request, out, "image", overwrite, events, debug)
+for _task in TASKS:
+    add_task_command(_task)
 
 
 @app.command()
@@ -256,37 +109,6 @@ def redraw(
 
 
 @app.command()
-def panorama(
-    prompt: Prompt,
-    negative_prompt: Negative = "",
-    out: Out = None,
-    overwrite: Overwrite = False,
-    seed: Seed = 0,
-    samples: Samples = 1,
-    projection: Annotated[
-        Projection, typer.Option("--projection", help="The whole sphere, or a band.", rich_help_panel=JOB)
-    ] = Projection.sphere,
-    width: Annotated[int, typer.Option("--width", help="Of the panorama in pixels.", rich_help_panel=JOB)] = 2048,
-    hdr: Annotated[bool, typer.Option("--hdr", help="Write an HDR file too.", rich_help_panel=JOB)] = False,
-    prior: PriorName = "bundled",
-    lora: LoraFiles = None,
-    steps: Steps = None,
-    guidance_scale: Guidance = None,
-    eta: Eta = None,
-    schedule: ScheduleText = "auto",
-    device: Device = "auto",
-    precision: PrecisionName = Precision.auto,
-    max_batch: MaxBatch = None,
-    events: Events = False,
-    debug: Debug = False,
-) -> None:
-    """A 360° panorama."""
-    block = {"projection": projection.value, "width": width, "hdr": hdr}
-    request = {"task": "panorama", **_common(locals()), "panorama": block}
-    _write_and_run(request, out, "panorama", overwrite, events, debug)
-
-
-@app.command()
 def run(
     job: Annotated[Path, typer.Argument(help="A folder that holds job.json.", show_default=False)],
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint.")] = False,
@@ -301,19 +123,20 @@ def run(
 
 
 @app.command()
+@takes(*option_parameters(Request, ("controlnet", "device", "precision")))
 def doctor(
     prior: Annotated[
         str | None, typer.Option("--prior", help="Examine this model, too: its memory, and whether it does as it says.")
     ] = None,
-    controlnet: ControlNet = None,
-    device: Device = "auto",
-    precision: PrecisionName = Precision.auto,
+    controlnet: str | None = None,
+    device: str = "auto",
+    precision: str = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """What this machine can do, and what to fix. Status 1 if something that a job needs is broken."""
     from ddrep_core.jobs.doctor import examine
 
-    report = examine(prior=prior, controlnet=controlnet, device=device, precision=precision.value)
+    report = examine(prior=prior, controlnet=controlnet, device=device, precision=plain(precision))
     if as_json:
         print(json.dumps(report, indent=2))
     else:
@@ -334,45 +157,38 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
         raise typer.Exit
 
 
-def _common(arguments: Overrides) -> Overrides:
-    """What all tasks share, from a command's arguments."""
-    keys = (
-        "prompt", "negative_prompt", "seed", "samples", "prior", "controlnet",
-        "guidance_scale", "steps", "eta", "schedule", "device", "max_batch",
-    )  # fmt: skip
-    common = {key: arguments[key] for key in keys if key in arguments}
-    for key in ("prior", "controlnet"):
-        if common.get(key) and Path(common[key]).expanduser().exists() and common[key] != "bundled":
-            common[key] = str(Path(common[key]).expanduser().resolve())
-    if arguments.get("lora"):
-        from ddrep_core.priors.adapters.lora import parse_lora
-
-        with _answering(bool(arguments.get("debug"))):
-            told = [parse_lora(text) for text in arguments["lora"]]
-        common["loras"] = [{"file": str(lora.file.resolve()), "weight": lora.weight} for lora in told]
-    return {**common, "precision": arguments["precision"].value}
-
-
-def _write_and_run(
-    request: Overrides,
-    out: Path | None,
-    name: str,
-    overwrite: bool,
-    events: bool,
-    debug: bool,
-    mesh: Path | None = None,
-    cameras: str | None = None,
-) -> None:
-    out = out or Path(_slug(f"{name} {request['prompt']}"))
-    camera_file = None
+def _write_and_run(task: str, told: dict[str, Any]) -> None:
+    """Write the job that a task's command was told of, and run it."""
+    block, _ = TASKS[task]
+    mesh, debug = told.get("mesh"), told["debug"]
+    own = {key: plain(told[key]) for key in block.model_fields if key in told and key != "mesh"}
+    own = {key: value or None if isinstance(value, list) else value for key, value in own.items()}
+    request = {"task": task, **_common(told), task: own}
+    out = told["out"] or Path(_slug(f"{mesh.stem if mesh else block.called or task} {told['prompt']}"))
+    cameras, camera_file = told.get("cameras"), None
     if cameras is not None:
         if re.fullmatch("orbit(:.*)?", cameras):  # and not orbit.json
-            request = {**request, "cameras": cameras}
+            request["cameras"] = cameras
         else:
             camera_file = cameras
     with _answering(debug):
-        folder = create_job(out, request, mesh=mesh, cameras=camera_file, overwrite=overwrite)
-    _run(folder, None if not overwrite else False, events, debug)
+        folder = create_job(out, request, mesh=mesh, cameras=camera_file, overwrite=told["overwrite"])
+    _run(folder, None if not told["overwrite"] else False, told["events"], debug)
+
+
+def _common(told: dict[str, Any]) -> dict[str, Any]:
+    """What all tasks share, from what a command was told; but for the cameras, which may be a file to copy."""
+    common = {key: plain(told[key]) for key in Request.model_fields if key in told and key not in ("loras", "cameras")}
+    for key in ("prior", "controlnet"):
+        if common.get(key) and Path(common[key]).expanduser().exists() and common[key] != "bundled":
+            common[key] = str(Path(common[key]).expanduser().resolve())
+    if told["loras"]:
+        from ddrep_core.priors.adapters.lora import parse_lora
+
+        with _answering(told["debug"]):
+            loras = [parse_lora(text) for text in told["loras"]]
+        common["loras"] = [{"file": str(lora.file.resolve()), "weight": lora.weight} for lora in loras]
+    return common
 
 
 def _run(folder: JobFolder, resume: bool | None, events: bool, debug: bool, checkpoint_seconds: float = 10.0) -> None:

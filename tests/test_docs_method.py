@@ -13,7 +13,7 @@ BLOCKS = re.findall(r"^## ([^\n]+)\n(?:(?!^## ).)*?^```python\n(.*?)^```$", PAGE
 
 @pytest.mark.parametrize(("title", "code"), BLOCKS, ids=[title for title, _ in BLOCKS])
 def test_the_example_runs(title: str, code: str) -> None:
-    exec(compile(code, f"{PAGE.name}: {title}", "exec"), {"__name__": "example"})
+    exec(compile(code, f"{PAGE.name}: {title}", "exec", dont_inherit=True), {"__name__": "example"})
 
 
 def test_every_piece_of_code_is_among_them() -> None:

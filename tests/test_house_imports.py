@@ -138,6 +138,7 @@ ENGINE_ROOMS = [
     {"distillation"},
     {"report"},
     {"jobs"},
+    {"cli_options"},
     {"cli"},
     {"__main__"},
 ]

@@ -29,7 +29,7 @@ from ddrep_core.geometry.surface import (
     rest_on_ground,
 )
 from ddrep_core.geometry.unwrap import unwrap
-from ddrep_core.jobs.request import TextureRequest
+from ddrep_core.jobs.request import GenerateRequest, TextureRequest
 from ddrep_core.jobs.session import Preview, Session, agreement
 from ddrep_core.jobs.texture import AUTO_SCHEDULE as PAINT_SCHEDULE
 from ddrep_core.jobs.texture import (
@@ -66,8 +66,7 @@ class GenerateTask:
     """The views that all samples share, and the empty field before them."""
 
     def __init__(self, session: Session) -> None:
-        settings, prior = session.request.generate, session.prior
-        assert settings is not None
+        settings, prior = session.request.settings(GenerateRequest), session.prior
         self.settings = settings
         require_decimation()
         self.arguments = session.sampling_arguments(AUTO_SCHEDULE, FIELD_GUIDANCE)

@@ -15,6 +15,7 @@ from ddrep_core.diffreps.siren import SirenDiffrep, grid_coordinates, image_sire
 from ddrep_core.errors import RequestError
 from ddrep_core.jobs.create import existing_file
 from ddrep_core.jobs.folder import replacing, write_bytes
+from ddrep_core.jobs.request import ImageRequest
 from ddrep_core.jobs.session import Preview, Session
 from ddrep_core.pictures import decode, png_bytes, to_picture
 from ddrep_core.priors.protocol import Prior
@@ -31,8 +32,7 @@ class ImageTask:
     """Samples a SIREN of the prior's own number of pixels, with the aspect of the picture that was asked for."""
 
     def __init__(self, session: Session) -> None:
-        settings = session.request.image
-        assert settings is not None
+        settings = session.request.settings(ImageRequest)
         self.width, self.height = settings.width, settings.height
         self.arguments = session.sampling_arguments(AUTO_SCHEDULE)
         self.image_shape = shape_for(session.prior, self.width / self.height)

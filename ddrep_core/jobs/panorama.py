@@ -16,6 +16,7 @@ from ddrep_core.diffreps.panorama import CylinderDiffrep, SphereDiffrep
 from ddrep_core.diffreps.panorama_picture import decode_cylinder, decode_sphere
 from ddrep_core.errors import RequestError
 from ddrep_core.jobs.folder import replacing, write_bytes
+from ddrep_core.jobs.request import PanoramaRequest
 from ddrep_core.jobs.session import Preview, Session, agreement
 from ddrep_core.pictures import decode, png_bytes, to_linear, to_picture
 from ddrep_core.sampling.sample import StepReport
@@ -28,8 +29,7 @@ class PanoramaTask:
     """A canvas on the sphere or the cylinder, and the windows it is seen through."""
 
     def __init__(self, session: Session) -> None:
-        settings, prior = session.request.panorama, session.prior
-        assert settings is not None
+        settings, prior = session.request.settings(PanoramaRequest), session.prior
         self.settings = settings
         self.arguments = session.sampling_arguments(AUTO_SCHEDULE)
         if prior.image_shape[1] < 8 or prior.image_shape[2] < 8:

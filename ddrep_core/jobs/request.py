@@ -5,10 +5,13 @@ from __future__ import annotations
 import difflib
 import math
 import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import PurePosixPath, PureWindowsPath
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from ddrep_core.errors import RequestError
@@ -17,11 +20,6 @@ from ddrep_core.json_text import is_writable_text, parse_json
 SCHEMA_VERSION = 1
 ORBIT = re.compile(r"orbit:(\d+)")
 MOST_ORBIT_CAMERAS = 512
-LATER = {"texture": {"both_sides": False}}
-"""Keys that came after jobs were about, and their defaults: a job that does not use one stays the job that it was, with
-its fingerprint and its results, and older engines read it."""
-
-Task = Literal["texture", "generate", "image", "panorama"]
 
 
 def _relative_path(value: str) -> str:
@@ -48,105 +46,209 @@ RelativePath = Annotated[str, AfterValidator(_relative_path)]
 Prompt = Annotated[str, Field(max_length=20_000)]
 
 
-class _Block(BaseModel):
+@dataclass(frozen=True)
+class Later:
+    """Marks a key that came after jobs were about: left out of job.json where it has its default. A job that does not
+    use it stays the job that it was, with its fingerprint and its results, and older engines read it."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """How the command line asks for a key; its help is the field's description, its type and default are the field's.
+
+    Args:
+        panel: the heading that it stands under.
+        names: what it is called there, where that is not the key.
+        required: a command wants it, although a job may leave it out.
+    """
+
+    panel: Literal["Job", "Sampling", "Machine"]
+    names: tuple[str, ...] = ()
+    required: bool = False
+
+
+JOB, SAMPLING, MACHINE = Option("Job"), Option("Sampling"), Option("Machine")
+
+
+class Block(BaseModel):
     """Strict: a number in quotes is text, true is not 1, and a misspelt key is an error, not a silent default."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+    takes_cameras: ClassVar[bool] = False  # whether the task's command has --cameras and --controlnet
+    called: ClassVar[str] = ""  # what the command names a job's folder after, before the prompt; else the task's name
+
+    @classmethod
+    def later_defaults(cls) -> dict[str, Any]:
+        """{key: default} of what is marked `Later`."""
+        fields = cls.model_fields.items()
+        return {
+            key: field.get_default(call_default_factory=True)
+            for key, field in fields
+            if any(isinstance(mark, Later) for mark in field.metadata)
+        }
+
+    @classmethod
+    def may_be_left_out(cls) -> bool:
+        """Whether every key has a default."""
+        return not any(field.is_required() for field in cls.model_fields.values())
 
 
-class TextureRequest(_Block):
-    """Texture an existing mesh, which faces `front_degrees` around Z from -Y (0) towards +X (90).
+Resolution = Annotated[int, Field(ge=16, le=8192, description="Side of the texture in pixels."), JOB]
 
-    `both_sides`: faces that are seen from behind are painted, too; a room from inside, whose faces look outward.
+
+class TextureRequest(Block):
+    """Texture an existing mesh: the same mesh comes back, painted from all sides at once."""
+
+    takes_cameras: ClassVar[bool] = True
+
+    mesh: RelativePath = Field(description="OBJ, GLB, PLY, STL, OFF, DAE, 3MF, ...")
+    mesh_up: Annotated[Literal["auto", "y", "z"], JOB] = Field("auto", description="The file's upward axis.")
+    resolution: Resolution = 1024
+    space: Annotated[Literal["auto", "latent", "image"], SAMPLING] = Field(
+        "auto", description="Where views agree: latents, or colours too."
+    )
+    objects: Annotated[list[str] | None, Option("Job", ("--object",))] = Field(
+        None, min_length=1, description="Texture only this object; may be repeated."
+    )
+    depth: Annotated[bool, SAMPLING] = Field(True, description="Show the mesh's depth to a ControlNet.")
+    front_degrees: Annotated[float, Option("Job", ("--front",))] = Field(
+        0.0, description="Which way the object faces: degrees around Z from -Y (0) towards +X (90)."
+    )
+    both_sides: Annotated[bool, JOB, Later()] = Field(
+        False, description="Paint faces seen from behind, too: sheets, rooms from inside."
+    )
+
+
+class GenerateRequest(Block):
+    """A new object from words: a NeRF, and from it a textured GLB."""
+
+    takes_cameras: ClassVar[bool] = True
+    called: ClassVar[str] = "object"
+
+    size: Annotated[float, JOB] = Field(1.0, gt=0, le=1e6, description="Largest side in metres.")
+    faces: Annotated[int, JOB] = Field(20_000, ge=100, le=2_000_000, description="Triangles at most.")
+    resolution: Resolution = 1024
+    grid: Annotated[int, SAMPLING] = Field(100, ge=8, le=512, description="Voxels a side, at most.")
+
+
+class ImageRequest(Block):
+    """A picture held by a SIREN, drawn at any resolution."""
+
+    width: Annotated[int, JOB] = Field(512, ge=8, le=16384, description="Of the PNG; any size will do.")
+    height: Annotated[int, JOB] = Field(512, ge=8, le=16384, description="Of the PNG.")
+
+
+class PanoramaRequest(Block):
+    """A 360° panorama.
+
+    As a sphere it is equirectangular, twice as wide as high.
     """
 
-    mesh: RelativePath
-    mesh_up: Literal["auto", "y", "z"] = "auto"
-    resolution: int = Field(1024, ge=16, le=8192)
-    space: Literal["latent", "image", "auto"] = "auto"
-    objects: list[str] | None = Field(None, min_length=1)
-    depth: bool = True
-    front_degrees: float = 0.0
-    both_sides: bool = False
+    projection: Annotated[Literal["sphere", "cylinder"], JOB] = Field(
+        "sphere", description="The whole sphere, or a band."
+    )
+    width: Annotated[int, JOB] = Field(2048, ge=64, le=16384, description="Of the panorama in pixels.")
+    hdr: Annotated[bool, JOB] = Field(False, description="Write an HDR file too.")
 
 
-class GenerateRequest(_Block):
-    """A new object: NeRF, then a textured mesh."""
-
-    size: float = Field(1.0, gt=0, le=1e6)
-    faces: int = Field(20_000, ge=100, le=2_000_000)
-    resolution: int = Field(1024, ge=16, le=8192)
-    grid: int = Field(100, ge=8, le=512)
-
-
-class ImageRequest(_Block):
-    """One picture, from a SIREN that can be drawn at any size."""
-
-    width: int = Field(512, ge=8, le=16384)
-    height: int = Field(512, ge=8, le=16384)
-
-
-class PanoramaRequest(_Block):
-    """A 360° panorama; as a sphere it is equirectangular, twice as wide as high."""
-
-    projection: Literal["sphere", "cylinder"] = "sphere"
-    width: int = Field(2048, ge=64, le=16384)
-    hdr: bool = False
-
-
-class LoraRequest(_Block):
+class LoraRequest(Block):
     """A file that bends the prior's weights, and how much it counts."""
 
     file: str = Field(min_length=1)
     weight: float = Field(1.0, ge=-10, le=10)
 
 
-class Request(_Block):
-    """One job. Exactly one of the four task blocks is filled: the task's own.
+TASKS: dict[str, tuple[type[Block], str]] = {
+    "texture": (TextureRequest, "ddrep_core.jobs.texture:TextureTask"),
+    "generate": (GenerateRequest, "ddrep_core.jobs.generate:GenerateTask"),
+    "image": (ImageRequest, "ddrep_core.jobs.image:ImageTask"),
+    "panorama": (PanoramaRequest, "ddrep_core.jobs.panorama:PanoramaTask"),
+}
+"""Every task: its name, which is also its block's and its command's; its settings; and the class that does it (a
+`jobs.run.Task`), as "module:Class", imported when a job is run: torch comes with it, and reading a job needs none."""
+
+AnyBlock = TypeVar("AnyBlock", bound=Block)
+
+
+class Request(Block):
+    """One job: what all tasks share. `parse_request` makes one that has a block for each of `TASKS`, too, of which
+    exactly one is filled: the task's own (`settings`).
 
     null (None) means: as the prior or the schedule suggests. Paths are relative to the job folder; `prior` and
     `controlnet` are "bundled", a hub id or a folder anywhere, `loras` files anywhere.
     """
 
     schema_version: Literal[1]
-    task: Task
-    prompt: Prompt = ""
-    negative_prompt: Prompt = ""
-    seed: int = Field(0, ge=0, le=2**63 - 1)
-    samples: int = Field(1, ge=1, le=10_000)
-    prior: str = Field("bundled", min_length=1)
-    controlnet: str | None = Field(None, min_length=1)
-    loras: list[LoraRequest] = Field(default_factory=list, max_length=32)
-    guidance_scale: float | None = Field(None, ge=0, le=1000)
-    steps: int | None = Field(None, ge=1, le=10_000)
-    eta: float | None = Field(None, ge=0, le=1)
-    schedule: str = Field("auto", min_length=1)
-    device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
-    precision: Literal["auto", "fp32", "fp16", "bf16", "fp64"] = "auto"
-    max_batch: int | None = Field(None, ge=1, le=4096)
-    cameras: Annotated[str, AfterValidator(_cameras)] = "orbit:8"
-    texture: TextureRequest | None = None
-    generate: GenerateRequest | None = None
-    image: ImageRequest | None = None
-    panorama: PanoramaRequest | None = None
+    task: str
+    prompt: Annotated[Prompt, Option("Job", ("--prompt", "-p"), required=True)] = Field(
+        "", description="What it shows, in words."
+    )
+    negative_prompt: Annotated[Prompt, JOB] = Field("", description="What to lead away from.")
+    seed: Annotated[int, JOB] = Field(0, ge=0, le=2**63 - 1, description="Of the first sample; the next ones count up.")
+    samples: Annotated[int, JOB] = Field(1, ge=1, le=10_000, description="How many different ones to make.")
+    prior: Annotated[str, SAMPLING] = Field(
+        "bundled", min_length=1, description="bundled, a diffusers folder, a .safetensors checkpoint, or a hub id."
+    )
+    controlnet: Annotated[str | None, SAMPLING] = Field(
+        None, min_length=1, description="A depth ControlNet: folder or hub id."
+    )
+    loras: Annotated[list[LoraRequest], Option("Sampling", ("--lora",)), Later()] = Field(
+        default_factory=list,
+        max_length=32,
+        description="A LoRA: FILE or FILE:WEIGHT; may be repeated, and adds up.",
+    )
+    guidance_scale: Annotated[float | None, SAMPLING] = Field(
+        None,
+        ge=0,
+        le=1000,
+        description="How strictly to follow the prompt. By default the prior's own; at least 5 for textures, "
+        "7.5 for new objects.",
+    )
+    steps: Annotated[int | None, SAMPLING] = Field(
+        None, ge=1, le=10_000, description="Noise levels; the schedule's own when not given."
+    )
+    eta: Annotated[float | None, SAMPLING] = Field(
+        None, ge=0, le=1, description="Fresh noise in each step, 0 (none) to 1."
+    )
+    schedule: Annotated[str, SAMPLING] = Field(
+        "auto",
+        min_length=1,
+        description="auto, plain, repaint:1,1,2, restart, annealed, grown (docs/agreement.md).",
+    )
+    device: Annotated[str, MACHINE] = Field(
+        "auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="auto, cpu, cuda, cuda:N or mps."
+    )
+    precision: Annotated[Literal["auto", "fp32", "fp16", "bf16", "fp64"], MACHINE] = Field(
+        "auto", description="What the prior computes in."
+    )
+    max_batch: Annotated[int | None, MACHINE] = Field(None, ge=1, le=4096, description="Views evaluated at a time.")
+    cameras: Annotated[str, AfterValidator(_cameras), SAMPLING] = Field(
+        "orbit:8", description="orbit:N, or a camera file."
+    )
 
     @model_validator(mode="before")
     @classmethod
     def _fill_task_block(cls, data: Any) -> Any:
         """A task whose settings all have defaults may leave its block out."""
-        if isinstance(data, dict) and (task := data.get("task")) in ("generate", "image", "panorama"):
-            return {**data, task: data.get(task) if data.get(task) is not None else {}}
-        return data
+        if not isinstance(data, dict) or not isinstance(task := data.get("task"), str) or task not in TASKS:
+            return data
+        return {**data, task: {}} if data.get(task) is None and TASKS[task][0].may_be_left_out() else data
 
     @model_validator(mode="after")
     def _only_own_block(self) -> Self:
-        for block in ("texture", "generate", "image", "panorama"):
-            present = getattr(self, block) is not None
+        for block in TASKS:
+            present, named = getattr(self, block) is not None, {"task": self.task, "block": block}
             if block == self.task and not present:
-                raise PydanticCustomError("block", f"the task is '{self.task}', but the block '{block}' is missing")
+                raise PydanticCustomError("block", "the task is '{task}', but the block '{block}' is missing", named)
             if block != self.task and present:
-                raise PydanticCustomError("block", f"the task is '{self.task}', so the block '{block}' must go")
+                raise PydanticCustomError("block", "the task is '{task}', so the block '{block}' must go", named)
         return self
+
+    def settings(self, kind: type[AnyBlock]) -> AnyBlock:
+        """The task's own block, which is of this kind."""
+        block = getattr(self, self.task)
+        assert isinstance(block, kind), f"the task '{self.task}' has no {kind.__name__}"
+        return block
 
     @property
     def orbit_count(self) -> int | None:
@@ -155,15 +257,31 @@ class Request(_Block):
         return int(match[1]) if match else None
 
     def to_json(self) -> dict[str, Any]:
-        """As job.json holds it: defaults written out, but for those of `LATER` keys; other tasks' blocks left out."""
-        data = self.model_dump(mode="json", exclude={"texture", "generate", "image", "panorama"} - {self.task})
-        for block, keys in LATER.items():
-            for key, default in keys.items():
-                if block in data and data[block][key] == default:
-                    del data[block][key]
-        if not self.loras:
-            del data["loras"]
+        """As job.json holds it: defaults written out, but for those of `Later` keys; other tasks' blocks left out."""
+        data = self.model_dump(mode="json", exclude=TASKS.keys() - {self.task})
+        kind, _ = TASKS[self.task]
+        own = getattr(self, self.task)
+        for block, written, defaults in (
+            (self, data, self.later_defaults()),
+            (own, data[self.task], kind.later_defaults()),
+        ):
+            for key, default in defaults.items():
+                if getattr(block, key) == default:
+                    del written[key]
         return data
+
+
+def request_model() -> type[Request]:
+    """`Request` with one block for each of `TASKS`."""
+    return _with_blocks(tuple((name, block) for name, (block, _) in TASKS.items()))
+
+
+@lru_cache(maxsize=8)
+def _with_blocks(tasks: Iterable[tuple[str, type[Block]]]) -> type[Request]:
+    names = tuple(name for name, _ in tasks)
+    fields: dict[str, Any] = {name: (block | None, None) for name, block in tasks}
+    fields["task"] = (Literal[names], ...)
+    return create_model("Request", __base__=Request, **fields)
 
 
 def parse_request(data: object, source: str = "job.json") -> Request:
@@ -182,7 +300,7 @@ def parse_request(data: object, source: str = "job.json") -> Request:
             "Update ddrep, or write the job with the version that will run it.",
         )
     try:
-        return Request.model_validate(data)
+        return request_model().model_validate(data)
     except ValidationError as error:
         problems = [_problem(details) for details in error.errors(include_url=False)]
         raise RequestError(f"{source}: " + "; ".join(problems) + ".", f"Correct {source} and run it again.") from error
@@ -244,13 +362,9 @@ def _wanted(kind: str, context: dict[str, Any]) -> str:
 
 
 def _known_keys(location: tuple[int | str, ...]) -> list[str]:
-    blocks: dict[str, type[BaseModel]] = {
-        "texture": TextureRequest,
-        "generate": GenerateRequest,
-        "image": ImageRequest,
-        "panorama": PanoramaRequest,
-    }
-    model = blocks.get(str(location[0]), Request) if location else Request
+    model: type[BaseModel] = request_model()
+    if location and location[0] in TASKS:
+        model = TASKS[str(location[0])][0]
     return list(model.model_fields)
 
 

@@ -9,9 +9,9 @@ import platform
 import time
 import traceback
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from importlib import metadata
+from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,7 +21,7 @@ from ddrep_core.confined import Confined
 from ddrep_core.errors import Cancelled, DdrepError, DdrepWarning, RequestError, RunError
 from ddrep_core.jobs.events import EventLog, Listener
 from ddrep_core.jobs.folder import JobFolder, read_json, write_bytes, write_json
-from ddrep_core.jobs.request import SCHEMA_VERSION, Request
+from ddrep_core.jobs.request import SCHEMA_VERSION, TASKS, Request
 from ddrep_core.jobs.session import Illustration, Session, StopSwitch, is_record
 from ddrep_core.report.page import result_page
 from ddrep_core.schedules.parse import check_schedule
@@ -46,24 +46,9 @@ class Task(Protocol):
 
 
 def prepare_task(session: Session) -> Task:
-    """The task that the request names. A new task is one more module, and one more case here."""
-    match session.request.task:
-        case "texture":
-            from ddrep_core.jobs.texture import TextureTask
-
-            return TextureTask(session)
-        case "generate":
-            from ddrep_core.jobs.generate import GenerateTask
-
-            return GenerateTask(session)
-        case "image":
-            from ddrep_core.jobs.image import ImageTask
-
-            return ImageTask(session)
-        case "panorama":
-            from ddrep_core.jobs.panorama import PanoramaTask
-
-            return PanoramaTask(session)
+    """The task that the request names, as `TASKS` has it."""
+    module, _, name = TASKS[session.request.task][1].partition(":")
+    return getattr(import_module(module), name)(session)
 
 
 def run_job(
@@ -73,6 +58,7 @@ def run_job(
     listeners: tuple[Listener, ...] = (),
     checkpoint_seconds: float = 10.0,
     preview_seconds: float = 3.0,
+    load_prior: Callable[[Request], Any] | None = None,
 ) -> Path:
     """Run the job in a folder.
 
@@ -83,6 +69,7 @@ def run_job(
         listeners: called with each event (`jobs.events`).
         checkpoint_seconds: about how often to write a checkpoint; 0 writes one after every step.
         preview_seconds: about how often to write previews.
+        load_prior: finds the prior for a request; `load_request_prior` when not given. A batch loads once.
 
     Returns:
         the path of outputs/result.json.
@@ -102,7 +89,8 @@ def run_job(
         events = EventLog(folder, listeners, append=resume)
         try:
             with _warnings_as_events(events), _deterministic():
-                return _run(folder, request, events, resume, checkpoint_seconds, preview_seconds)
+                load = load_prior or load_request_prior
+                return _run(folder, request, events, resume, load, checkpoint_seconds, preview_seconds)
         except KeyboardInterrupt as error:
             events.emit("cancelled")
             raise Cancelled("Cancelled at once.", f'Go on with: ddrep run "{folder}" --resume') from error
@@ -123,6 +111,7 @@ def _run(
     request: Request,
     events: EventLog,
     resume: bool,
+    load_prior: Callable[[Request], Any],
     checkpoint_seconds: float,
     preview_seconds: float,
 ) -> Path:
@@ -134,7 +123,7 @@ def _run(
         events.emit("done", result=folder.relative(folder.result_file), seconds=0.0)
         return folder.result_file
     stop = StopSwitch(folder)
-    session = Session(folder, request, events, stop, load_request_prior, checkpoint_seconds, preview_seconds)
+    session = Session(folder, request, events, stop, load_prior, checkpoint_seconds, preview_seconds)
     with stop.listening(), session.telling_the_time():
         resume = resume and _can_resume(folder, identity, events)
         events.emit("started", task=request.task, pid=os.getpid(), samples=request.samples, of=request.samples)

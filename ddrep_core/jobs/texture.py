@@ -52,9 +52,7 @@ class TextureTask:
 
     def __init__(self, session: Session) -> None:
         request = session.request
-        settings = request.texture
-        assert settings is not None
-        self.settings: TextureRequest = settings
+        self.settings = settings = request.settings(TextureRequest)
         session.stage("Reading the mesh")
         path, root = session.folder.resolve(settings.mesh), session.folder.path
         self.mesh = load_mesh(path, settings.mesh_up, objects=settings.objects, root=root)

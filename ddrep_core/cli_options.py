@@ -1,0 +1,74 @@
+"""The options of a command, made of the fields of a request: each is described in `jobs/request.py`, once.
+
+Bounds are the request's to check: it names everything that is wrong at once, in the same words for a job folder.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable
+from enum import Enum, StrEnum
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import typer
+from pydantic.fields import FieldInfo
+
+from ddrep_core.jobs.request import Block, Option
+
+
+def option_parameters(block: type[Block], keys: Iterable[str] | None = None) -> list[inspect.Parameter]:
+    """Typer's parameters for those keys of a block that are options; for all, in the block's order, without `keys`."""
+    fields = block.model_fields
+    found = []
+    for key in fields if keys is None else keys:
+        marks = [mark for mark in fields[key].metadata if isinstance(mark, Option)]
+        if marks:
+            found.append(_parameter(key, fields[key], marks[0]))
+    return found
+
+
+def takes(*parameters: inspect.Parameter) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command these parameters, in place of its own of the same names, else after them."""
+
+    def told(command: Callable[..., None]) -> Callable[..., None]:
+        own = inspect.signature(command, eval_str=True).parameters
+        kept = {
+            name: each.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+            for name, each in own.items()
+            if each.kind is not inspect.Parameter.VAR_KEYWORD
+        }
+        together = [*(kept | {each.name: each for each in parameters}).values()]
+        command.__signature__ = inspect.Signature(together)  # pyright: ignore[reportFunctionMemberAccess]
+        command.__annotations__ = {each.name: each.annotation for each in together} | {"return": None}
+        return command
+
+    return told
+
+
+def parameter(name: str, annotation: Any, default: Any = inspect.Parameter.empty) -> inspect.Parameter:
+    """A command's parameter that is given by name."""
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def plain(value: Any) -> Any:
+    """What a person chose, as job.json holds it."""
+    return value.value if isinstance(value, Enum) else value
+
+
+def _parameter(key: str, field: FieldInfo, option: Option) -> inspect.Parameter:
+    kind: Any = field.annotation
+    default = inspect.Parameter.empty if option.required else field.get_default(call_default_factory=True)
+    flag = "--" + key.replace("_", "-")
+    names = option.names or ((f"{flag}/--no-{flag[2:]}",) if kind is bool and default else (flag,))
+    if get_origin(kind) in (Union, UnionType):
+        kind = next(each for each in get_args(kind) if each is not NoneType)
+    if get_origin(kind) is Literal:
+        kind = StrEnum(key.title().replace("_", ""), {value: value for value in get_args(kind)})
+        default = kind(default)
+    elif get_origin(kind) is list:
+        kind, default = list[str], None
+    if default is None:
+        kind = kind | None
+    told = typer.Option(*names, help=field.description, rich_help_panel=option.panel)
+    return parameter(key, Annotated[kind, told], default)
