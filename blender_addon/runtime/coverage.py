@@ -38,6 +38,7 @@ def measure_coverage(context: bpy.types.Context, objects: Sequence[bpy.types.Obj
     current().blind = frozenset()
     current().estimate = Estimate(surface, views, context.scene.ddrep.texture.both_sides)
     current().coverage_key = coverage_key(context)
+    current().coverage_due = 0.0  # all changes so far are in it, and so is the walk through an animation's frames
     wake()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 
 import bpy
 import pytest
@@ -88,6 +89,15 @@ def test_where_no_camera_sees_anything_the_panel_says_so(addon, cube, pump):
     assert measured(pump).coverage == 0
     text = drawn(addon)
     assert "Nothing would be" in text and "ddrep.use_orbit" in text and "ddrep.leave_blind_out" not in text
+
+
+def test_what_was_pressed_is_measured_though_a_change_came_just_before(addon, cube, pump):
+    """The look that was due after the change would only say that an animation is measured when pressed."""
+    bpy.context.scene.frame_start, bpy.context.scene.frame_end = 1, 2
+    bpy.context.scene.ddrep.cameras.source = "FRAMES"
+    assert addon.runtime.state.current().coverage_due
+    time.sleep(0.5)
+    assert measured(pump).coverage >= 0
 
 
 def test_a_frame_that_looks_away_is_named(addon, cube, pump):
