@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
+import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -296,7 +297,8 @@ def parse_request(data: object, source: str = "job.json") -> Request:
     version = data.get("schema_version")
     if isinstance(version, int) and not isinstance(version, bool) and version > SCHEMA_VERSION:
         raise RequestError(
-            f"{source} has schema_version {version}; this ddrep reads up to {SCHEMA_VERSION}.",
+            f"{source} has schema_version {textwrap.shorten(str(version), 20, placeholder='a huge number')}; "
+            f"this ddrep reads up to {SCHEMA_VERSION}.",
             "Update ddrep, or write the job with the version that will run it.",
         )
     try:
