@@ -77,7 +77,7 @@ def closed(method: str, levels: Tensor, variance: float = VARIANCE, coefficient:
 
 
 def test_each_mode_seeker_rests_where_the_algebra_says() -> None:
-    """SDS at the target's mean, DDS the whole change away; PDS holds back two thirds as released, and all as printed."""
+    """SDS at the target's mean, DDS the whole change away; PDS brakes two thirds of it as released, all as printed."""
     few = usable_levels(SIGMAS, (0.02, 0.02))[::50]
     for variance in (VARIANCE, 1.0):
         for name, method in MODE_SEEKERS.items():

@@ -14,8 +14,8 @@ class DeltaDenoising(Objective):
     have it.
 
     What ε̂ errs by at both, and the noise that it does not recognise, cancel. Where target and source are Gaussians of
-    one variance the edit ends w_CFG times the difference of their means away from the source: guidance scales it without
-    bound, so `guidance_scale` is a sampler's and not SDS's 100.
+    one variance the edit ends w_CFG times the difference of their means away from the source: guidance scales it
+    without bound, so `guidance_scale` is a sampler's and not SDS's 100.
     """
 
     def loss(self, look: Look, ask: Ask) -> Tensor:

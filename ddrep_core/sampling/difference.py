@@ -6,9 +6,9 @@ x_s = f_s + σ ε. Where both were sampled, each would step along its own ε̂; 
     f' − f = (σ' − σ)(ε̂ − ε̂_s),    which is Eq. 4 with  x̂0 := f_s + (x̂0 − x̂0_s)  for x̂0.
 
 So it is a guide, finite at σ = ∞, and all of the loop holds for it: solvers, held views, weights, mini-batches. Equal
-words change nothing, to rounding. Between Gaussians of one variance v it moves by Δm (1 − √(v / (v + σ_0²))) whatever the
-noise: the first level σ_0 is how strong the edit is. It is DDS followed as an ODE instead of by descent, at two
-evaluations a step.
+words change nothing, to rounding. Between Gaussians of one variance v it moves by Δm (1 − √(v / (v + σ_0²))),
+whatever the noise: the first level σ_0 is how strong the edit is. It is DDS followed as an ODE instead of by descent,
+at two evaluations a step.
 """
 
 from __future__ import annotations
