@@ -126,6 +126,7 @@ def batch(
         str | None, typer.Option("--devices", help="cuda:0,cuda:1 or cpu; all graphics cards when not given.")
     ] = None,
     retries: Annotated[int, typer.Option("--retries", min=0, help="Of a job that failed for want of memory, say.")] = 1,
+    ray: Annotated[str | None, typer.Option("--ray", help="A Ray cluster's HOST:PORT, or auto (ddrep[ray]).")] = None,
     check: Annotated[bool, typer.Option("--check", help="Look through everything and run nothing.")] = False,
     overwrite: Overwrite = False,
     events: Events = False,
@@ -152,6 +153,7 @@ def batch(
             retries=retries,
             overwrite=overwrite,
             events=events,
+            ray=ray,
         )
         raise typer.Exit(tell_summary(summary, events))
 

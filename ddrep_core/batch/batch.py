@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from ddrep_core.batch.cluster import Cluster
 from ddrep_core.batch.live import JsonEvents, LiveTable, Tally, ended_state
 from ddrep_core.batch.page import batch_page
 from ddrep_core.batch.plan import PlannedJob
@@ -43,6 +44,7 @@ def run_batch(
     retries: int = 1,
     overwrite: bool = False,
     events: bool = False,
+    ray: str | None = None,
 ) -> Summary:
     """Run the jobs that are not finished, and write index.html beside their folders.
 
@@ -54,12 +56,15 @@ def run_batch(
         retries: how often a job whose run failed is gone on with at once.
         overwrite: replace what other requests made in folders of the same names.
         events: print JSON lines instead of the table.
+        ray: a Ray cluster's address, which carries the jobs out instead of this machine's devices.
 
     Raises:
         RequestError: wrong devices, or folders that hold something else; nothing was started.
         Cancelled: Ctrl-C; the same call goes on.
     """
-    chosen = choose_workers(devices, workers)
+    if ray is not None and (devices or workers):
+        raise RequestError("A Ray cluster has its own devices.", "Leave out --devices and --workers, or --ray.")
+    chosen = choose_workers(devices, workers) if ray is None else ["ray"] * len(jobs)
     with told_in_words(out):
         out.mkdir(parents=True, exist_ok=True)
     complaints = []
@@ -72,7 +77,11 @@ def run_batch(
         raise RequestError("\n".join(complaints[:20]), "Choose another folder with --out, or use --overwrite.")
     write_json(out / "batch.json", {"schema_version": 1, "jobs": [{"name": job.name, **job.request} for job in jobs]})
     standings = {job.name: standing(out / job.name) for job in jobs}
-    orders = [Order(job.name, out / job.name, job.model) for job in jobs if standings[job.name].state != State.DONE]
+    orders = [
+        Order(job.name, (out / job.name).resolve(), job.model)
+        for job in jobs
+        if standings[job.name].state != State.DONE
+    ]
     tally = Tally(len(orders), len(jobs) - len(orders))
     view = JsonEvents() if events else LiveTable(tally, chosen)
     page = Page(out, jobs, standings)
@@ -93,7 +102,10 @@ def run_batch(
     page.write()
     try:
         if orders:
-            Batch(orders, chosen[: len(orders)], out / "workers", retries).run(hear, tick)
+            if ray is None:
+                Batch(orders, chosen[: len(orders)], out / "workers", retries).run(hear, tick)
+            else:
+                Cluster(orders, ray, retries).run(hear, tick)
     finally:
         view.close()
         for name, now in standings.items():

@@ -45,6 +45,37 @@ at last "ended" with the exit status and the reason."""
 
 
 @dataclass
+class Stop:
+    """How often a person asked for an end."""
+
+    times: int = 0
+
+    @property
+    def asked(self) -> bool:
+        return self.times > 0
+
+
+@contextmanager
+def stop_signals(on_stop: Callable[[int], None] = lambda times: None) -> Iterator[Stop]:
+    """Take over SIGINT and SIGTERM, which only the main thread can; `on_stop` is told the how manieth it was."""
+    stop = Stop()
+
+    def on_signal(kind: int, frame: object) -> None:
+        stop.times += 1
+        on_stop(stop.times)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = {kind: signal.signal(kind, on_signal) for kind in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for kind, handler in before.items():
+            signal.signal(kind, handler)
+
+
+@dataclass
 class Batch:
     """Orders, and who carries them out.
 
@@ -81,41 +112,32 @@ class Batch:
             threading.Thread(target=self._serve, args=(number, device), name=f"ddrep-worker-{number}", daemon=True)
             for number, device in enumerate(self.devices)
         ]
-        with self._stopping():
-            for thread in threads:
-                thread.start()
-            while any(thread.is_alive() for thread in threads) or not self._news.empty():
-                try:
-                    tell(*self._news.get(timeout=TICK_SECONDS))
-                except queue.Empty:
-                    pass
-                tick()
+        with stop_signals(self._on_stop):
+            try:
+                for thread in threads:
+                    thread.start()
+                while any(thread.is_alive() for thread in threads) or not self._news.empty():
+                    try:
+                        tell(*self._news.get(timeout=TICK_SECONDS))
+                    except queue.Empty:
+                        pass
+                    tick()
+            finally:
+                self._kill_all()  # only where `tell` raised: else they have ended
         if self._stopped:
             raise Cancelled("Cancelled.", "What was done is kept; the same command goes on with the rest.")
 
-    @contextmanager
-    def _stopping(self) -> Iterator[None]:
+    def _on_stop(self, times: int) -> None:
         """The first signal lets running jobs end between two steps, the second one ends them at once."""
+        self._stopped = True
+        for order in [*self._running.values()]:
+            JobFolder(order.folder).cancel_file.touch()
+        if times > 1:
+            self._kill_all()
 
-        def on_signal(kind: int, frame: object) -> None:
-            if self._stopped:
-                for worker in [*self._workers.values()]:
-                    worker.kill()
-            self._stopped = True
-            for order in [*self._running.values()]:
-                JobFolder(order.folder).cancel_file.touch()
-
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        before = {kind: signal.signal(kind, on_signal) for kind in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for kind, handler in before.items():
-                signal.signal(kind, handler)
-            for worker in [*self._workers.values()]:  # only where `tell` raised: else they have ended
-                worker.kill()
+    def _kill_all(self) -> None:
+        for worker in [*self._workers.values()]:
+            worker.kill()
 
     def _take(self, model: str | None) -> Order | None:
         """The next job, rather one of the model that the worker has."""
