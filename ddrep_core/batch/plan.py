@@ -138,7 +138,7 @@ def _from_text(field: FieldInfo, cell: Cell) -> Any:
     if "list" in repr(field.annotation):
         return [each.strip() for each in cell.split(";") if each.strip()]
     try:
-        return TypeAdapter(field.annotation).validate_strings(str(cell))
+        return TypeAdapter(field.annotation or str).validate_strings(str(cell))
     except ValidationError:
         return str(cell)
 
