@@ -18,7 +18,7 @@ from torch import Tensor
 from ddrep_core.diffreps.protocol import Descended, Diffrep
 from ddrep_core.distillation.objective import ModeSeeker, Objective
 from ddrep_core.distillation.sds import SCORE_DISTILLATION
-from ddrep_core.errors import RequestError
+from ddrep_core.errors import RequestError, StaleState
 from ddrep_core.priors.protocol import Controls, Prior
 from ddrep_core.sampling.look import Ask, Clock, Look, pixel_importance, together
 from ddrep_core.sampling.sample import Result, SamplerState, StepReport
@@ -170,7 +170,7 @@ def _load(
         ask.clock.seconds = {part: float(value) for part, value in state.numbers["seconds"].items()}
         return int(state.numbers["position"])
     except (KeyError, RuntimeError, ValueError) as error:
-        raise RequestError(
+        raise StaleState(
             f"The state to go on from belongs to another method or representation ({error}).", "Start anew."
         ) from error
 
