@@ -197,8 +197,9 @@ class Session:
 
         def show(step: StepReport) -> None:
             if previews is not None and step.clean is not None:
-                for number, each in zip(numbers, step.each(), strict=True):
-                    self._write_previews(previews(self, each), number, step.index)
+                with torch.no_grad():
+                    for number, each in zip(numbers, step.each(), strict=True):
+                        self._write_previews(previews(self, each), number, step.index)
 
         def on_step(step: StepReport) -> None:
             latest[:] = [step]
