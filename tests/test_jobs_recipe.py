@@ -1,20 +1,24 @@
 """What a session runs: samples side by side, guided or not; procedures of a method's own; old checkpoints."""
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from inspect import signature
 
 import pytest
 import torch
 from job_outputs import outputs_of
-from test_jobs_run import SHAPE, StopAfter, Toy, events_of, make_job, play, prior  # noqa: F401  (fixtures)
+from test_jobs_run import StopAfter, Toy, events_of, make_job, play, prior  # noqa: F401  (fixtures)
 
 from ddrep_core.diffreps.protocol import Diffrep
 from ddrep_core.distillation import SCORE_DISTILLATION, distill
 from ddrep_core.errors import Cancelled
+from ddrep_core.jobs import recipe as recipe_module
 from ddrep_core.jobs.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from ddrep_core.jobs.recipe import Recipe
 from ddrep_core.jobs.run import run_job
 from ddrep_core.jobs.task import Made, Stage
 from ddrep_core.sampling.guide import Guide
+from ddrep_core.sampling.sample import sample
 
 
 class Apart(Guide):
@@ -32,6 +36,16 @@ class Together(Toy):
 
     def recipe(self, session, rep):
         return replace(session.recipe(rep), together=True, guides=self.guides)
+
+
+def test_a_recipe_says_all_that_sample_can_be_told(monkeypatch):
+    recipe = Recipe(*(object() for _ in fields(Recipe)))
+    told = {}
+    monkeypatch.setattr(recipe_module, "sample", lambda rep, _, views, **rest: told.update(rest, rep=rep, views=views))
+    recipe.run("prior", seed=1, samples=2, callback="callback", state="state")
+    own = {"seed": 1, "samples": 2, "callback": "callback", "state": "state", "together": True}
+    assert told == {each.name: getattr(recipe, each.name) for each in fields(Recipe)} | own
+    assert told.keys() | {"prior", "depth"} == signature(sample).parameters.keys()  # depth is short for a control
 
 
 def thetas(folder):

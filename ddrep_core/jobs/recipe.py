@@ -70,6 +70,9 @@ class Recipe:
     views_per_step: int | None = None
     guides: tuple[Guide, ...] = ()
     known: Mapping[int, Tensor] = field(default_factory=dict)
+    from_scratch: bool = True
+    source_prompt: str | None = None
+    joint_below: float = 0.0
     together: bool = False
 
     def run(
@@ -102,6 +105,9 @@ class Recipe:
             together=True,
             guides=self.guides,
             known=self.known,
+            from_scratch=self.from_scratch,
+            source_prompt=self.source_prompt,
+            joint_below=self.joint_below,
         )
 
 
