@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -58,10 +59,10 @@ class LowRankAdapter(nn.Module):
         """While it lasts, the network answers as the adapter has it, for rows that show these views [B]."""
         told = self.views[views.to(self.views.device)]
         hooks = [
-            layer.register_forward_hook(lambda _, given, out, down=down, up=up: out + _through(given[0], down, up))
+            layer.register_forward_hook(partial(_bent, down, up))
             for layer, down, up in zip(self._layers, self.down, self.up, strict=True)
         ]
-        hooks += [time.register_forward_hook(lambda _, given, out: out + told.to(out)) for time in self._times]
+        hooks += [time.register_forward_hook(partial(_told, told)) for time in self._times]
         try:
             yield
         finally:
@@ -69,8 +70,13 @@ class LowRankAdapter(nn.Module):
                 hook.remove()
 
 
-def _through(x: Tensor, down: Tensor, up: Tensor) -> Tensor:
-    return x @ down.to(x).T @ up.to(x).T
+def _bent(down: Tensor, up: Tensor, layer: nn.Module, given: tuple[Tensor, ...], out: Tensor) -> Tensor:
+    x = given[0]
+    return out + x @ down.to(x).T @ up.to(x).T
+
+
+def _told(vectors: Tensor, time: nn.Module, given: object, out: Tensor) -> Tensor:
+    return out + vectors.to(out)
 
 
 def _width(time: nn.Module) -> int:
