@@ -18,8 +18,9 @@ from ddrep_core.diffreps.protocol import Diffrep, WithNoise
 from ddrep_core.errors import RequestError
 from ddrep_core.noise.fields import NoiseField, ViewNoise
 from ddrep_core.priors.protocol import Conditioning, Controls, Prior
+from ddrep_core.sampling.difference import Difference
 from ddrep_core.sampling.guide import Guide
-from ddrep_core.sampling.look import Ask, Clock, Look, pixel_importance
+from ddrep_core.sampling.look import Ask, Clock, Look, Source, pixel_importance
 from ddrep_core.sampling.particle import Particle, below
 from ddrep_core.sampling.run import Run, follow
 from ddrep_core.schedules.named import ddim_schedule
@@ -131,8 +132,11 @@ def sample(
     together: bool = False,
     guides: Iterable[Guide] = (),
     known: Mapping[int, Tensor] | None = None,
+    from_scratch: bool = True,
+    source_prompt: str | None = None,
+    joint_below: float = 0.0,
 ) -> Result:
-    """Sample a representation, so that all its views are draws from the prior.
+    """Sample a representation, so that all its views are draws from the prior; or edit it.
 
     Args:
         rep: what is sampled; it is copied, not changed.
@@ -158,6 +162,11 @@ def sample(
         guides: bend what the prior says before each step takes it (`sampling.guide.Guide`); they see all samples of a
             run together.
         known: pictures of views that are given and stay: [3, H, W] sRGB in [0, 1], or [C, h, w] in the prior's space.
+        from_scratch: start where a run starts; else where `rep` is, under the noise of the schedule's first level
+            (SDEdit: the higher that level, the more is forgotten).
+        source_prompt: words for what `rep` shows. It is then edited towards `prompt` by the difference of two samplings
+            (`sampling.difference`), from where it is, at two evaluations a step.
+        joint_below: the level below which an edit samples the target alone.
 
     Returns:
         the sampled representation with what it cost.
@@ -175,9 +184,13 @@ def sample(
     told: dict[str, Any] = {"controls": signals} if signals else {}
     conditioning = prior.condition(prompt, negative_prompt, views, guidance_scale, **told)
     given = _given(known or {}, rep, prior)
+    source = None
+    if source_prompt is not None:
+        source = Source(rep.copy(), prior.condition(source_prompt, negative_prompt, views, guidance_scale, **told))
     course = Course(
         rep, prior, views, weights, conditioning, schedule or ddim_schedule(prior.sigmas), eta,
         choose_solver(rep, solver), _noise_field(rep, noise), views_per_step or rep.view_count, tuple(guides), given,
+        from_scratch and source is None, source, joint_below,
     )  # fmt: skip
     results = [] if state is None else _finished(rep, state)
     for first in range(len(results), samples, samples if together else 1):
@@ -205,6 +218,9 @@ class Course:
     views_per_step: int
     guides: tuple[Guide, ...]
     known: dict[int, Tensor]
+    from_scratch: bool
+    source: Source | None
+    joint_below: float
 
     def go(
         self,
@@ -222,7 +238,8 @@ class Course:
         )
         walk = self.plan.walk(setting)
         clock = Clock(device=self.weights.device)
-        ask = Ask(self.prior, self.conditioning, self.weights, per_step, clock)
+        ask = Ask(self.prior, self.conditioning, self.weights, per_step, clock, source=self.source)
+        guides = self.guides if self.source is None else (Difference(ask, self.joint_below), *self.guides)
         particles = [
             Particle(
                 self.rep.copy(),
@@ -230,11 +247,12 @@ class Course:
                 self.field,
                 ask.process,
                 seed,
+                self.from_scratch,
                 dict(self.known),
             )
             for seed in seeds
         ]
-        run = Run(particles, ask, per_step, self.guides, known)
+        run = Run(particles, ask, per_step, guides, known)
         if state is not None:
             _load(run, walk, state)
 
