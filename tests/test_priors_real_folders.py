@@ -309,8 +309,8 @@ def test_controlnets_that_hear_something_else(
 
 
 def test_a_controlnets_name_may_say_what_it_hears(models: Path, tmp_path: Path) -> None:
-    folder = controlnet(tmp_path / "control_canny")
-    with pytest.warns(DdrepWarning, match="seems to hear canny, and will be told depth"):
+    folder = controlnet(tmp_path / "control_openpose")
+    with pytest.warns(DdrepWarning, match="seems to hear openpose, and will be told depth"):
         load_prior(models / "sd", device="cpu", controlnet=folder)
     for scale in (-3, math.nan, math.inf):
         with pytest.raises(RequestError, match="A ControlNet counts 0 to 10 times"):

@@ -1,4 +1,4 @@
-"""Mode-seeking: descent along an objective's gradient at random noise levels, until it vanishes.
+"""Mode-seeking: descent along an objective's gradient at random or falling noise levels, until it vanishes.
 
 All methods of this family follow Jᵀ g at x = f(θ, π) + σ ε, the chain rule of Figure 1's lower path, without the metric
 (JᵀJ)⁻¹ that would make it a step of the sampling ODE. They differ in g (`objective.py`), in the levels and in the
@@ -86,7 +86,8 @@ def distill(
     start = time.perf_counter() - ask.clock.seconds["total"]
     for step in range(done, method.steps):
         indices = torch.randperm(rep.view_count, generator=generators[0])[:count].sort().values
-        sigma = float(levels[int(torch.randint(len(levels), (1,), generator=generators[0]))])
+        drawn = int(torch.randint(len(levels), (1,), generator=generators[0]))
+        sigma = float(levels[step * len(levels) // method.steps if method.falling else drawn])
         with ask.clock.measure("render"):
             render = together([each.render(indices.to(weights.device)) for each in reps])
         noise = together([torch.randn(render.shape[1:], generator=g, dtype=render.dtype) for g in generators])
