@@ -279,6 +279,11 @@ class DiffusersPrior:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
+    def noise_with_graph(self, x: Tensor, sigma: float | Tensor, conditioning: PromptConditioning) -> Tensor:
+        """`predict_noise` that keeps the graph, for what learns on the network (`adapters.low_rank`)."""
+        level = _levels(sigma)
+        return self._predict(x, level, conditioning, *self.levels.noise_weights(level))
+
     @torch.no_grad()
     def predict(
         self, x: Tensor, sigma: Tensor, conditioning: PromptConditioning, output_weight: Tensor, input_weight: Tensor
@@ -287,6 +292,11 @@ class DiffusersPrior:
 
         With weights (1, 0) it is the network's own answer, whatever that means.
         """
+        return self._predict(x, sigma, conditioning, output_weight, input_weight)
+
+    def _predict(
+        self, x: Tensor, sigma: Tensor, conditioning: PromptConditioning, output_weight: Tensor, input_weight: Tensor
+    ) -> Tensor:
         count = len(x)
         if x.ndim != 4 or x.shape[1] != self.channels:
             raise RequestError(f"{self.name} denoises [B, {self.channels}, h, w], not {tuple(x.shape)}.")
