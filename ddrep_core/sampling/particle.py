@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ddrep_core.diffreps.protocol import Diffrep, WithOwnParts
-from ddrep_core.errors import RequestError
+from ddrep_core.errors import StaleState
 from ddrep_core.noise.fields import NoiseField
 from ddrep_core.process import Process
 from ddrep_core.solvers.protocol import Solver
@@ -51,6 +51,7 @@ class Particle:
     Attributes:
         rep: carries θ.
         noise: [V, C, h, w] ε(π).
+        from_scratch: whether θ is put where runs start, or stays where it is.
         held: [C, h, w] what views were accepted as.
         memory: θ, or pictures of views, by the name they are remembered under.
         passes: renders that its pull-backs took.
@@ -62,6 +63,7 @@ class Particle:
     noise_field: NoiseField
     process: Process
     seed: int
+    from_scratch: bool = True
     held: dict[int, Tensor] = field(default_factory=dict)
     memory: dict[str, dict[str, Tensor]] = field(default_factory=dict)
     passes: int = 0
@@ -70,7 +72,8 @@ class Particle:
     def __post_init__(self) -> None:
         theta = next(iter(self.rep.parameters().values()))
         self.generator = torch.Generator().manual_seed(self.seed)
-        self.rep.reset(self.generator)
+        if self.from_scratch:
+            self.rep.reset(self.generator)
         white = self.noise_field.draw(self.generator).to(theta)
         self.noise = self.process.start(white, self.generator)
         self._drawn: tuple[tuple[int, ...], Tensor] | None = None  # views, and what they look like since θ last moved
@@ -160,7 +163,7 @@ class Particle:
         """Go on from `state()`.
 
         Raises:
-            RequestError: the state belongs to another representation or another size.
+            StaleState: it belongs to another representation or another size.
         """
         try:
             for name, tensor in self.rep.parameters().items():
@@ -170,7 +173,7 @@ class Particle:
             self.noise = tensors["noise"].to(self.noise)
             self.generator.set_state(tensors["generator"])
         except KeyError as error:
-            raise RequestError(
+            raise StaleState(
                 f"The state to go on from lacks {error} or has it in another size.", "Start the job anew."
             ) from error
         self.held = {int(name): tensor.to(self.noise) for name, tensor in below(tensors, "held").items()}

@@ -79,6 +79,13 @@ class Run:
         """[N, B, C, h, w]."""
         return together([particle.noise[indices] for particle in self.particles])
 
+    def look(self, render: Tensor, noise: Tensor, sigma: float, fit: Fit) -> Look:
+        """What the prior sees in the views that move, as the guides would have it."""
+        found = self.ask(render, noise, sigma, fit.moving)
+        for guide in self.guides:
+            found = found.bent(guide.bend(found, self.ask.prior.decode))
+        return found
+
     def pull_back(self, target: Tensor, fit: Fit, sigma: float) -> None:
         """θ ← argmin E_π w(π) ‖f(θ, π) − f'(π)‖² of every particle, f' [N, B, C, h, w]."""
         with self.ask.clock.measure("pullback"):
@@ -147,16 +154,15 @@ def follow(run: Run, walk: Walk, tell: Tell) -> None:
                 fit = run.fit(word.views, word.held)
                 share = langevin_share(sigma, sigma_next, eta)  # λ, line 5
                 render, noise = run.render(fit.moving), run.noise(fit.moving)  # f(θ, π), ε(π)
-                look = ask(render, noise, sigma, fit.moving)  # x̂0 and ε̂, line 11
-                for guide in run.guides:
-                    look = look.bent(guide.bend(look, ask.prior.decode))
+                look = run.look(render, noise, sigma, fit)  # x̂0 and ε̂, line 11, bent by guides
                 target = process.target(render, look.clean, sigma, sigma_next, share)  # f', Eq. 4
                 if word.heun:
                     target = heun_target(run, look, fit, sigma_next, share)
                 run.pull_back(target, fit, sigma_next)  # θ ← argmin E_π w(π) ‖f(θ, π) − f'(π)‖², Eq. 5-8
                 moved = run.compare(target, look, fit, reach(sigma, sigma_next, share))
                 if share > 0:  # ε ← √(1−λ²) ε + λ ξ, line 16; ξ gives back the variance that x̂0 lacks
-                    fresh = [1.0] * len(look.clean) if word.heun else fresh_scales(look, process, sigma_next, share)
+                    white = word.heun or ask.source is not None  # a source has ε in common: it stays white
+                    fresh = [1.0] * len(look.clean) if white else fresh_scales(look, process, sigma_next, share)
                     run.renew(word, sigma_next, math.sqrt(1 - share**2), fresh)
             case Jump(sigma, sigma_high, keep, scale):  # θ stays: line 13, RePaint's and Restart's
                 run.renew(word, sigma_high, keep, [scale] * len(run.particles))
@@ -185,7 +191,7 @@ def heun_target(run: Run, look: Look, fit: Fit, sigma_next: float, share: float)
     euler = run.ask.process.target(look.render, look.clean, look.sigma, sigma_next, 0.0)
     before = [particle.theta() for particle in run.particles]
     run.pull_back(euler, fit, sigma_next)
-    beyond = run.ask(run.render(fit.moving), look.noise, sigma_next, fit.moving)
+    beyond = run.look(run.render(fit.moving), look.noise, sigma_next, fit)
     for particle, theta in zip(run.particles, before, strict=True):
         particle.put_back(theta)
     target = look.render + (sigma_next - look.sigma) * ((look.predicted + beyond.predicted) / 2 - look.noise)

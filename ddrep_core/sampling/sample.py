@@ -8,18 +8,20 @@ prior sees of a view is x(π) = f(θ, π) + σ ε(π).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ddrep_core.diffreps.protocol import Diffrep, WithNoise
-from ddrep_core.errors import RequestError
+from ddrep_core.errors import RequestError, StaleState
 from ddrep_core.noise.fields import NoiseField, ViewNoise
+from ddrep_core.pictures import settle
 from ddrep_core.priors.protocol import Conditioning, Controls, Prior
+from ddrep_core.sampling.difference import Difference
 from ddrep_core.sampling.guide import Guide
-from ddrep_core.sampling.look import Ask, Clock, Look, pixel_importance
+from ddrep_core.sampling.look import Ask, Clock, Look, Source, pixel_importance
 from ddrep_core.sampling.particle import Particle, below
 from ddrep_core.sampling.run import Run, follow
 from ddrep_core.schedules.named import ddim_schedule
@@ -27,6 +29,9 @@ from ddrep_core.schedules.steps import Jump, Moved, Plan, Setting, Step, Walk
 from ddrep_core.solvers.choose import choose_solver
 from ddrep_core.solvers.protocol import Solver
 from ddrep_core.views.camera import Views
+
+STATE_FORMAT = 2
+"""Of what a `SamplerState` holds; one more whenever that means something else than before."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,13 @@ class StepReport:
     left: Tensor | None = None
     look: Look | None = None
     diffreps: tuple[Diffrep, ...] = ()
+
+    def each(self) -> list[StepReport]:
+        """This step as each of the samples that are made together took it; what they disagree about is the first's."""
+        if self.look is None:
+            return [replace(self, diffrep=rep) for rep in self.diffreps]
+        pairs = zip(self.diffreps, self.look.clean, strict=True)
+        return [replace(self, diffrep=rep, clean=clean) for rep, clean in pairs]
 
 
 @dataclass
@@ -131,8 +143,11 @@ def sample(
     together: bool = False,
     guides: Iterable[Guide] = (),
     known: Mapping[int, Tensor] | None = None,
+    from_scratch: bool = True,
+    source_prompt: str | None = None,
+    joint_below: float = 0.0,
 ) -> Result:
-    """Sample a representation, so that all its views are draws from the prior.
+    """Sample a representation, so that all its views are draws from the prior; or edit it.
 
     Args:
         rep: what is sampled; it is copied, not changed.
@@ -158,12 +173,17 @@ def sample(
         guides: bend what the prior says before each step takes it (`sampling.guide.Guide`); they see all samples of a
             run together.
         known: pictures of views that are given and stay: [3, H, W] sRGB in [0, 1], or [C, h, w] in the prior's space.
+        from_scratch: start where a run starts; else where `rep` is, under the noise of the schedule's first level
+            (SDEdit: the higher that level, the more is forgotten).
+        source_prompt: words for what `rep` shows. It is then edited towards `prompt` by the difference of two samplings
+            (`sampling.difference`), from where it is, at two evaluations a step.
+        joint_below: the level below which an edit samples the target alone.
 
     Returns:
         the sampled representation with what it cost.
 
     Raises:
-        RequestError: arguments that do not fit together.
+        RequestError: arguments that do not fit together; `StaleState`, where it is the state that does not.
         RunError: the prior or the fit gave numbers that are not finite.
     """
     if samples < 1:
@@ -175,9 +195,13 @@ def sample(
     told: dict[str, Any] = {"controls": signals} if signals else {}
     conditioning = prior.condition(prompt, negative_prompt, views, guidance_scale, **told)
     given = _given(known or {}, rep, prior)
+    source = None
+    if source_prompt is not None:
+        source = Source(rep.copy(), prior.condition(source_prompt, negative_prompt, views, guidance_scale, **told))
     course = Course(
         rep, prior, views, weights, conditioning, schedule or ddim_schedule(prior.sigmas), eta,
         choose_solver(rep, solver), _noise_field(rep, noise), views_per_step or rep.view_count, tuple(guides), given,
+        from_scratch and source is None, source, joint_below,
     )  # fmt: skip
     results = [] if state is None else _finished(rep, state)
     for first in range(len(results), samples, samples if together else 1):
@@ -205,6 +229,9 @@ class Course:
     views_per_step: int
     guides: tuple[Guide, ...]
     known: dict[int, Tensor]
+    from_scratch: bool
+    source: Source | None
+    joint_below: float
 
     def go(
         self,
@@ -222,7 +249,8 @@ class Course:
         )
         walk = self.plan.walk(setting)
         clock = Clock(device=self.weights.device)
-        ask = Ask(self.prior, self.conditioning, self.weights, per_step, clock)
+        ask = Ask(self.prior, self.conditioning, self.weights, per_step, clock, source=self.source)
+        guides = self.guides if self.source is None else (Difference(ask, self.joint_below), *self.guides)
         particles = [
             Particle(
                 self.rep.copy(),
@@ -230,11 +258,12 @@ class Course:
                 self.field,
                 ask.process,
                 seed,
+                self.from_scratch,
                 dict(self.known),
             )
             for seed in seeds
         ]
-        run = Run(particles, ask, per_step, self.guides, known)
+        run = Run(particles, ask, per_step, guides, known)
         if state is not None:
             _load(run, walk, state)
 
@@ -243,6 +272,7 @@ class Course:
                 callback(_report(run, walk, step, look, moved, lambda: _state(run, walk, first, earlier)))
 
         follow(run, walk, tell)
+        settle(self.prior)
         seconds = {part: value / len(particles) for part, value in clock.settle().items()}
         return [
             Result(
@@ -304,6 +334,7 @@ def _given(known: Mapping[int, Tensor], rep: Diffrep, prior: Prior) -> dict[int,
 
 
 def _state(run: Run, walk: Walk, first: int, earlier: list[Result]) -> SamplerState:
+    settle(run.ask.prior)  # what is not finite is not worth keeping
     tensors, walk_numbers = walk.state()
     for prefix, particle in _named(run):
         tensors |= {f"{prefix}.{name}": tensor for name, tensor in particle.state().items()}
@@ -313,6 +344,7 @@ def _state(run: Run, walk: Walk, first: int, earlier: list[Result]) -> SamplerSt
     return SamplerState(
         tensors,
         {
+            "format": STATE_FORMAT,
             "sample": first,
             "position": run.position,
             "evaluations": run.ask.evaluations,
@@ -337,11 +369,8 @@ def _load(run: Run, walk: Walk, state: SamplerState) -> None:
             particle.load(below(state.tensors, prefix))
             particle.passes, particle.disagreement = int(passes), disagreement
         walk.load(state.tensors, numbers["walk"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise RequestError(
-            f"The state to go on from was written by another version of ddrep, or by another call ({error}).",
-            "Start the job anew.",
-        ) from error
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise _stale(error) from error
 
 
 def _named(run: Run) -> list[tuple[str, Particle]]:
@@ -350,12 +379,27 @@ def _named(run: Run) -> list[tuple[str, Particle]]:
 
 
 def _finished(rep: Diffrep, state: SamplerState) -> list[Result]:
-    """The samples that were finished before the one to go on with."""
+    """The samples that were finished before the one to go on with.
+
+    Raises:
+        StaleState: the state has another format, or is of another representation.
+    """
+    found = state.numbers.get("format", "an older one")
+    if found != STATE_FORMAT:
+        raise _stale(f"its format is {found}, not {STATE_FORMAT}")
     results = []
-    for number, kept in enumerate(state.numbers.get("finished", ())):
-        again = rep.copy()
-        with torch.no_grad():
-            for name, tensor in again.parameters().items():
-                tensor.copy_(state.tensors[f"finished.{number}.{name}"])
-        results.append(Result(again, **kept))
+    try:
+        for number, kept in enumerate(state.numbers["finished"]):
+            again = rep.copy()
+            with torch.no_grad():
+                for name, tensor in again.parameters().items():
+                    tensor.copy_(state.tensors[f"finished.{number}.{name}"])
+            results.append(Result(again, **kept))
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise _stale(error) from error
     return results
+
+
+def _stale(why: object) -> StaleState:
+    words = f"The state to go on from was written by another version of ddrep, or by another call ({why})."
+    return StaleState(words, "Start the job anew.")
