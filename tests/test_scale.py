@@ -138,7 +138,7 @@ def test_distinct_rows_of_numbers_of_any_size(data: some.DataObject, span: int, 
     numbers = some.sampled_from([-span // 2, -1, 0, 1, span // 2 - 1])
     rows = data.draw(some.lists(some.tuples(*[numbers] * width), min_size=1))
     table = np.array(rows, np.int64)
-    expected, first, number = np.unique(table, axis=0, return_index=True, return_inverse=True)
+    _, first, number = np.unique(table, axis=0, return_index=True, return_inverse=True)
     found, corner = distinct_rows(list(table.T))
     assert np.array_equal(found, number.reshape(-1)) and np.array_equal(corner, first)
 
