@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ddrep_core.diffreps.image_texture import ImageTextureDiffrep
 from ddrep_core.diffreps.texture import TextureDiffrep, rays_along_pixel
-from ddrep_core.geometry.bake import BakedTexture, Baker, baking_bytes, coverage_share
+from ddrep_core.geometry.bake import BakedTexture, Baker, baking_bytes, coverage_share, solving_resolution
 from ddrep_core.geometry.glb import write_glb
 from ddrep_core.geometry.load import load_mesh
 from ddrep_core.geometry.mesh import Mesh
@@ -38,7 +38,8 @@ AUTO_SCHEDULE = "repaint:1,1,2"  # growing wins on the beds, not yet on the bund
 TEXTURE_GUIDANCE = 5.0
 """At least, where nobody says otherwise: depth tells the prior the shape, and words alone the material."""
 PREVIEW_TEXTURE = 256
-MOST_PREVIEW_TEXELS = 1_000_000  # of all previews; more objects have coarser ones
+# Of all previews between them: more objects have coarser ones, still with a few texels to a pixel of the views.
+ENOUGH_PREVIEW_TEXELS, MOST_PREVIEW_TEXELS, PREVIEW_TEXELS_PER_PIXEL = 250_000, 1_000_000, 4
 PREVIEW_VIEWS = 4
 UV_LAYER = "DDRep"
 LONGEST_NAME = 120  # bytes of an object's or material's name in a file's name
@@ -83,9 +84,8 @@ def start(session: Session) -> Stage:
     preview_baker = Baker(
         mesh,
         views,
-        min(PREVIEW_TEXTURE, 2 * size, settings.resolution),
+        preview_resolution(mesh, min(PREVIEW_TEXTURE, 2 * size, settings.resolution), len(views) * size**2),
         (size, size),
-        most_texels=MOST_PREVIEW_TEXELS,
         progress=portion(looking, 0.6, 1),
     )
     texturing = Texturing(settings, mesh, outlook, preview_baker)
@@ -158,6 +158,16 @@ def depth_controls(mesh: Mesh, views: Views, prior: Prior) -> Controls:
     if "depth" not in hears(prior):
         return {}
     return {"depth": depth_maps(mesh, views, prior.image_size, prior.image_size, subsamples=2)}
+
+
+def preview_resolution(mesh: Mesh, resolution: int, pixels: int) -> int:
+    """The resolution of the textures that are shown while sampling: lower for many objects.
+
+    Args:
+        resolution: at most; pixels: of all views.
+    """
+    most = min(max(PREVIEW_TEXELS_PER_PIXEL * pixels, ENOUGH_PREVIEW_TEXELS), MOST_PREVIEW_TEXELS)
+    return solving_resolution(mesh, resolution, pixels, most)
 
 
 def tell_left_out(session: Session, outlook: Outlook) -> None:
