@@ -121,10 +121,10 @@ def test_a_prior_that_knows_depth_paints_the_surface_itself(make_job, monkeypatc
     assert 0.4 < shown < 0.9 and prior.depth.max() > 0.9
 
 
-@pytest.mark.parametrize("stage", ["object", "paint"])
-def test_a_cancelled_object_goes_on_to_the_same_bytes(make_job, monkeypatch, stage) -> None:
-    if stage == "paint":
-        monkeypatch.setattr(run_module, "load_request_prior", lambda request: DepthPrior(ball_pictures()))
+def test_an_object_cancelled_while_it_grows_and_while_it_is_painted_goes_on_to_the_same_bytes(
+    make_job, monkeypatch
+) -> None:
+    monkeypatch.setattr(run_module, "load_request_prior", lambda request: DepthPrior(ball_pictures()))
     whole, parts = make_job("whole", 5), make_job("parts", 5)
     run_job(whole.path)
 
@@ -133,13 +133,13 @@ def test_a_cancelled_object_goes_on_to_the_same_bytes(make_job, monkeypatch, sta
     def stop(event: dict) -> None:
         if event["event"] == "step" and event["index"] == 2:
             seen.append(event)
-            if len(seen) == (1 if stage == "object" else 2):
-                parts.cancel_file.touch()
+            parts.cancel_file.touch()
 
-    with pytest.raises(Cancelled):
-        run_job(parts.path, listeners=(stop,), checkpoint_seconds=0)
+    for resume in (False, True):  # the object's second step, and its paint's
+        with pytest.raises(Cancelled):
+            run_job(parts.path, listeners=(stop,), checkpoint_seconds=0, resume=resume)
     run_job(parts.path, resume=True)
-    assert len(seen) == (1 if stage == "object" else 2)
+    assert len(seen) == 2
     for name in ("mesh.glb", "texture.png"):
         assert (parts.outputs / name).read_bytes() == (whole.outputs / name).read_bytes()
 
