@@ -22,15 +22,18 @@ def create_job(
     *,
     mesh: str | Path | None = None,
     cameras: str | Path | None = None,
+    reference: str | Path | None = None,
     overwrite: bool = False,
 ) -> JobFolder:
     """Write JOB/job.json and JOB/inputs/.
 
     Args:
         out: the job folder; made if missing.
-        request: as job.json holds it, without schema_version; `mesh` and `cameras` fill in their own paths.
+        request: as job.json holds it, without schema_version; `mesh`, `cameras` and `reference` fill in their own
+            paths.
         mesh: the mesh to copy, with the material files and pictures that it names.
         cameras: a camera file to copy.
+        reference: a picture to copy, for the request's block of that name.
         overwrite: replace another request's job in that folder.
 
     Raises:
@@ -47,6 +50,10 @@ def create_job(
     if cameras is not None:
         copies[PurePosixPath("cameras.json")] = existing_file(cameras, "camera file")
         data["cameras"] = "inputs/cameras.json"
+    if reference is not None:
+        picture = existing_file(reference, "picture")
+        copies[PurePosixPath(f"reference{picture.suffix.lower()}")] = picture
+        data["reference"] = {**data.get("reference", {}), "picture": f"inputs/reference{picture.suffix.lower()}"}
     parsed = parse_request(data, "the request")
     if folder.path.is_dir():
         folder.refuse_what_leads_out()
