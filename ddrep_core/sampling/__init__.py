@@ -3,6 +3,7 @@
 from ddrep_core.noise.fields import CommonNoise, MixedNoise, NoiseField, ViewNoise
 from ddrep_core.noise.matrix import MatrixNoise
 from ddrep_core.sampling.disagreement import disagreement_map
+from ddrep_core.sampling.given import Given, given_views, keeping
 from ddrep_core.sampling.guide import Guide
 from ddrep_core.sampling.look import Ask, Look
 from ddrep_core.sampling.sample import Result, SamplerState, StepReport, sample
@@ -25,6 +26,7 @@ __all__ = [
     "Ask",
     "Auto",
     "CommonNoise",
+    "Given",
     "Grown",
     "Guide",
     "Look",
@@ -44,7 +46,9 @@ __all__ = [
     "annealed_schedule",
     "ddim_schedule",
     "disagreement_map",
+    "given_views",
     "karras_levels",
+    "keeping",
     "noise_levels",
     "parse_schedule",
     "repaint_schedule",

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from torch import Tensor
 from ddrep_core.process import Process
 from ddrep_core.process.diffusion import langevin_share, reach
 from ddrep_core.sampling.disagreement import conflicts, unrelated_share
+from ddrep_core.sampling.given import Given
 from ddrep_core.sampling.guide import Guide
 from ddrep_core.sampling.look import Ask, Look, together
 from ddrep_core.sampling.particle import Fit, Particle
@@ -28,7 +30,7 @@ class Run:
         ask: the prior, with what it was told of the views.
         views_per_step: B.
         guides: bend what the prior says.
-        known: views that are given, and held in every step.
+        given: what is known of the views; those of which all is are held in every step.
         position: steps taken.
         queue: views of the round over the bank that is under way, where B < V.
     """
@@ -37,10 +39,15 @@ class Run:
     ask: Ask
     views_per_step: int
     guides: Iterable[Guide] = ()
-    known: tuple[int, ...] = ()
+    given: Given | None = None
     position: int = 0
     queue: list[int] = field(default_factory=list)
     _fit: Fit | None = None
+
+    @cached_property
+    def known(self) -> tuple[int, ...]:
+        """The views of which nothing is left to sample."""
+        return () if self.given is None else self.given.whole
 
     @property
     def bank(self) -> list[int]:
@@ -52,7 +59,7 @@ class Run:
         moving = self.next_views() if views is None else torch.tensor(views)
         held = (*held, *(view for view in self.known if view not in held))
         if self._fit is None or self._fit.held != held or not torch.equal(self._fit.moving, moving):
-            self._fit = Fit.of(moving, held, self.ask.weights)
+            self._fit = Fit.of(moving, held, self.ask.weights, self.given)
         return self._fit
 
     def next_views(self) -> Tensor:
@@ -78,6 +85,23 @@ class Run:
     def noise(self, indices: Tensor) -> Tensor:
         """[N, B, C, h, w]."""
         return together([particle.noise[indices] for particle in self.particles])
+
+    def look(self, indices: Tensor, noise: Tensor, sigma: float) -> Look:
+        """What the prior says of these views of θ under this noise, heeding what is known of them."""
+        render, ask = self.render(indices), self.ask
+        if self.given is None:
+            return ask(render, noise, sigma, indices)
+        given = self.given.of(indices, sigma)
+        look = ask(given.held(render), noise, sigma, indices)
+        return given.heeded(look, lambda other: ask(other, noise, sigma, indices))
+
+    def bent(self, look: Look) -> Look:
+        """As guides would have it, but for what is known."""
+        for guide in self.guides:
+            look = look.bent(guide.bend(look, self.ask.prior.decode))
+            if self.given is not None:
+                look = look.bent(self.given.of(look.indices, look.sigma).put(look.clean))
+        return look
 
     def pull_back(self, target: Tensor, fit: Fit, sigma: float) -> None:
         """θ ← argmin E_π w(π) ‖f(θ, π) − f'(π)‖² of every particle, f' [N, B, C, h, w]."""
@@ -146,11 +170,8 @@ def follow(run: Run, walk: Walk, tell: Tell) -> None:
             case Reverse(sigma, sigma_next, eta):
                 fit = run.fit(word.views, word.held)
                 share = langevin_share(sigma, sigma_next, eta)  # λ, line 5
-                render, noise = run.render(fit.moving), run.noise(fit.moving)  # f(θ, π), ε(π)
-                look = ask(render, noise, sigma, fit.moving)  # x̂0 and ε̂, line 11
-                for guide in run.guides:
-                    look = look.bent(guide.bend(look, ask.prior.decode))
-                target = process.target(render, look.clean, sigma, sigma_next, share)  # f', Eq. 4
+                look = run.bent(run.look(fit.moving, run.noise(fit.moving), sigma))  # f(θ, π), ε(π); x̂0, ε̂, line 11
+                target = process.target(look.render, look.clean, sigma, sigma_next, share)  # f', Eq. 4
                 if word.heun:
                     target = heun_target(run, look, fit, sigma_next, share)
                 run.pull_back(target, fit, sigma_next)  # θ ← argmin E_π w(π) ‖f(θ, π) − f'(π)‖², Eq. 5-8
@@ -185,7 +206,7 @@ def heun_target(run: Run, look: Look, fit: Fit, sigma_next: float, share: float)
     euler = run.ask.process.target(look.render, look.clean, look.sigma, sigma_next, 0.0)
     before = [particle.theta() for particle in run.particles]
     run.pull_back(euler, fit, sigma_next)
-    beyond = run.ask(run.render(fit.moving), look.noise, sigma_next, fit.moving)
+    beyond = run.look(fit.moving, look.noise, sigma_next)
     for particle, theta in zip(run.particles, before, strict=True):
         particle.put_back(theta)
     target = look.render + (sigma_next - look.sigma) * ((look.predicted + beyond.predicted) / 2 - look.noise)

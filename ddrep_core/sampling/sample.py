@@ -7,8 +7,8 @@ prior sees of a view is x(π) = f(θ, π) + σ ε(π).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -18,11 +18,13 @@ from ddrep_core.diffreps.protocol import Diffrep, WithNoise
 from ddrep_core.errors import RequestError
 from ddrep_core.noise.fields import NoiseField, ViewNoise
 from ddrep_core.priors.protocol import Conditioning, Controls, Prior
+from ddrep_core.sampling.given import Given
 from ddrep_core.sampling.guide import Guide
 from ddrep_core.sampling.look import Ask, Clock, Look, pixel_importance
 from ddrep_core.sampling.particle import Particle, below
 from ddrep_core.sampling.run import Run, follow
 from ddrep_core.schedules.named import ddim_schedule
+from ddrep_core.schedules.schedule import from_level
 from ddrep_core.schedules.steps import Jump, Moved, Plan, Setting, Step, Walk
 from ddrep_core.solvers.choose import choose_solver
 from ddrep_core.solvers.protocol import Solver
@@ -130,7 +132,8 @@ def sample(
     samples: int = 1,
     together: bool = False,
     guides: Iterable[Guide] = (),
-    known: Mapping[int, Tensor] | None = None,
+    given: Given | None = None,
+    from_sigma: float | None = None,
 ) -> Result:
     """Sample a representation, so that all its views are draws from the prior.
 
@@ -157,7 +160,10 @@ def sample(
             them, but for mini-batches of views, which are then the same for all.
         guides: bend what the prior says before each step takes it (`sampling.guide.Guide`); they see all samples of a
             run together.
-        known: pictures of views that are given and stay: [3, H, W] sRGB in [0, 1], or [C, h, w] in the prior's space.
+        given: what is known of the views, whole (`given_views`) or in part (`keeping`): it stays, and the rest is
+            sampled given it (`sampling.given`).
+        from_sigma: start from θ as it is in `rep`, seen through this much noise, and go down the schedule's levels
+            below.
 
     Returns:
         the sampled representation with what it cost.
@@ -174,10 +180,15 @@ def sample(
     signals = dict(controls or {}) | ({} if depth is None else {"depth": depth})
     told: dict[str, Any] = {"controls": signals} if signals else {}
     conditioning = prior.condition(prompt, negative_prompt, views, guidance_scale, **told)
-    given = _given(known or {}, rep, prior)
+    plan = schedule or ddim_schedule(prior.sigmas)
+    if from_sigma is not None:
+        plan = from_level(plan, from_sigma)
+    if given is not None:
+        given = _fitting(given, rep)
     course = Course(
-        rep, prior, views, weights, conditioning, schedule or ddim_schedule(prior.sigmas), eta,
+        rep, prior, views, weights, conditioning, plan, eta,
         choose_solver(rep, solver), _noise_field(rep, noise), views_per_step or rep.view_count, tuple(guides), given,
+        from_sigma is not None,
     )  # fmt: skip
     results = [] if state is None else _finished(rep, state)
     for first in range(len(results), samples, samples if together else 1):
@@ -204,7 +215,8 @@ class Course:
     field: NoiseField
     views_per_step: int
     guides: tuple[Guide, ...]
-    known: dict[int, Tensor]
+    given: Given | None
+    as_it_is: bool
 
     def go(
         self,
@@ -215,10 +227,11 @@ class Course:
         state: SamplerState | None,
     ) -> list[Result]:
         """Samples of these seeds, all in one run; `first` is the number of the first, after the `earlier` ones."""
-        known = tuple(self.known)
+        known = () if self.given is None else self.given.whole
         per_step = min(self.views_per_step, self.rep.view_count - len(known))
+        touched = () if self.given is None else self.given.touched
         setting = Setting(
-            self.rep, self.prior, self.views, self.weights, self.eta, self.views_per_step, len(seeds), known
+            self.rep, self.prior, self.views, self.weights, self.eta, self.views_per_step, len(seeds), touched
         )
         walk = self.plan.walk(setting)
         clock = Clock(device=self.weights.device)
@@ -230,11 +243,12 @@ class Course:
                 self.field,
                 ask.process,
                 seed,
-                dict(self.known),
+                {} if self.given is None else {view: self.given.pictures[view] for view in known},
+                as_it_is=self.as_it_is,
             )
             for seed in seeds
         ]
-        run = Run(particles, ask, per_step, self.guides, known)
+        run = Run(particles, ask, per_step, self.guides, self.given)
         if state is not None:
             _load(run, walk, state)
 
@@ -283,21 +297,19 @@ def _noise_field(rep: Diffrep, noise: NoiseField | None) -> NoiseField:
     return ViewNoise((rep.view_count, *rep.image_shape), theta.dtype, theta.device)
 
 
-def _given(known: Mapping[int, Tensor], rep: Diffrep, prior: Prior) -> dict[int, Tensor]:
-    """[C, h, w] in the prior's space, of every view that is given."""
+def _fitting(given: Given, rep: Diffrep) -> Given:
+    """As the representation computes.
+
+    Raises:
+        RequestError: pictures of other views, or nothing left to sample.
+    """
     theta = next(iter(rep.parameters().values()))
-    found = {}
-    for view, picture in sorted(known.items()):
-        if not 0 <= view < rep.view_count:
-            raise RequestError(f"There is no view {view} to be given among {rep.view_count}.")
-        if tuple(picture.shape) != rep.image_shape:
-            picture = prior.encode(picture[None])[0]
-        if tuple(picture.shape) != rep.image_shape:
-            raise RequestError(f"The picture given for view {view} has another size than the view.")
-        found[view] = picture.to(theta)
-    if len(found) == rep.view_count:
-        raise RequestError("All views are given: nothing is left to sample.", "Leave at least one out of `known`.")
-    return found
+    shape = (rep.view_count, *rep.image_shape)
+    if tuple(given.pictures.shape) != shape:
+        raise RequestError(f"What is given has the shape {tuple(given.pictures.shape)}, but the views have {shape}.")
+    if len(given.whole) == rep.view_count:
+        raise RequestError("All of every view is given: nothing is left to sample.", "Leave a part of one free.")
+    return replace(given, pictures=given.pictures.to(theta), weights=given.weights.to(theta))
 
 
 # What a run keeps, to be gone on from
