@@ -109,6 +109,56 @@ def redraw(
 
 
 @app.command()
+def batch(
+    table: Annotated[
+        Path | None, typer.Argument(help="CSV, JSON Lines or YAML: a job a row.", show_default=False)
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The folder for all job folders; the table's name else.")
+    ] = None,
+    sets: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="KEY=VALUE for all jobs; given twice for one key, every combination is a job."),
+    ] = None,
+    meshes: Annotated[list[str] | None, typer.Option("--mesh", help="As --set mesh=; may be a pattern.")] = None,
+    workers: Annotated[int | None, typer.Option("--workers", help="Processes; one a device when not given.")] = None,
+    devices: Annotated[
+        str | None, typer.Option("--devices", help="cuda:0,cuda:1 or cpu; all graphics cards when not given.")
+    ] = None,
+    retries: Annotated[int, typer.Option("--retries", min=0, help="Of a job that failed for want of memory, say.")] = 1,
+    ray: Annotated[str | None, typer.Option("--ray", help="A Ray cluster's HOST:PORT, or auto (ddrep[ray]).")] = None,
+    check: Annotated[bool, typer.Option("--check", help="Look through everything and run nothing.")] = False,
+    overwrite: Overwrite = False,
+    events: Events = False,
+    debug: Debug = False,
+) -> None:
+    """Run many jobs: finished ones are skipped, broken ones tried again. Status 1 if one failed."""
+    with _answering(debug):
+        from ddrep_core.batch.batch import run_batch
+        from ddrep_core.batch.command import rows_and_base, tell_summary
+        from ddrep_core.batch.plan import plan_jobs
+
+        rows, base, common = rows_and_base(table, meshes or [], sets or [])
+        jobs = plan_jobs(rows, base, common)
+        if check:
+            for job in jobs:
+                print(f"{job.name}  {job.request.get('prompt', '')}")
+            return
+        folder = out or Path(table.stem if table else "ddrep-batch")
+        summary = run_batch(
+            jobs,
+            folder,
+            devices=[each.strip() for each in (devices or "").split(",") if each.strip()],
+            workers=workers,
+            retries=retries,
+            overwrite=overwrite,
+            events=events,
+            ray=ray,
+        )
+        raise typer.Exit(tell_summary(summary, events))
+
+
+@app.command()
 def run(
     job: Annotated[Path, typer.Argument(help="A folder that holds job.json.", show_default=False)],
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint.")] = False,

@@ -84,6 +84,19 @@ class GridFeatures:
         return torch.cat(result, 1)
 
 
+class PictureEmbedding(nn.Module):
+    """What `PictureFeatures` sees, with a gradient: sRGB [B, 3, H, W] in [0, 1] to unit vectors [B, 1280]."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network: Any = _network()
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        values = functional.interpolate(pictures.float(), size=(128, 128), mode="bilinear", align_corners=False)
+        maps = self.network.extract_features((values * 255 - 127) / 128)
+        return functional.normalize(maps.mean((2, 3)), dim=1)
+
+
 class PictureFeatures:
     """Pictures to unit vectors of 1,280 numbers; near means alike."""
 

@@ -14,9 +14,9 @@ from torch import Tensor
 from ddrep_core.diffreps import LinearDiffrep
 from ddrep_core.errors import RequestError
 from ddrep_core.priors import GaussianMixturePrior, GaussianPrior
-from ddrep_core.sampling import Auto, Given, Guide, Look, ddim_schedule, keeping, repaint_schedule, sample
+from ddrep_core.sampling import Given, Guide, Look, ddim_schedule, keeping, repaint_schedule, sample
 from ddrep_core.sampling.given import known_pixels
-from ddrep_core.schedules.schedule import Schedule, Segment, from_level
+from ddrep_core.schedules.schedule import Schedule, Segment
 
 _spec = importlib.util.spec_from_file_location(
     "conditional", Path(__file__).resolve().parent.parent / "scripts" / "experiments" / "conditional.py"
@@ -143,27 +143,15 @@ def test_from_what_is_there_at_a_middle_level() -> None:
     prior = GaussianMixturePrior(means, 0.05, image_shape=(1, 1, 2))
     rep = LinearDiffrep(torch.eye(200, dtype=torch.float64), image_shape=(1, 1, 2))
     rep.theta.fill_(1.2)
-    schedule = ddim_schedule(prior.sigmas, 20)
     near, far = (
-        sample(rep, prior, schedule=schedule, from_sigma=sigma).diffrep.theta.reshape(-1, 2) for sigma in (0.3, 20.0)
+        sample(
+            rep, prior, schedule=ddim_schedule(prior.sigmas[prior.sigmas <= sigma], 20), from_scratch=False
+        ).diffrep.theta.reshape(-1, 2)
+        for sigma in (0.3, 20.0)
     )
     assert float((near > 0).double().mean()) == 1.0
     assert 0.35 < float((far > 0).double().mean()) < 0.65
     assert torch.equal(rep.theta, torch.full_like(rep.theta, 1.2))
-
-
-def test_a_schedule_from_a_level_has_nothing_above_it() -> None:
-    whole = repaint_schedule(SIGMAS, 20)
-    rest = from_level(whole, 3.0)
-    steps = list(rest.steps(0.75))
-    assert max(step.sigma for step in steps) == 3.0 and rest.segments[0].levels[0] == 3.0
-    assert rest.segments[-1] == whole.segments[-1] and rest.nfe < whole.nfe
-    assert list(from_level(whole, 1e9).steps(0.0))[1:] == list(whole.steps(0.0))
-    with pytest.raises(RequestError, match="fixed"):
-        from_level(Auto((3.0, 1.0, 0.0), (3.0, 1.0)), 1.0)
-    for sigma in (0.0, float("nan")):
-        with pytest.raises(RequestError, match="level"):
-            from_level(whole, sigma)
 
 
 @pytest.mark.parametrize(

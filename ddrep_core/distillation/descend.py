@@ -1,4 +1,4 @@
-"""Mode-seeking: descent along an objective's gradient at random noise levels, until it vanishes.
+"""Mode-seeking: descent along an objective's gradient at random or falling noise levels, until it vanishes.
 
 All methods of this family follow Jᵀ g at x = f(θ, π) + σ ε, the chain rule of Figure 1's lower path, without the metric
 (JᵀJ)⁻¹ that would make it a step of the sampling ODE. They differ in g (`objective.py`), in the levels and in the
@@ -18,9 +18,9 @@ from torch import Tensor
 from ddrep_core.diffreps.protocol import Descended, Diffrep
 from ddrep_core.distillation.objective import ModeSeeker, Objective
 from ddrep_core.distillation.sds import SCORE_DISTILLATION
-from ddrep_core.errors import RequestError
+from ddrep_core.errors import RequestError, StaleState
 from ddrep_core.priors.protocol import Controls, Prior
-from ddrep_core.sampling.look import Ask, Clock, Look, pixel_importance, together
+from ddrep_core.sampling.look import Ask, Clock, Look, Source, pixel_importance, together
 from ddrep_core.sampling.sample import Result, SamplerState, StepReport
 from ddrep_core.views.camera import Views
 
@@ -41,6 +41,7 @@ def distill(
     state: SamplerState | None = None,
     samples: int = 1,
     from_scratch: bool = True,
+    source_prompt: str | None = None,
 ) -> Result:
     """Move a copy of `rep` to a mode of the prior under the prompt.
 
@@ -52,12 +53,14 @@ def distill(
         samples: how many, side by side: they see the same views at the same levels, under noise of their own, and the
             objective sees them together.
         from_scratch: start where a run starts; else where `rep` is (to edit it).
+        source_prompt: words for what `rep` shows, where a method compares with it (DDS, PDS); the run then starts
+            there.
 
     Returns:
-        as `sample` does; every step is one evaluation.
+        as `sample` does; every step is one evaluation, two where the source is asked, too.
 
     Raises:
-        RequestError: views that are not those of `rep`.
+        RequestError: views that are not those of `rep`; a method that edits, without a `source_prompt`.
         RunError: the prior gave numbers that are not finite.
     """
     if samples < 1:
@@ -68,10 +71,12 @@ def distill(
     conditioning = prior.condition(prompt, negative_prompt, views, guidance, **told)
     count = min(views_per_step or rep.view_count, rep.view_count)
     ask = Ask(prior, conditioning, weights, count, Clock(device=weights.device))
+    if source_prompt is not None:
+        ask.source = Source(rep.copy(), prior.condition(source_prompt, negative_prompt, views, guidance, **told))
     objective, levels = method.objective(), usable_levels(prior.sigmas, method.skipped)
     reps = [rep.copy() for _ in range(samples)]
     generators = [torch.Generator().manual_seed(seed + number) for number in range(samples)]
-    if from_scratch:
+    if from_scratch and ask.source is None:
         for each, generator in zip(reps, generators, strict=True):
             each.reset(generator)
     leaves = [tensor.requires_grad_(True) for each in reps for tensor in each.parameters().values()]
@@ -81,7 +86,8 @@ def distill(
     start = time.perf_counter() - ask.clock.seconds["total"]
     for step in range(done, method.steps):
         indices = torch.randperm(rep.view_count, generator=generators[0])[:count].sort().values
-        sigma = float(levels[int(torch.randint(len(levels), (1,), generator=generators[0]))])
+        drawn = int(torch.randint(len(levels), (1,), generator=generators[0]))
+        sigma = float(levels[step * len(levels) // method.steps if method.falling else drawn])
         with ask.clock.measure("render"):
             render = together([each.render(indices.to(weights.device)) for each in reps])
         noise = together([torch.randn(render.shape[1:], generator=g, dtype=render.dtype) for g in generators])
@@ -170,7 +176,7 @@ def _load(
         ask.clock.seconds = {part: float(value) for part, value in state.numbers["seconds"].items()}
         return int(state.numbers["position"])
     except (KeyError, RuntimeError, ValueError) as error:
-        raise RequestError(
+        raise StaleState(
             f"The state to go on from belongs to another method or representation ({error}).", "Start anew."
         ) from error
 

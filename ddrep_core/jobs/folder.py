@@ -98,6 +98,10 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+class JobBusy(RequestError):
+    """Another engine is at work on this job folder."""
+
+
 class JobFolder:
     """One job on disk (docs/jobs.md). Only paths and safe reading and writing; no knowledge of sampling."""
 
@@ -297,7 +301,7 @@ class JobFolder:
             file = open(self.own(".lock"), "a+", opener=no_link)  # noqa: SIM115
         with file:
             if not _try_lock(file):
-                raise RequestError(
+                raise JobBusy(
                     f"Another engine is at work on {self.path}.",
                     "Wait for it, or stop it: make a file called 'cancel' in that folder.",
                 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,13 +54,13 @@ class MemoryNeeds:
         )
 
 
-def memory_needs(folder: ModelFolder | SingleFile, dtype: torch.dtype, controlnet: Path | None = None) -> MemoryNeeds:
+def memory_needs(folder: ModelFolder | SingleFile, dtype: torch.dtype, controlnets: Sequence[Path] = ()) -> MemoryNeeds:
     """What a model needs in some precision.
 
     Args:
         folder: the model.
         dtype: of its network.
-        controlnet: the folder of a ControlNet that goes with it.
+        controlnets: the folders of ControlNets that go with it.
 
     Raises:
         RequestError: a configuration or weights that cannot be read.
@@ -73,10 +74,11 @@ def memory_needs(folder: ModelFolder | SingleFile, dtype: torch.dtype, controlne
     for part in (folder.family.network, "vae", *folder.text_encoders()):
         size = vae_dtype.itemsize if part == "vae" else dtype.itemsize
         weights[part] = size * float(_count_part(folder, part, half))
-    control = ModelFiles(controlnet, str(controlnet)) if controlnet else folder.files
-    place = "." if controlnet else "controlnet"
-    if control.has(f"{place}/config.json"):
-        weights["controlnet"] = dtype.itemsize * float(count_weights(control.weight_files(place, half)))
+    beside = [(ModelFiles(path, str(path)), ".") for path in controlnets] or [(folder.files, "controlnet")]
+    for files, place in beside:
+        if files.has(f"{place}/config.json"):
+            size = dtype.itemsize * float(count_weights(files.weight_files(place, half)))
+            weights["controlnet"] = weights.get("controlnet", 0.0) + size
     resident = sum(size for part, size in weights.items() if not part.startswith("text"))
 
     config = folder.config(folder.family.network)

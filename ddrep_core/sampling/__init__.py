@@ -5,7 +5,10 @@ from ddrep_core.noise.matrix import MatrixNoise
 from ddrep_core.sampling.disagreement import disagreement_map
 from ddrep_core.sampling.given import Given, given_views, keeping
 from ddrep_core.sampling.guide import Guide
+from ddrep_core.sampling.kernel import RadialKernel
+from ddrep_core.sampling.learned_potential import LearnedPotential
 from ddrep_core.sampling.look import Ask, Look
+from ddrep_core.sampling.particle_guidance import ParticleGuidance
 from ddrep_core.sampling.sample import Result, SamplerState, StepReport, sample
 from ddrep_core.schedules.auto import Auto
 from ddrep_core.schedules.grown import Grown
@@ -14,6 +17,7 @@ from ddrep_core.schedules.named import (
     annealed_schedule,
     ddim_schedule,
     karras_levels,
+    lower_levels,
     noise_levels,
     repaint_schedule,
     restart_schedule,
@@ -29,11 +33,14 @@ __all__ = [
     "Given",
     "Grown",
     "Guide",
+    "LearnedPotential",
     "Look",
     "MatrixNoise",
     "MixedNoise",
     "NoiseField",
+    "ParticleGuidance",
     "Plan",
+    "RadialKernel",
     "RestartInterval",
     "Result",
     "SamplerState",
@@ -49,6 +56,7 @@ __all__ = [
     "given_views",
     "karras_levels",
     "keeping",
+    "lower_levels",
     "noise_levels",
     "parse_schedule",
     "repaint_schedule",

@@ -48,6 +48,29 @@ class Look:
 
 
 @dataclass
+class Source:
+    """What an edit starts from: it stays as it is.
+
+    Args:
+        rep: what it looks like.
+        told: what the prior is told of all V views of it.
+    """
+
+    rep: Diffrep
+    told: Conditioning
+    _pictures: dict[int, Tensor] = field(default_factory=dict)
+
+    def render(self, indices: Tensor) -> Tensor:
+        """[B, C, h, w], each view drawn once."""
+        views = indices.tolist()
+        missing = [view for view in dict.fromkeys(views) if view not in self._pictures]
+        if missing:
+            with torch.no_grad():
+                self._pictures |= dict(zip(missing, self.rep.render(torch.tensor(missing)), strict=True))
+        return torch.stack([self._pictures[view] for view in views])
+
+
+@dataclass
 class Clock:
     """Seconds that a run spends in its parts. On CUDA, events on the stream tell them, and `settle` alone waits."""
 
@@ -88,6 +111,7 @@ class Ask:
         weights: [V, 1, h, w] of the pixels.
         whole: B, how many views make one evaluation.
         evaluations: so far; N particles seen together count as one.
+        source: what an edit starts from; None where nothing is edited.
     """
 
     prior: Prior
@@ -96,6 +120,7 @@ class Ask:
     whole: int
     clock: Clock
     evaluations: float = 0.0
+    source: Source | None = None
 
     @property
     def process(self) -> Process:
@@ -135,6 +160,18 @@ class Ask:
                 "Lower the guidance scale, or run in full precision (--precision fp32).",
             )
         return Look(sigma, indices, render, noise, clean, predicted, self.weights[indices])
+
+    def of_source(self, look: Look) -> Look:
+        """The same views of what is edited, under the same noise, with the words that are said of it.
+
+        Raises:
+            RequestError: nothing is edited.
+        """
+        if self.source is None:
+            raise RequestError("An edit needs words for what there is before it.", "Say them as `source_prompt`.")
+        with self.clock.measure("render"):
+            render = self.source.render(look.indices).to(look.noise).expand_as(look.noise)
+        return self(render, look.noise, look.sigma, look.indices, self.source.told)
 
 
 def together(tensors: Sequence[Tensor]) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ddrep_core.diffreps.protocol import Diffrep, WithOwnParts
-from ddrep_core.errors import RequestError
+from ddrep_core.errors import StaleState
 from ddrep_core.noise.fields import NoiseField
 from ddrep_core.process import Process
 from ddrep_core.sampling.given import HOLD_WEIGHT, Given
@@ -52,11 +52,11 @@ class Particle:
     Attributes:
         rep: carries θ.
         noise: [V, C, h, w] ε(π).
+        from_scratch: whether θ is put where runs start, or stays where it is.
         held: [C, h, w] what views were accepted as.
         memory: θ, or pictures of views, by the name they are remembered under.
         passes: renders that its pull-backs took.
         disagreement: after the last step.
-        as_it_is: start from θ as it is in `rep`.
     """
 
     rep: Diffrep
@@ -64,16 +64,16 @@ class Particle:
     noise_field: NoiseField
     process: Process
     seed: int
+    from_scratch: bool = True
     held: dict[int, Tensor] = field(default_factory=dict)
     memory: dict[str, dict[str, Tensor]] = field(default_factory=dict)
     passes: int = 0
     disagreement: float | None = None
-    as_it_is: bool = False
 
     def __post_init__(self) -> None:
         theta = next(iter(self.rep.parameters().values()))
         self.generator = torch.Generator().manual_seed(self.seed)
-        if not self.as_it_is:
+        if self.from_scratch:
             self.rep.reset(self.generator)
         white = self.noise_field.draw(self.generator).to(theta)
         self.noise = self.process.start(white, self.generator)
@@ -164,7 +164,7 @@ class Particle:
         """Go on from `state()`.
 
         Raises:
-            RequestError: the state belongs to another representation or another size.
+            StaleState: it belongs to another representation or another size.
         """
         try:
             for name, tensor in self.rep.parameters().items():
@@ -174,7 +174,7 @@ class Particle:
             self.noise = tensors["noise"].to(self.noise)
             self.generator.set_state(tensors["generator"])
         except KeyError as error:
-            raise RequestError(
+            raise StaleState(
                 f"The state to go on from lacks {error} or has it in another size.", "Start the job anew."
             ) from error
         self.held = {int(name): tensor.to(self.noise) for name, tensor in below(tensors, "held").items()}

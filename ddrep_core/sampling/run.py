@@ -86,22 +86,17 @@ class Run:
         """[N, B, C, h, w]."""
         return together([particle.noise[indices] for particle in self.particles])
 
-    def look(self, indices: Tensor, noise: Tensor, sigma: float) -> Look:
-        """What the prior says of these views of θ under this noise, heeding what is known of them."""
-        render, ask = self.render(indices), self.ask
-        if self.given is None:
-            return ask(render, noise, sigma, indices)
-        given = self.given.of(indices, sigma)
-        look = ask(given.held(render), noise, sigma, indices)
-        return given.heeded(look, lambda other: ask(other, noise, sigma, indices))
-
-    def bent(self, look: Look) -> Look:
-        """As guides would have it, but for what is known."""
+    def look(self, render: Tensor, noise: Tensor, sigma: float, fit: Fit) -> Look:
+        """What the prior sees in the views that move, heeding what is given of them, as the guides would have it."""
+        given = None if self.given is None else self.given.of(fit.moving, sigma)
+        if given is None:
+            found = self.ask(render, noise, sigma, fit.moving)
+        else:
+            found = self.ask(given.held(render), noise, sigma, fit.moving)
+            found = given.heeded(found, lambda other: self.ask(other, noise, sigma, fit.moving))
         for guide in self.guides:
-            look = look.bent(guide.bend(look, self.ask.prior.decode))
-            if self.given is not None:
-                look = look.bent(self.given.of(look.indices, look.sigma).put(look.clean))
-        return look
+            found = found.bent(guide.bend(found, self.ask.prior.decode))
+        return found if given is None or not self.guides else found.bent(given.put(found.clean))
 
     def pull_back(self, target: Tensor, fit: Fit, sigma: float) -> None:
         """θ ← argmin E_π w(π) ‖f(θ, π) − f'(π)‖² of every particle, f' [N, B, C, h, w]."""
@@ -170,14 +165,16 @@ def follow(run: Run, walk: Walk, tell: Tell) -> None:
             case Reverse(sigma, sigma_next, eta):
                 fit = run.fit(word.views, word.held)
                 share = langevin_share(sigma, sigma_next, eta)  # λ, line 5
-                look = run.bent(run.look(fit.moving, run.noise(fit.moving), sigma))  # f(θ, π), ε(π); x̂0, ε̂, line 11
+                render, noise = run.render(fit.moving), run.noise(fit.moving)  # f(θ, π), ε(π)
+                look = run.look(render, noise, sigma, fit)  # x̂0 and ε̂, line 11, bent by guides
                 target = process.target(look.render, look.clean, sigma, sigma_next, share)  # f', Eq. 4
                 if word.heun:
                     target = heun_target(run, look, fit, sigma_next, share)
                 run.pull_back(target, fit, sigma_next)  # θ ← argmin E_π w(π) ‖f(θ, π) − f'(π)‖², Eq. 5-8
                 moved = run.compare(target, look, fit, reach(sigma, sigma_next, share))
                 if share > 0:  # ε ← √(1−λ²) ε + λ ξ, line 16; ξ gives back the variance that x̂0 lacks
-                    fresh = [1.0] * len(look.clean) if word.heun else fresh_scales(look, process, sigma_next, share)
+                    white = word.heun or ask.source is not None  # a source has ε in common: it stays white
+                    fresh = [1.0] * len(look.clean) if white else fresh_scales(look, process, sigma_next, share)
                     run.renew(word, sigma_next, math.sqrt(1 - share**2), fresh)
             case Jump(sigma, sigma_high, keep, scale):  # θ stays: line 13, RePaint's and Restart's
                 run.renew(word, sigma_high, keep, [scale] * len(run.particles))
@@ -206,7 +203,7 @@ def heun_target(run: Run, look: Look, fit: Fit, sigma_next: float, share: float)
     euler = run.ask.process.target(look.render, look.clean, look.sigma, sigma_next, 0.0)
     before = [particle.theta() for particle in run.particles]
     run.pull_back(euler, fit, sigma_next)
-    beyond = run.look(fit.moving, look.noise, sigma_next)
+    beyond = run.look(run.render(fit.moving), look.noise, sigma_next, fit)
     for particle, theta in zip(run.particles, before, strict=True):
         particle.put_back(theta)
     target = look.render + (sigma_next - look.sigma) * ((look.predicted + beyond.predicted) / 2 - look.noise)

@@ -15,20 +15,23 @@ import torch
 from torch import Tensor
 
 from ddrep_core.diffreps.protocol import Diffrep, WithNoise
-from ddrep_core.errors import RequestError
+from ddrep_core.errors import RequestError, StaleState
 from ddrep_core.noise.fields import NoiseField, ViewNoise
 from ddrep_core.priors.protocol import Conditioning, Controls, Prior
+from ddrep_core.sampling.difference import Difference
 from ddrep_core.sampling.given import Given
 from ddrep_core.sampling.guide import Guide
-from ddrep_core.sampling.look import Ask, Clock, Look, pixel_importance
+from ddrep_core.sampling.look import Ask, Clock, Look, Source, pixel_importance
 from ddrep_core.sampling.particle import Particle, below
 from ddrep_core.sampling.run import Run, follow
 from ddrep_core.schedules.named import ddim_schedule
-from ddrep_core.schedules.schedule import from_level
 from ddrep_core.schedules.steps import Jump, Moved, Plan, Setting, Step, Walk
 from ddrep_core.solvers.choose import choose_solver
 from ddrep_core.solvers.protocol import Solver
 from ddrep_core.views.camera import Views
+
+STATE_FORMAT = 2
+"""Of what a `SamplerState` holds; one more whenever that means something else than before."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,13 @@ class StepReport:
     left: Tensor | None = None
     look: Look | None = None
     diffreps: tuple[Diffrep, ...] = ()
+
+    def each(self) -> list[StepReport]:
+        """This step as each of the samples that are made together took it; what they disagree about is the first's."""
+        if self.look is None:
+            return [replace(self, diffrep=rep) for rep in self.diffreps]
+        pairs = zip(self.diffreps, self.look.clean, strict=True)
+        return [replace(self, diffrep=rep, clean=clean) for rep, clean in pairs]
 
 
 @dataclass
@@ -133,9 +143,11 @@ def sample(
     together: bool = False,
     guides: Iterable[Guide] = (),
     given: Given | None = None,
-    from_sigma: float | None = None,
+    from_scratch: bool = True,
+    source_prompt: str | None = None,
+    joint_below: float = 0.0,
 ) -> Result:
-    """Sample a representation, so that all its views are draws from the prior.
+    """Sample a representation, so that all its views are draws from the prior; or edit it.
 
     Args:
         rep: what is sampled; it is copied, not changed.
@@ -162,14 +174,17 @@ def sample(
             run together.
         given: what is known of the views, whole (`given_views`) or in part (`keeping`): it stays, and the rest is
             sampled given it (`sampling.given`).
-        from_sigma: start from θ as it is in `rep`, seen through this much noise, and go down the schedule's levels
-            below.
+        from_scratch: start where a run starts; else where `rep` is, under the noise of the schedule's first level
+            (SDEdit: the higher that level, the more is forgotten).
+        source_prompt: words for what `rep` shows. It is then edited towards `prompt` by the difference of two samplings
+            (`sampling.difference`), from where it is, at two evaluations a step.
+        joint_below: the level below which an edit samples the target alone.
 
     Returns:
         the sampled representation with what it cost.
 
     Raises:
-        RequestError: arguments that do not fit together.
+        RequestError: arguments that do not fit together; `StaleState`, where it is the state that does not.
         RunError: the prior or the fit gave numbers that are not finite.
     """
     if samples < 1:
@@ -180,15 +195,15 @@ def sample(
     signals = dict(controls or {}) | ({} if depth is None else {"depth": depth})
     told: dict[str, Any] = {"controls": signals} if signals else {}
     conditioning = prior.condition(prompt, negative_prompt, views, guidance_scale, **told)
-    plan = schedule or ddim_schedule(prior.sigmas)
-    if from_sigma is not None:
-        plan = from_level(plan, from_sigma)
     if given is not None:
         given = _fitting(given, rep)
+    source = None
+    if source_prompt is not None:
+        source = Source(rep.copy(), prior.condition(source_prompt, negative_prompt, views, guidance_scale, **told))
     course = Course(
-        rep, prior, views, weights, conditioning, plan, eta,
+        rep, prior, views, weights, conditioning, schedule or ddim_schedule(prior.sigmas), eta,
         choose_solver(rep, solver), _noise_field(rep, noise), views_per_step or rep.view_count, tuple(guides), given,
-        from_sigma is not None,
+        from_scratch and source is None, source, joint_below,
     )  # fmt: skip
     results = [] if state is None else _finished(rep, state)
     for first in range(len(results), samples, samples if together else 1):
@@ -216,7 +231,9 @@ class Course:
     views_per_step: int
     guides: tuple[Guide, ...]
     given: Given | None
-    as_it_is: bool
+    from_scratch: bool
+    source: Source | None
+    joint_below: float
 
     def go(
         self,
@@ -228,14 +245,15 @@ class Course:
     ) -> list[Result]:
         """Samples of these seeds, all in one run; `first` is the number of the first, after the `earlier` ones."""
         known = () if self.given is None else self.given.whole
-        per_step = min(self.views_per_step, self.rep.view_count - len(known))
         touched = () if self.given is None else self.given.touched
+        per_step = min(self.views_per_step, self.rep.view_count - len(known))
         setting = Setting(
             self.rep, self.prior, self.views, self.weights, self.eta, self.views_per_step, len(seeds), touched
         )
         walk = self.plan.walk(setting)
         clock = Clock(device=self.weights.device)
-        ask = Ask(self.prior, self.conditioning, self.weights, per_step, clock)
+        ask = Ask(self.prior, self.conditioning, self.weights, per_step, clock, source=self.source)
+        guides = self.guides if self.source is None else (Difference(ask, self.joint_below), *self.guides)
         particles = [
             Particle(
                 self.rep.copy(),
@@ -243,12 +261,12 @@ class Course:
                 self.field,
                 ask.process,
                 seed,
+                self.from_scratch,
                 {} if self.given is None else {view: self.given.pictures[view] for view in known},
-                as_it_is=self.as_it_is,
             )
             for seed in seeds
         ]
-        run = Run(particles, ask, per_step, self.guides, self.given)
+        run = Run(particles, ask, per_step, guides, self.given)
         if state is not None:
             _load(run, walk, state)
 
@@ -325,6 +343,7 @@ def _state(run: Run, walk: Walk, first: int, earlier: list[Result]) -> SamplerSt
     return SamplerState(
         tensors,
         {
+            "format": STATE_FORMAT,
             "sample": first,
             "position": run.position,
             "evaluations": run.ask.evaluations,
@@ -349,11 +368,8 @@ def _load(run: Run, walk: Walk, state: SamplerState) -> None:
             particle.load(below(state.tensors, prefix))
             particle.passes, particle.disagreement = int(passes), disagreement
         walk.load(state.tensors, numbers["walk"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise RequestError(
-            f"The state to go on from was written by another version of ddrep, or by another call ({error}).",
-            "Start the job anew.",
-        ) from error
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise _stale(error) from error
 
 
 def _named(run: Run) -> list[tuple[str, Particle]]:
@@ -362,12 +378,27 @@ def _named(run: Run) -> list[tuple[str, Particle]]:
 
 
 def _finished(rep: Diffrep, state: SamplerState) -> list[Result]:
-    """The samples that were finished before the one to go on with."""
+    """The samples that were finished before the one to go on with.
+
+    Raises:
+        StaleState: the state has another format, or is of another representation.
+    """
+    found = state.numbers.get("format", "an older one")
+    if found != STATE_FORMAT:
+        raise _stale(f"its format is {found}, not {STATE_FORMAT}")
     results = []
-    for number, kept in enumerate(state.numbers.get("finished", ())):
-        again = rep.copy()
-        with torch.no_grad():
-            for name, tensor in again.parameters().items():
-                tensor.copy_(state.tensors[f"finished.{number}.{name}"])
-        results.append(Result(again, **kept))
+    try:
+        for number, kept in enumerate(state.numbers["finished"]):
+            again = rep.copy()
+            with torch.no_grad():
+                for name, tensor in again.parameters().items():
+                    tensor.copy_(state.tensors[f"finished.{number}.{name}"])
+            results.append(Result(again, **kept))
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise _stale(error) from error
     return results
+
+
+def _stale(why: object) -> StaleState:
+    words = f"The state to go on from was written by another version of ddrep, or by another call ({why})."
+    return StaleState(words, "Start the job anew.")

@@ -54,6 +54,20 @@ def noise_levels(sigmas: ArrayLike, steps: int, spacing: str = "trailing") -> tu
     return (*map(float, levels), 0.0)
 
 
+def lower_levels(sigmas: ArrayLike, strength: float) -> np.ndarray:
+    """[L'] those of a prior's levels that an edit of this strength goes through: the lower share, 1 for all.
+
+    Any maker of schedules takes them for the prior's: `ddim_schedule(lower_levels(prior.sigmas, 0.6), 50)`.
+
+    Raises:
+        RequestError: a strength that is not above 0 and at most 1.
+    """
+    if not 0 < strength <= 1:
+        raise RequestError(f"The strength of an edit lies above 0 and is at most 1, unlike {strength}.")
+    grid = np.asarray(sigmas, dtype=np.float64).reshape(-1)
+    return grid[len(grid) - max(1, round(strength * len(grid))) :]
+
+
 def ddim_schedule(sigmas: ArrayLike, steps: int = 50, spacing: str = "trailing", heun: bool = False) -> Schedule:
     """One plain descent. With η = 0 it is the PF-ODE by Euler steps (or Heun's), with η = 1 ancestral sampling."""
     return Schedule((Segment(noise_levels(sigmas, steps, spacing), heun=heun),))

@@ -11,14 +11,14 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 
-from ddrep_core.errors import RequestError
+from ddrep_core.errors import RequestError, StaleState
 from ddrep_core.process.diffusion import langevin_share
-from ddrep_core.schedules.steps import Jump, Moved, Plan, Reverse, Setting, Step, Word
+from ddrep_core.schedules.steps import Jump, Moved, Reverse, Setting, Step, Word
 
 
 @dataclass(frozen=True)
@@ -87,31 +87,6 @@ class Schedule:
                 sigma = segment.levels[-1]
 
 
-def from_level(plan: Plan, sigma: float) -> Schedule:
-    """What is left of a schedule for a run that starts at this level: nothing of it is above.
-
-    Raises:
-        RequestError: a plan that decides as it goes, and only from the start; a level that nothing lies below.
-    """
-    if not isinstance(plan, Schedule):
-        raise RequestError(
-            "A run that starts from what is there needs a schedule whose levels are fixed.",
-            "Use plain, repaint, restart or annealed.",
-        )
-    segments: list[Segment] = []
-    for segment in plan.segments:
-        below = [level for level in segment.levels if level < sigma]
-        if below and segment.levels[0] > sigma:
-            below = [sigma, *below]
-        if len(below) > 1:
-            segments.append(replace(segment, levels=tuple(below)))
-    if not sigma > 0 or not segments:
-        raise RequestError(f"The schedule has no level below {sigma:.3g} to start above.", "Start at a higher level.")
-    if segments[0].levels[0] < sigma:
-        segments.insert(0, Segment((sigma, segments[0].levels[0])))
-    return Schedule(tuple(segments))
-
-
 def _jump(sigma: float, segment: Segment, eta: float) -> Jump:
     high = segment.levels[0]
     share = eta if segment.jump_eta is None else segment.jump_eta
@@ -151,4 +126,4 @@ class FixedWalk:
     def load(self, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
         self.position = int(numbers["position"])
         if self.position > len(self.steps):
-            raise RequestError("The state to go on from belongs to a longer schedule.", "Start the job anew.")
+            raise StaleState("The state to go on from belongs to a longer schedule.", "Start the job anew.")

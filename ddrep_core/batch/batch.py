@@ -1,0 +1,161 @@
+"""`ddrep batch`: a table of jobs in, a folder of results and a page that shows them out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ddrep_core.batch.cluster import Cluster
+from ddrep_core.batch.live import JsonEvents, LiveTable, Tally, ended_state
+from ddrep_core.batch.page import batch_page
+from ddrep_core.batch.plan import PlannedJob
+from ddrep_core.batch.run import Batch, Order
+from ddrep_core.batch.state import Standing, State, standing
+from ddrep_core.errors import DdrepError, RequestError
+from ddrep_core.jobs.folder import told_in_words, write_bytes, write_json
+from ddrep_core.priors.load import choose_device
+
+PAGE_SECONDS = 5.0
+MOST_WORKERS = 256
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What came of a batch: the page's path, and the jobs' standings by name."""
+
+    page: Path
+    standings: dict[str, Standing]
+
+    def count(self, state: State) -> int:
+        return sum(each.state == state for each in self.standings.values())
+
+
+def run_batch(
+    jobs: Sequence[PlannedJob],
+    out: Path,
+    *,
+    devices: Sequence[str] = (),
+    workers: int | None = None,
+    retries: int = 1,
+    overwrite: bool = False,
+    events: bool = False,
+    ray: str | None = None,
+) -> Summary:
+    """Run the jobs that are not finished, and write index.html beside their folders.
+
+    Args:
+        jobs: as `plan_jobs` makes them.
+        out: the folder for theirs.
+        devices: "cpu", "cuda:0", ...; every CUDA device, or else the CPU, when none is named.
+        workers: how many processes; one a device when not given.
+        retries: how often a job whose run failed is gone on with at once.
+        overwrite: replace what other requests made in folders of the same names.
+        events: print JSON lines instead of the table.
+        ray: a Ray cluster's address, which carries the jobs out instead of this machine's devices.
+
+    Raises:
+        RequestError: wrong devices, or folders that hold something else; nothing was started.
+        Cancelled: Ctrl-C; the same call goes on.
+    """
+    if ray is not None and (devices or workers):
+        raise RequestError("A Ray cluster has its own devices.", "Leave out --devices and --workers, or --ray.")
+    chosen = choose_workers(devices, workers) if ray is None else ["ray"] * len(jobs)
+    with told_in_words(out):
+        out.mkdir(parents=True, exist_ok=True)
+    complaints = []
+    for job in jobs:
+        try:
+            job.write(out, overwrite)
+        except RequestError as error:
+            complaints.append(f"{job.where}: {error.message}")
+    if complaints:
+        raise RequestError("\n".join(complaints[:20]), "Choose another folder with --out, or use --overwrite.")
+    write_json(out / "batch.json", {"schema_version": 1, "jobs": [{"name": job.name, **job.request} for job in jobs]})
+    standings = {job.name: standing(out / job.name) for job in jobs}
+    orders = [
+        Order(job.name, (out / job.name).resolve(), job.model)
+        for job in jobs
+        if standings[job.name].state != State.DONE
+    ]
+    tally = Tally(len(orders), len(jobs) - len(orders))
+    view = JsonEvents() if events else LiveTable(tally, chosen)
+    page = Page(out, jobs, standings)
+
+    def hear(order: Order, worker: int, event: dict[str, Any]) -> None:
+        tally.hear(order, event)
+        view.hear(order, worker, event)
+        if event["event"] == "started":
+            standings[order.name] = Standing(State.RUNNING)
+        elif event["event"] == "ended":
+            standings[order.name] = _ended(order, event)
+            page.stale = True
+
+    def tick() -> None:
+        view.draw()
+        page.write_now_and_then()
+
+    page.write()
+    try:
+        if orders:
+            if ray is None:
+                Batch(orders, chosen[: len(orders)], out / "workers", retries).run(hear, tick)
+            else:
+                Cluster(orders, ray, retries).run(hear, tick)
+    finally:
+        view.close()
+        for name, now in standings.items():
+            if now.state is State.RUNNING:
+                standings[name] = standing(out / name)
+        page.write()
+    return Summary(page.path, standings)
+
+
+class Page:
+    """index.html, written again when there is news, but not for every piece of it."""
+
+    def __init__(self, out: Path, jobs: Sequence[PlannedJob], standings: dict[str, Standing]) -> None:
+        self.path = out / "index.html"
+        self.stale = False
+        self._title, self._jobs, self._standings = out.resolve().name, jobs, standings
+        self._written = 0.0
+
+    def write(self) -> None:
+        write_bytes(self.path, batch_page(self._title, self._jobs, self._standings).encode(errors="replace"))
+        self.stale, self._written = False, time.monotonic()
+
+    def write_now_and_then(self) -> None:
+        if self.stale and time.monotonic() - self._written > PAGE_SECONDS:
+            self.write()
+
+
+def choose_workers(devices: Sequence[str], workers: int | None) -> list[str]:
+    """Each worker's device.
+
+    Raises:
+        RequestError: a device that is not there, or no worker.
+    """
+    if workers is not None and not 1 <= workers <= MOST_WORKERS:
+        raise RequestError(f"A batch has 1 to {MOST_WORKERS} workers, not {workers}.")
+    if not devices:
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        devices = [f"cuda:{number}" for number in range(count)] or [str(choose_device("auto"))]
+    for device in devices:
+        choose_device(device)
+    return [devices[number % len(devices)] for number in range(workers or len(devices))]
+
+
+def _ended(order: Order, event: dict[str, Any]) -> Standing:
+    """From the folder, with the reason that was told: a killed engine leaves none."""
+    try:
+        now = standing(order.folder)
+    except DdrepError:
+        now = Standing(State.FAILED)
+    state = ended_state(event)
+    if state is State.FAILED:
+        return Standing(state, f"{event['message']} {event['fix']}".strip(), None, now.picture)
+    return now

@@ -1,0 +1,215 @@
+"""A batch at work: one process a device, each given the next job when it has done one."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ddrep_core.errors import Cancelled, DdrepError, RunError
+from ddrep_core.jobs.folder import JobFolder, told_in_words
+
+TICK_SECONDS = 0.5
+
+
+@dataclass
+class Order:
+    """One job to be run.
+
+    Attributes:
+        name: of its folder.
+        folder: where it lies.
+        model: jobs of one model are better done by one worker.
+        attempts: so far.
+    """
+
+    name: str
+    folder: Path
+    model: str = ""
+    attempts: int = 0
+
+
+Tell = Callable[[Order, int, dict[str, Any]], None]
+"""Told, in the calling thread: the job, the worker's number, and what happened: an event of the job's, "retried", or
+at last "ended" with the exit status and the reason."""
+
+
+@dataclass
+class Stop:
+    """How often a person asked for an end."""
+
+    times: int = 0
+
+    @property
+    def asked(self) -> bool:
+        return self.times > 0
+
+
+@contextmanager
+def stop_signals(on_stop: Callable[[int], None] = lambda times: None) -> Iterator[Stop]:
+    """Take over SIGINT and SIGTERM, which only the main thread can; `on_stop` is told the how manieth it was."""
+    stop = Stop()
+
+    def on_signal(kind: int, frame: object) -> None:
+        stop.times += 1
+        on_stop(stop.times)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = {kind: signal.signal(kind, on_signal) for kind in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for kind, handler in before.items():
+            signal.signal(kind, handler)
+
+
+@dataclass
+class Batch:
+    """Orders, and who carries them out.
+
+    Attributes:
+        orders: in the order in which they begin.
+        devices: one for each worker.
+        log_folder: where each worker's words for developers go.
+        retries: how often a job that failed for a reason of the machine's (not of the request's) is gone on with.
+        worker: the command that starts one; it is also told its --device.
+    """
+
+    orders: Sequence[Order]
+    devices: Sequence[str]
+    log_folder: Path
+    retries: int = 1
+    worker: Sequence[str] = (sys.executable, "-m", "ddrep_core.batch.worker")
+    _waiting: deque[Order] = field(init=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _news: queue.SimpleQueue[tuple[Order, int, dict[str, Any]]] = field(default_factory=queue.SimpleQueue)
+    _running: dict[int, Order] = field(default_factory=dict)
+    _workers: dict[int, subprocess.Popen[str]] = field(default_factory=dict)
+    _stopped: bool = False
+
+    def run(self, tell: Tell, tick: Callable[[], None] = lambda: None) -> None:
+        """Carry all of them out; `tick` is called about twice a second.
+
+        Raises:
+            Cancelled: Ctrl-C or SIGTERM; every running job has kept its checkpoint.
+        """
+        self._waiting = deque(self.orders)
+        with told_in_words(self.log_folder):
+            self.log_folder.mkdir(parents=True, exist_ok=True)
+        threads = [
+            threading.Thread(target=self._serve, args=(number, device), name=f"ddrep-worker-{number}", daemon=True)
+            for number, device in enumerate(self.devices)
+        ]
+        with stop_signals(self._on_stop):
+            try:
+                for thread in threads:
+                    thread.start()
+                while any(thread.is_alive() for thread in threads) or not self._news.empty():
+                    try:
+                        tell(*self._news.get(timeout=TICK_SECONDS))
+                    except queue.Empty:
+                        pass
+                    tick()
+            finally:
+                self._kill_all()  # only where `tell` raised: else they have ended
+        if self._stopped:
+            raise Cancelled("Cancelled.", "What was done is kept; the same command goes on with the rest.")
+
+    def _on_stop(self, times: int) -> None:
+        """The first signal lets running jobs end between two steps, the second one ends them at once."""
+        self._stopped = True
+        for order in [*self._running.values()]:
+            JobFolder(order.folder).cancel_file.touch()
+        if times > 1:
+            self._kill_all()
+
+    def _kill_all(self) -> None:
+        for worker in [*self._workers.values()]:
+            worker.kill()
+
+    def _take(self, model: str | None) -> Order | None:
+        """The next job, rather one of the model that the worker has."""
+        with self._lock:
+            if self._stopped or not self._waiting:
+                return None
+            same = next((order for order in self._waiting if order.model == model), self._waiting[0])
+            self._waiting.remove(same)
+            return same
+
+    def _serve(self, number: int, device: str) -> None:
+        """One worker's life, and its successors', should it die."""
+        model: str | None = None
+        while (order := self._take(model)) is not None:
+            worker = self._workers.get(number)
+            model, order.attempts = order.model, order.attempts + 1
+            try:
+                if worker is None or worker.poll() is not None:
+                    worker = self._workers[number] = self._start(number, device)
+                self._running[number] = order
+                ended = self._carry_out(worker, order, number)
+            except DdrepError as error:
+                ended = {"status": error.exit_status, "message": error.message, "fix": error.fix}
+            self._running.pop(number, None)
+            again = ended["status"] == 1 and order.attempts <= self.retries and not self._stopped
+            if again:
+                with self._lock:
+                    self._waiting.append(order)
+            self._news.put((order, number, {**ended, "event": "retried" if again else "ended"}))
+        if (worker := self._workers.pop(number, None)) is not None:
+            assert worker.stdin is not None
+            worker.stdin.close()
+            worker.wait()
+
+    def _carry_out(self, worker: subprocess.Popen[str], order: Order, number: int) -> dict[str, Any]:
+        assert worker.stdin is not None and worker.stdout is not None
+        try:
+            worker.stdin.write(json.dumps({"job": str(order.folder)}) + "\n")
+            worker.stdin.flush()
+            for line in worker.stdout:
+                event = json.loads(line)
+                if event["event"] == "ended":
+                    return event
+                if event["event"] == "started" and self._stopped:
+                    JobFolder(order.folder).cancel_file.touch()  # the signal came while it began
+                self._news.put((order, number, event))
+        except (BrokenPipeError, ValueError):
+            pass
+        status = worker.wait()
+        if self._stopped:
+            return {"status": 130, "message": "Ended at once.", "fix": ""}
+        died = f"by signal {-status} ({signal.Signals(-status).name})" if status < 0 else f"with status {status}"
+        return {
+            "status": 1,
+            "message": f"The engine ended {died} in the middle of the job.",
+            "fix": "Most often the memory ran out. " if status == -9 else f"Its last words are in {self._log(number)}.",
+        }
+
+    def _log(self, number: int) -> Path:
+        return self.log_folder / f"worker_{number}.log"
+
+    def _start(self, number: int, device: str) -> subprocess.Popen[str]:
+        environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+        on_cpu = sum(each == device for each in self.devices) if device in ("cpu", "auto") else 1
+        if on_cpu > 1:
+            environment["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // on_cpu))
+        with told_in_words(self._log(number)), self._log(number).open("a") as log:
+            try:
+                return subprocess.Popen(
+                    [*self.worker, "--device", device],
+                    stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, encoding="utf-8",
+                    env=environment, start_new_session=True,
+                )  # fmt: skip
+            except OSError as error:
+                raise RunError(f"A worker could not be started: {error}.") from error

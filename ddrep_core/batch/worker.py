@@ -1,0 +1,110 @@
+"""One process that runs jobs one after another and keeps the model: `python -m ddrep_core.batch.worker`.
+
+It reads {"job": folder} lines and answers with the job's events, each with its folder, and last {"event": "ended",
+"status": exit status, "message": ..., "fix": ...}. When its input ends, so does it, between two steps of a job.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import queue
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any, TextIO
+
+from ddrep_core.errors import DdrepError
+from ddrep_core.jobs.folder import JobBusy, JobFolder
+from ddrep_core.jobs.request import Request
+from ddrep_core.jobs.run import is_resumable, load_request_prior, run_job
+
+BUSY_SECONDS = 60.0  # how long an engine whose batch was killed may need to see it, and let go of its job
+
+
+class Models:
+    """Loads what a job asks for, on the worker's device, and keeps the last one."""
+
+    def __init__(self, device: str) -> None:
+        self._device = device
+        self._kept: tuple[str, Any] | None = None
+
+    def __call__(self, request: Request) -> Any:
+        device = self._device if request.device == "auto" else request.device
+        request = request.model_copy(update={"device": device})
+        keys = {"prior", "controlnet", "loras", "device", "precision", "max_batch"}
+        key = request.model_dump_json(include=keys)
+        if self._kept is None or self._kept[0] != key:
+            self._kept = None  # before the next one is loaded: both might not fit
+            self._kept = key, load_request_prior(request)
+        return self._kept[1]
+
+
+class Orders:
+    """The jobs to do, read beside the work, so that the end of the input is seen while a job runs."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._waiting: queue.SimpleQueue[Path | None] = queue.SimpleQueue()
+        self.under_way: Path | None = None
+        threading.Thread(target=self._read, name="ddrep-orders", daemon=True).start()
+
+    def _read(self) -> None:
+        for line in self._stream:
+            self._waiting.put(Path(json.loads(line)["job"]))
+        if (path := self.under_way) is not None:
+            JobFolder(path).cancel_file.touch()
+        self._waiting.put(None)
+
+    def next(self) -> Path | None:
+        """The next job, None at the end."""
+        self.under_way = None
+        self.under_way = self._waiting.get()
+        return self.under_way
+
+
+def run_one(path: Path, models: Models, say: Any) -> None:
+    """Run a job, or go on with it, and say how it ended."""
+
+    def listener(event: dict[str, Any]) -> None:
+        say({"job": str(path), **event})
+
+    status, message, fix = 0, "", ""
+    try:
+        deadline = time.monotonic() + BUSY_SECONDS
+        while True:
+            try:
+                run_job(path, resume=is_resumable(JobFolder(path)), listeners=(listener,), load_prior=models)
+                break
+            except JobBusy:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.5)
+    except DdrepError as error:
+        status, message, fix = error.exit_status, error.message, error.fix
+    say({"job": str(path), "event": "ended", "status": status, "message": message, "fix": fix})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--device", default="auto")
+    models = Models(parser.parse_args().device)
+    # What libraries print must not come between the events.
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+
+    def say(event: dict[str, Any]) -> None:
+        try:
+            print(json.dumps(event), file=answers, flush=True)
+        except OSError:
+            pass  # whoever asked has gone; the end of the input says so, too
+
+    orders = Orders(sys.stdin)
+    while (path := orders.next()) is not None:
+        run_one(path, models, say)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""Particle guidance: samples that are made together keep away from each other, and from what was saved before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+import torch
+from torch import Tensor
+
+from ddrep_core.errors import RequestError
+from ddrep_core.sampling.guide import Decode, Guide
+from ddrep_core.sampling.kernel import RadialKernel
+from ddrep_core.sampling.look import Look
+
+Features: TypeAlias = Callable[[Tensor], Tensor]
+"""Pictures [B, 3, H, W], sRGB in [0, 1], to what they are compared by, [B, ...]; any `torch.nn.Module` is one."""
+
+
+@dataclass(frozen=True)
+class ParticleGuidance(Guide):
+    """x̂0_i ← x̂0_i + w σ²/(σ² + s²) Σ_j k(i, j) (φ_i − φ_j): each goes away from those that it resembles.
+
+    Corso, Xu et al., "Particle Guidance" (ICLR 2024), with the potential −Σ k; also ch. 6 of Xu's thesis. The step is
+    −w' V(σ) ∇Σ_j k with w' = w h/(2 s²) and V = s²σ²/(s² + σ²); the paper's σ² in place of V throws particles out of
+    the data's range at high noise. Written in differences, w means the same for pictures of any size and any number of
+    views: 1 moves two samples whose distance is the median by a half of their difference.
+
+    Every view has a kernel of its own, and all views of one object push alike. A fixed potential is no prior's: of
+    what is rare it draws more (docs/diversity.md), and with η = 0 nothing brings back what it threw too far.
+
+    Args:
+        weight: w; 0 changes nothing.
+        kernel: k.
+        space: φ. "clean": the prior's x̂0; "render": f(θ, π); "noisy": x, which of independent noise loses most of the
+            force; or features of decoded pictures, whose gradient leads back to x̂0.
+        unlike: [M, V, C, h, w] views of what was saved before, in the prior's space; it repels, and does not move.
+        variance: s², of one number of x0.
+        least_sigma: below it, nothing is bent.
+    """
+
+    weight: float
+    kernel: RadialKernel = field(default_factory=RadialKernel)
+    space: Literal["clean", "render", "noisy"] | Features = "clean"
+    unlike: Tensor | None = None
+    variance: float = 1.0
+    least_sigma: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not self.weight >= 0:
+            raise RequestError(f"A weight of repulsion must be zero or more, not {self.weight}.")
+        if self.unlike is not None and (self.unlike.ndim != 5 or not bool(torch.isfinite(self.unlike).all())):
+            raise RequestError(f"What to keep away from must be finite, [M, V, C, h, w], not {self.unlike.shape}.")
+
+    def bend(self, look: Look, decode: Decode) -> Tensor:
+        """See `Guide`."""
+        alone = len(look.clean) == 1 and self.unlike is None
+        if self.weight == 0 or alone or look.sigma < self.least_sigma:
+            return look.clean
+        if self.kernel.turned and bool((look.indices.diff() != 1).any()):
+            raise RequestError(
+                "Objects can only be compared as they are turned where every step sees the whole orbit in its order."
+            )
+        share = self.weight / (1 + self.variance / look.sigma**2)
+        others = None if self.unlike is None else self.unlike[:, look.indices.to(self.unlike.device)].to(look.clean)
+        shape, seen = look.clean.shape, look.weights > 0  # what paints nothing is nobody's likeness
+        if callable(self.space):
+            return look.clean + self._by_features(look, decode, self.space, others, seen, share)
+        match self.space:
+            case "clean":
+                points = look.clean
+            case "render":
+                points = look.render
+            case "noisy":
+                points = look.render + look.sigma * look.noise
+        flat = (points * seen).flatten(2)
+        away = self.kernel.resemblance(flat, None if others is None else (others * seen).flatten(2)).away
+        return look.clean + share * away.unflatten(2, shape[2:])
+
+    def _by_features(
+        self, look: Look, decode: Decode, features: Features, others: Tensor | None, seen: Tensor, share: float
+    ) -> Tensor:
+        """[N, B, C, h, w] the way along the features' gradient that changes them as `away` asks, to first order.
+
+        No number moves by more than share · s on average, however flat the features are there.
+        """
+
+        def described(latents: Tensor) -> Tensor:
+            return features(decode((latents * seen).flatten(0, 1))).flatten(1).unflatten(0, latents.shape[:2])
+
+        known = None
+        if others is not None:
+            with torch.no_grad():
+                known = described(others)
+        with torch.enable_grad():
+            clean = look.clean.detach().requires_grad_(True)
+            points = described(clean)
+            away = self.kernel.resemblance(points.detach(), known).away
+            (way,) = torch.autograd.grad(points, clean, away.to(points))
+        asked, reached = (each.double().square().flatten(1).sum(1) for each in (away, way))
+        length = asked / reached.clamp_min(1e-30)
+        most = (self.variance * way[0].numel() / reached.clamp_min(1e-30)).sqrt()
+        return share * torch.minimum(length, most).to(way).reshape(-1, 1, 1, 1, 1) * way
