@@ -18,7 +18,8 @@ from torch import Tensor
 from ddrep_core.diffreps.protocol import Descended, Diffrep
 from ddrep_core.distillation.objective import ModeSeeker, Objective
 from ddrep_core.distillation.sds import SCORE_DISTILLATION
-from ddrep_core.errors import RequestError
+from ddrep_core.errors import RequestError, StaleState
+from ddrep_core.pictures import settle
 from ddrep_core.priors.protocol import Controls, Prior
 from ddrep_core.sampling.look import Ask, Clock, Look, Source, pixel_importance, together
 from ddrep_core.sampling.sample import Result, SamplerState, StepReport
@@ -102,6 +103,7 @@ def distill(
             callback(_report(look, step + 1, method.steps, ask, reps, leaves, optimizer, generators, objective))
     for leaf in leaves:
         leaf.requires_grad_(False)
+    settle(prior)
     seconds = {part: value / samples for part, value in ask.clock.settle().items()}
     results = [
         Result(each, ask.evaluations, dict(seconds), None, seed + number, method.steps)
@@ -176,7 +178,7 @@ def _load(
         ask.clock.seconds = {part: float(value) for part, value in state.numbers["seconds"].items()}
         return int(state.numbers["position"])
     except (KeyError, RuntimeError, ValueError) as error:
-        raise RequestError(
+        raise StaleState(
             f"The state to go on from belongs to another method or representation ({error}).", "Start anew."
         ) from error
 

@@ -256,12 +256,21 @@ class DiffusersPrior:
         """Latents [B, C, h, w] of pictures [B, 3, H, W], sRGB in [0, 1]; the distribution's mode, nothing is drawn."""
         return self.autoencoder.encode(images)
 
+    def settle(self) -> None:
+        """Wait for what was found out about earlier pictures while nobody waited (`finite`).
+
+        Raises:
+            NotFiniteError: some were not finite.
+        """
+        self.autoencoder.watch.settle()
+
     def release(self) -> None:
         """Give the accelerator's memory back: everything moves to main memory, and runs there from now on.
 
         What `condition` made before stays where it was: condition again to go on.
         """
         cpu = torch.device("cpu")
+        self.autoencoder.rests = False
         self.network.to(cpu)
         self.autoencoder.to(cpu)
         self.prompt_encoder.to(cpu)
@@ -295,6 +304,8 @@ class DiffusersPrior:
             raise RequestError(f"{count} latents came with a conditioning for {conditioning.view_count} views.")
         if len(sigma) not in (1, count):
             raise RequestError(f"{count} latents came with {len(sigma)} noise levels.")
+        self.autoencoder.watch.look()
+        self.autoencoder.make_room()
         # Scales and weights meet x in full precision; only the network itself runs in half.
         precision = torch.float64 if self.dtype == torch.float64 else torch.float32
         scaled = x.to(self.device, precision) * self._column(self.levels.input_scale(sigma), precision)

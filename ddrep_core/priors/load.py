@@ -196,6 +196,7 @@ def _assemble(
     from ddrep_core.priors.diffusers_prior import DiffusersPrior, Origin
     from ddrep_core.priors.families import FEW_STEPS
     from ddrep_core.priors.levels import noise_levels
+    from ddrep_core.priors.memory import VIEWS
     from ddrep_core.priors.networks import FlowTransformer, UNet
     from ddrep_core.priors.prompts import T5_LENGTH, PromptEncoder, TextEncoder
     from ddrep_core.priors.self_check import likeliest
@@ -217,7 +218,7 @@ def _assemble(
         settings = replace(settings, guidance_scale=1.0)
     vae = folder.network("vae", autoencoder_dtype(folder.config("vae"), dtype))
     check_autoencoder(vae.config, folder.name)
-    autoencoder = Autoencoder(vae, device, max_batch)
+    autoencoder = Autoencoder(vae, torch.device("cpu"), max_batch)
     _check_network(core, autoencoder.channels, folder)
     if folder.family.network == "unet":
         if not controlnets and (beside := folder.controlnet(dtype)) is not None:
@@ -239,7 +240,9 @@ def _assemble(
         )
     else:
         network = FlowTransformer(_settled(core, device))
+    latent_size = _latent_size(core, folder.family, autoencoder.factor, image_size or settings.image_size)
     network.to(device)
+    autoencoder.place(device, beside=2 * VIEWS * network.row_bytes(*latent_size))
 
     encoders = [
         TextEncoder(
@@ -263,7 +266,7 @@ def _assemble(
         levels=levels,
         prompt_encoder=prompts,
         autoencoder=autoencoder,
-        latent_size=_latent_size(core, folder.family, autoencoder.factor, image_size or settings.image_size),
+        latent_size=latent_size,
         device=device,
         dtype=dtype,
         max_batch=max_batch,
