@@ -102,7 +102,7 @@ def textures(options: Any, prior: Any, embedding: PictureEmbedding) -> dict[str,
         rows += [list(one[:4]) for one in pictures]
         told = certainty(latents.flatten(0, 1), options.prompt, others, prior)
         table[name] = entry([similarity(pictures, embedding)], [told], seconds)
-        table[name]["agreement"] = round(sum(one.agreement for one in made) / SAMPLES, 3)
+        table[name]["agreement"] = round(sum(one.agreement or 0.0 for one in made) / SAMPLES, 3)
         print(name, table[name], flush=True)
         sheet(rows, options.out / f"diversity_{Path(options.mesh).stem}.png", 64)
     return table
