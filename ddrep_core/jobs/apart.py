@@ -106,7 +106,7 @@ def _picture(file: Path, size: tuple[int, int]) -> NDArray[np.float32]:
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise RequestError(f"{file.name}, to keep away from, cannot be read: {error}.", "Save it again.") from error
     resized = picture.convert("RGB").resize((size[1], size[0]), Image.Resampling.LANCZOS)
-    return np.asarray(resized, np.float32) / 255
+    return np.asarray(resized, np.float32) / np.float32(255)
 
 
 def _mesh(file: Path, box: Box) -> tuple[Mesh, dict[str, Tensor]]:
