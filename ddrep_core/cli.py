@@ -71,12 +71,13 @@ Encoder = Annotated[
 ]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.", rich_help_panel="Machine")]
 FIRST = ("prompt", "negative_prompt")  # the order of the help; a task's own settings stand between COUNTS and REST
-COUNTS = ("seed", "samples")
+COUNTS = ("seed", "samples", "diversity", "unlike")
 REST = (
     "prior", "loras", "controlnets", "cameras", "steps", "guidance_scale", "eta", "schedule",
     "device", "precision", "max_batch",
 )  # fmt: skip
 OF_CAMERAS = ("controlnets", "cameras")
+OF_FILES = ("loras", "controlnets", "reference", "cameras", "unlike")  # which a job has copies of, or paths in full
 
 
 def add_task_command(task: str) -> None:
@@ -94,7 +95,7 @@ def add_task_command(task: str) -> None:
         *option_parameters(Request, FIRST),
         parameter("out", Out, None),
         parameter("overwrite", Overwrite, False),
-        *option_parameters(Request, COUNTS),
+        *option_parameters(Request, [key for key in COUNTS if block.keeps_away or key != "unlike"]),
         *option_parameters(block),
         *option_parameters(Request, rest),
         parameter("reference", Reference, None),
@@ -262,16 +263,22 @@ def _write_and_run(task: str, told: dict[str, Any]) -> None:
             camera_file = cameras
     with _answering(debug):
         picture = request["reference"]["picture"] if "reference" in request else None
+        unlike = told.get("unlike") or ()
         folder = create_job(
-            out, request, mesh=mesh, cameras=camera_file, reference=picture, overwrite=told["overwrite"]
+            out,
+            request,
+            mesh=mesh,
+            cameras=camera_file,
+            reference=picture,
+            unlike=unlike,
+            overwrite=told["overwrite"],
         )
     _run(folder, None if not told["overwrite"] else False, told["events"], debug)
 
 
 def _common(told: dict[str, Any]) -> dict[str, Any]:
     """What all tasks share, from what a command was told; but for the cameras, which may be a file to copy."""
-    lists = ("loras", "controlnets", "cameras", "reference")
-    common = {key: plain(told[key]) for key in Request.model_fields if key in told and key not in lists}
+    common = {key: plain(told[key]) for key in Request.model_fields if key in told and key not in OF_FILES}
     common["prior"] = _resolved(common["prior"])
     with _answering(told["debug"]):
         if told["loras"]:
