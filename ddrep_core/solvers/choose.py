@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from ddrep_core.diffreps.encoded import EncodedDiffrep
 from ddrep_core.diffreps.image_texture import ImageTextureDiffrep
 from ddrep_core.diffreps.linearized import LinearizedRendering
 from ddrep_core.diffreps.matrix import MatrixDiffrep
 from ddrep_core.diffreps.protocol import Descended, Diffrep, LinearRendering
 from ddrep_core.errors import RequestError
+from ddrep_core.solvers.encoded import DecodedSolver
 from ddrep_core.solvers.first_order import AdamSolver, WarmStartSolver
 from ddrep_core.solvers.gauss_newton import GaussNewtonSolver
 from ddrep_core.solvers.linear import LinearSolver, linear_rendering
@@ -29,6 +31,8 @@ def choose_solver(rep: Diffrep, solver: str | Solver = "auto") -> Solver:
         if solver != "auto":
             raise RequestError(f"A texture whose views meet in RGB has no solver '{solver}'.", "Use the solver auto.")
         return PictureSolver()
+    if isinstance(rep, EncodedDiffrep) and solver == "auto":
+        return DecodedSolver(choose_solver(rep.pictures))
     rate = rep.learning_rate if isinstance(rep, Descended) else 1e-3
     match solver:
         case "auto" if isinstance(rep, LinearRendering):
