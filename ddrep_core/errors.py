@@ -23,6 +23,10 @@ class RequestError(DdrepError):
     exit_status = 2
 
 
+class StaleState(RequestError):
+    """A state to go on from that another call or another version of ddrep has left; nothing was done yet."""
+
+
 class RunError(DdrepError):
     """The request was right, but the run failed (out of memory, disk full): exit status 1."""
 

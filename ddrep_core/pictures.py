@@ -26,7 +26,19 @@ class Decoder(Protocol):
 def decode(prior: Decoder, latents: Tensor) -> Tensor:
     """[B, 3, H, W] sRGB in [0, 1] on the CPU, of latents [B, C, h, w]; without a graph."""
     with torch.no_grad():
-        return prior.decode(latents.to(prior.device)).float().cpu().clamp(0, 1)
+        pictures = prior.decode(latents.to(prior.device)).float().cpu().clamp(0, 1)
+    settle(prior)
+    return pictures
+
+
+def settle(prior: object) -> None:
+    """Hear what a prior found out about its pictures while nobody waited for it, where it says so.
+
+    Raises:
+        RunError: some were not finite.
+    """
+    if (wait := getattr(prior, "settle", None)) is not None:
+        wait()
 
 
 def to_picture(image: Tensor) -> Image.Image:

@@ -3,33 +3,36 @@
 import json
 import shutil
 import time
+from dataclasses import replace
 from typing import ClassVar
 
 import pytest
 from geometry_shapes import cube_obj
 from job_outputs import outputs_of
-from test_jobs_run import StopAfter, ToyTask, events_of, make_job, prior  # noqa: F401  (fixtures)
+from test_jobs_run import StopAfter, Toy, events_of, make_job, play, prior  # noqa: F401  (fixtures)
 
 from ddrep_core.errors import Cancelled, RequestError
+from ddrep_core.jobs import pace
 from ddrep_core.jobs import run as run_module
-from ddrep_core.jobs import session as session_module
 from ddrep_core.jobs import texture as texture_module
 from ddrep_core.jobs.folder import JobFolder, write_bytes, write_json
 from ddrep_core.jobs.run import run_job
+from ddrep_core.jobs.task import Illustration
 
 PARTS = ("the film", "the sheet")
 
 
-class DrawnTask(ToyTask):
+class DrawnToy(Toy):
     """A toy that draws two pictures of its result; `breaks` says what happens at one: {(sample, what): error}."""
 
     breaks: ClassVar[dict[tuple[int, str], BaseException]] = {}
     drawn: ClassVar[list[tuple[int, str]]] = []
     result_was_there: ClassVar[list[bool]] = []
 
-    def run_sample(self, session):
-        record = super().run_sample(session)
+    def finish(self, theta, session, colour):
+        made = super().finish(theta, session, colour)
         number = session.sample_number
+        illustrations = []
         for what in PARTS:
             path = session.outputs / f"{what[4:]}.bin"
 
@@ -41,16 +44,16 @@ class DrawnTask(ToyTask):
                 self.drawn.append((number, what))
                 write_bytes(path, f"{number} {what}".encode())
 
-            session.illustrate(what, {what[4:]: path}, draw)
-        return record
+            illustrations.append(Illustration(what, {what[4:]: path}, draw))
+        return replace(made, illustrations=tuple(illustrations))
 
 
 @pytest.fixture
-def drawn_job(make_job, monkeypatch):  # noqa: F811
-    monkeypatch.setattr(run_module, "prepare_task", DrawnTask)
-    monkeypatch.setattr(DrawnTask, "drawn", [])
-    monkeypatch.setattr(DrawnTask, "breaks", {})
-    monkeypatch.setattr(DrawnTask, "result_was_there", [])
+def drawn_job(make_job, play, monkeypatch):  # noqa: F811
+    play(DrawnToy())
+    monkeypatch.setattr(DrawnToy, "drawn", [])
+    monkeypatch.setattr(DrawnToy, "breaks", {})
+    monkeypatch.setattr(DrawnToy, "result_was_there", [])
     return make_job
 
 
@@ -63,7 +66,7 @@ def warnings_of(folder):
 def test_the_result_is_written_before_its_pictures(drawn_job):
     folder = drawn_job()
     run_job(folder.path)
-    assert DrawnTask.result_was_there == [True, True]
+    assert DrawnToy.result_was_there == [True, True]
     files = json.loads(folder.result_file.read_text())["samples"][0]["files"]
     assert list(files) == ["image", "film", "sheet"]
     assert not list((folder.path / "checkpoint" / "stages").glob("*"))
@@ -77,7 +80,7 @@ def test_a_picture_that_fails_costs_a_warning_and_resume_draws_it(drawn_job, err
     whole = drawn_job("whole", samples=2)
     run_job(whole.path)
     folder = drawn_job(samples=2)
-    DrawnTask.breaks = dict.fromkeys(broken, error)
+    DrawnToy.breaks = dict.fromkeys(broken, error)
     run_job(folder.path)
     assert events_of(folder)[-1]["event"] == "done"
     assert any("could not be drawn" in message for message in warnings_of(folder))
@@ -85,9 +88,9 @@ def test_a_picture_that_fails_costs_a_warning_and_resume_draws_it(drawn_job, err
     for number, sample in enumerate(samples):
         assert (folder.path / sample["files"]["image"]).is_file()
         assert sample.get("missing", []) == [what for key, what in broken if key == number]
-    DrawnTask.breaks, DrawnTask.drawn = {}, []
+    DrawnToy.breaks, DrawnToy.drawn = {}, []
     run_job(folder.path, resume=True)
-    assert DrawnTask.drawn == broken  # nothing else is drawn again
+    assert DrawnToy.drawn == broken  # nothing else is drawn again
     assert not [event for event in events_of(folder)[-8:] if event["event"] == "step"]  # and nothing sampled
     assert outputs_of(folder) == outputs_of(whole)
     assert not folder.error_file.exists()
@@ -98,11 +101,11 @@ def test_cancelled_or_killed_while_drawing_the_result_is_there(drawn_job):
     run_job(whole.path)
     for error in (Cancelled("stop"), KeyboardInterrupt(), SystemExit(3)):
         folder = drawn_job(type(error).__name__)
-        DrawnTask.breaks = {(0, "the film"): error}
+        DrawnToy.breaks = {(0, "the film"): error}
         with pytest.raises((Cancelled, SystemExit)):
             run_job(folder.path)
         assert json.loads(folder.result_file.read_text())["samples"][0]["missing"] == list(PARTS)
-        DrawnTask.breaks = {}
+        DrawnToy.breaks = {}
         run_job(folder.path, resume=True)
         assert outputs_of(folder) == outputs_of(whole)
 
@@ -122,19 +125,19 @@ def test_the_page_costs_nothing_and_comes_with_resume(drawn_job, monkeypatch):
     assert folder.page_file.is_file()
 
 
-def test_a_long_stage_says_how_far_it_is_and_how_long_it_takes(drawn_job, monkeypatch):
-    monkeypatch.setattr(session_module, "STAGE_SECONDS", 0.02)
+def test_a_long_stage_says_how_far_it_is_and_how_long_it_takes(drawn_job, play, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(pace, "STAGE_SECONDS", 0.02)
 
-    class SlowTask(ToyTask):
-        def run_sample(self, session):
+    class SlowToy(Toy):
+        def colour(self, session, shape):
             progress = session.stage("Thinking")
             time.sleep(0.1)
             progress(0.25)
             session.stage("Silence")
             time.sleep(0.3)
-            return super().run_sample(session)
+            return super().colour(session, shape)
 
-    monkeypatch.setattr(run_module, "prepare_task", SlowTask)
+    play(SlowToy())
     folder = drawn_job()
     run_job(folder.path)
     stages = [event for event in events_of(folder) if event["event"] == "stage"]

@@ -4,7 +4,7 @@ import os
 import shutil
 
 import pytest
-from test_jobs_run import StopAfter, events_of, make_job, prior  # noqa: F401  (fixtures)
+from test_jobs_run import StopAfter, events_of, make_job, play, prior  # noqa: F401  (fixtures)
 
 from ddrep_core.errors import Cancelled, DdrepError, RequestError
 from ddrep_core.jobs import run as run_module

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import warnings
+from functools import partial
 
 import pytest
 import torch
@@ -17,29 +18,35 @@ from ddrep_core.jobs import run as run_module
 from ddrep_core.jobs.folder import JobFolder, write_bytes, write_json
 from ddrep_core.jobs.run import run_job
 from ddrep_core.jobs.session import Preview
+from ddrep_core.jobs.task import Made, Stage
 
 SHAPE = (1, 4, 4)
 
 
-class ToyTask:
-    """Two stages of a linear representation under a mixture of two pictures; the output is its θ."""
+class Toy:
+    """Two stages of a linear representation under a mixture of pictures; the output is the sum of their θ."""
 
-    def __init__(self, session):
+    def start(self, session):
         generator = torch.Generator().manual_seed(1)
         matrix = torch.randn(2 * 16, 12, generator=generator, dtype=torch.float64)
-        self.rep = dd.diffreps.LinearDiffrep(matrix, image_shape=SHAPE)
+        rep = dd.diffreps.LinearDiffrep(matrix, image_shape=SHAPE)
+        return Stage(self.recipe(session, rep), self.colour, picture, "shape")
 
-    def run_sample(self, session):
-        first = session.sample(self.rep, stage="shape", previews=picture, **session.sampling_arguments())
+    def recipe(self, session, rep):
+        return session.recipe(rep)
+
+    def colour(self, session, shape):
         session.stage("Between")
-        second = session.sample(first.diffrep, stage="colour", **session.sampling_arguments())
+        recipe = self.recipe(session, shape.diffrep)
+        return Stage(recipe, partial(self.finish, shape.diffrep.theta), name="colour")
+
+    def finish(self, theta, session, colour):
         path = session.outputs / "theta.bin"
-        write_bytes(path, (first.diffrep.theta + second.diffrep.theta).numpy().tobytes())
-        files = {"image": session.folder.relative(path)}
-        return {"files": files, "nfe": first.nfe + second.nfe, "seconds": second.seconds, "agreement": None}
+        write_bytes(path, (theta + colour.diffrep.theta).numpy().tobytes())
+        return Made({"image": path})
 
 
-def picture(step):
+def picture(session, step):
     return [Preview("image", Image.new("RGB", (4, 4), (int(step.index) % 255, 0, 0)))]
 
 
@@ -50,8 +57,18 @@ def prior():
 
 
 @pytest.fixture
-def make_job(tmp_path, monkeypatch, prior):
-    monkeypatch.setattr(run_module, "prepare_task", ToyTask)
+def play(monkeypatch):
+    """Has jobs of the task "image" done by a toy."""
+
+    def play(toy):
+        monkeypatch.setattr(run_module, "start_task", toy.start)
+
+    return play
+
+
+@pytest.fixture
+def make_job(tmp_path, monkeypatch, prior, play):
+    play(Toy())
     monkeypatch.setattr(run_module, "load_request_prior", lambda request: prior)
 
     def make(name="job", **changes):
@@ -195,12 +212,12 @@ def test_a_request_that_fails_leaves_earlier_results_alone(make_job, monkeypatch
     assert (last["event"], last["status"], last["fix"]) == ("error", 2, "Use another.")
 
 
-def failing_with(error):
-    class Failing(ToyTask):
-        def run_sample(self, session):
-            raise error
+class Failing(Toy):
+    def __init__(self, error):
+        self.error = error
 
-    return Failing
+    def colour(self, session, shape):
+        raise self.error
 
 
 @pytest.mark.parametrize(
@@ -212,8 +229,8 @@ def failing_with(error):
         (KeyError("surprise"), "did not foresee: KeyError"),
     ],
 )
-def test_failures_are_told_in_words(make_job, monkeypatch, error, words):
-    monkeypatch.setattr(run_module, "prepare_task", failing_with(error))
+def test_failures_are_told_in_words(make_job, play, error, words):
+    play(Failing(error))
     folder = make_job()
     with pytest.raises(RunError, match=words) as caught:
         run_job(folder.path)
@@ -251,14 +268,14 @@ def test_an_output_folder_that_cannot_be_written(make_job):
         run_job(folder.path)
 
 
-def test_warnings_become_events_once(make_job, monkeypatch):
-    class Warning_(ToyTask):
-        def run_sample(self, session):
+def test_warnings_become_events_once(make_job, play):
+    class Warning_(Toy):
+        def colour(self, session, shape):
             for _ in range(3):
                 warnings.warn("The prompt was cut.", DdrepWarning, stacklevel=1)
-            return super().run_sample(session)
+            return super().colour(session, shape)
 
-    monkeypatch.setattr(run_module, "prepare_task", Warning_)
+    play(Warning_())
     folder = make_job()
     run_job(folder.path)
     assert [e["message"] for e in events_of(folder) if e["event"] == "warning"] == ["The prompt was cut."]
@@ -277,16 +294,18 @@ def test_threads_of_the_checkpoint_are_used_again(make_job):
 
 
 def test_a_task_may_want_stronger_guidance_than_the_prior_but_never_overrules_the_request(
-    make_job, prior, monkeypatch
+    make_job, prior, play, monkeypatch
 ) -> None:
     seen = []
 
-    class Asking(ToyTask):
-        def __init__(self, session):
-            super().__init__(session)
-            seen.append([session.sampling_arguments(least_guidance=least)["guidance_scale"] for least in (0.0, 5.0)])
+    class Asking(Toy):
+        def start(self, session):
+            first = super().start(session)
+            reps = first.recipe.rep
+            seen.append([session.recipe(reps, least_guidance=least).guidance_scale for least in (0.0, 5.0)])
+            return first
 
-    monkeypatch.setattr(run_module, "prepare_task", Asking)
+    play(Asking())
     monkeypatch.setattr(prior, "default_guidance_scale", 2.5)
     run_job(make_job("own").path)
     run_job(make_job("asked", guidance_scale=1.5).path)

@@ -17,6 +17,7 @@ from ddrep_core.errors import RequestError
 from ddrep_core.jobs import run as run_module
 from ddrep_core.jobs.request import JOB, TASKS, Block, Later, parse_request
 from ddrep_core.jobs.run import run_job
+from ddrep_core.jobs.task import Made, Stage
 
 
 class DotsRequest(Block):
@@ -26,25 +27,24 @@ class DotsRequest(Block):
     blurred: Annotated[bool, JOB, Later()] = Field(False, description="Draw them soft.")
 
 
-class DotsTask:
-    def __init__(self, session):
-        count = session.request.settings(DotsRequest).count
-        self.rep = dd.diffreps.LinearDiffrep(torch.eye(count), image_shape=(1, 1, count))
+def start(session):
+    count = session.request.settings(DotsRequest).count
+    rep = dd.diffreps.LinearDiffrep(torch.eye(count), image_shape=(1, 1, count))
+    return Stage(session.recipe(rep), finish)
 
-    def run_sample(self, session):
-        result = session.sample(self.rep, **session.sampling_arguments())
-        path = session.outputs / "dots.json"
-        path.write_text(json.dumps(result.diffrep.theta.tolist()))
-        files = {"dots": session.folder.relative(path)}
-        return {"files": files, "nfe": result.nfe, "seconds": result.seconds, "agreement": None}
+
+def finish(session, result):
+    path = session.outputs / "dots.json"
+    path.write_text(json.dumps(result.diffrep.theta.tolist()))
+    return Made({"dots": path})
 
 
 @pytest.fixture(autouse=True)
 def dots(monkeypatch):
     module = ModuleType("dots_task_of_a_test")
-    module.DotsTask = DotsTask
+    module.start = start
     monkeypatch.setitem(sys.modules, module.__name__, module)
-    monkeypatch.setitem(TASKS, "dots", (DotsRequest, f"{module.__name__}:DotsTask"))
+    monkeypatch.setitem(TASKS, "dots", (DotsRequest, f"{module.__name__}:start"))
 
 
 def five_dots(request):

@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from ddrep_core.errors import DdrepWarning, RequestError
-from ddrep_core.jobs.session import Session
+from ddrep_core.jobs.recipe import guidance_of
 from ddrep_core.priors import load_prior
 from ddrep_core.priors.families import family_of, was_distilled
 from ddrep_core.priors.levels import VARIANCE_PRESERVING, noise_levels
@@ -238,16 +238,9 @@ def test_no_task_asks_a_distilled_model_for_guidance(copy: Callable[[str], Path]
     folder = copy("sd")
     (folder / "ddrep.json").write_text('{"guidance_scale": 1}')
     prior = load_prior(folder, device="cpu")
-    session = object.__new__(Session)
-    session.__dict__["prior"] = prior
-
-    class Asked:
-        prompt, negative_prompt, guidance_scale, schedule, steps, eta = "a cow", "", None, "plain", 4, None
-
-    session.request = Asked()  # type: ignore[assignment]
-    assert session.sampling_arguments(least_guidance=5.0)["guidance_scale"] == 1
+    assert guidance_of(prior, None, least=5.0) == 1
     prior.distilled, prior.default_guidance_scale = False, 2.5
-    assert session.sampling_arguments(least_guidance=5.0)["guidance_scale"] == 5
+    assert guidance_of(prior, None, least=5.0) == 5
 
 
 def test_guidance_zero_with_a_prompt_is_noticed(models: Path) -> None:
@@ -316,8 +309,8 @@ def test_controlnets_that_hear_something_else(
 
 
 def test_a_controlnets_name_may_say_what_it_hears(models: Path, tmp_path: Path) -> None:
-    folder = controlnet(tmp_path / "control_canny")
-    with pytest.warns(DdrepWarning, match="seems to hear canny, and will be told depth"):
+    folder = controlnet(tmp_path / "control_openpose")
+    with pytest.warns(DdrepWarning, match="seems to hear openpose, and will be told depth"):
         load_prior(models / "sd", device="cpu", controlnet=folder)
     for scale in (-3, math.nan, math.inf):
         with pytest.raises(RequestError, match="A ControlNet counts 0 to 10 times"):

@@ -1,4 +1,4 @@
-"""Mode-seeking: descent along an objective's gradient at random noise levels, until it vanishes.
+"""Mode-seeking: descent along an objective's gradient at random or falling noise levels, until it vanishes.
 
 All methods of this family follow Jᵀ g at x = f(θ, π) + σ ε, the chain rule of Figure 1's lower path, without the metric
 (JᵀJ)⁻¹ that would make it a step of the sampling ODE. They differ in g (`objective.py`), in the levels and in the
@@ -18,7 +18,8 @@ from torch import Tensor
 from ddrep_core.diffreps.protocol import Descended, Diffrep
 from ddrep_core.distillation.objective import ModeSeeker, Objective
 from ddrep_core.distillation.sds import SCORE_DISTILLATION
-from ddrep_core.errors import RequestError
+from ddrep_core.errors import RequestError, StaleState
+from ddrep_core.pictures import settle
 from ddrep_core.priors.protocol import Controls, Prior
 from ddrep_core.sampling.look import Ask, Clock, Look, Source, pixel_importance, together
 from ddrep_core.sampling.sample import Result, SamplerState, StepReport
@@ -86,7 +87,8 @@ def distill(
     start = time.perf_counter() - ask.clock.seconds["total"]
     for step in range(done, method.steps):
         indices = torch.randperm(rep.view_count, generator=generators[0])[:count].sort().values
-        sigma = float(levels[int(torch.randint(len(levels), (1,), generator=generators[0]))])
+        drawn = int(torch.randint(len(levels), (1,), generator=generators[0]))
+        sigma = float(levels[step * len(levels) // method.steps if method.falling else drawn])
         with ask.clock.measure("render"):
             render = together([each.render(indices.to(weights.device)) for each in reps])
         noise = together([torch.randn(render.shape[1:], generator=g, dtype=render.dtype) for g in generators])
@@ -101,6 +103,7 @@ def distill(
             callback(_report(look, step + 1, method.steps, ask, reps, leaves, optimizer, generators, objective))
     for leaf in leaves:
         leaf.requires_grad_(False)
+    settle(prior)
     seconds = {part: value / samples for part, value in ask.clock.settle().items()}
     results = [
         Result(each, ask.evaluations, dict(seconds), None, seed + number, method.steps)
@@ -175,7 +178,7 @@ def _load(
         ask.clock.seconds = {part: float(value) for part, value in state.numbers["seconds"].items()}
         return int(state.numbers["position"])
     except (KeyError, RuntimeError, ValueError) as error:
-        raise RequestError(
+        raise StaleState(
             f"The state to go on from belongs to another method or representation ({error}).", "Start anew."
         ) from error
 

@@ -18,6 +18,10 @@ class Objective(Protocol):
     A new one is one file: subclass, and say `loss`.
     """
 
+    def weight(self, sigma: float) -> float:
+        """w(σ), how much a level counts: σ²/(1 + σ²), the variance σ_t² of the variance-preserving process."""
+        return sigma**2 / (1 + sigma**2)
+
     def loss(self, look: Look, ask: Ask) -> Tensor:
         """A number whose gradient with respect to `look.render` is followed downhill.
 
@@ -50,21 +54,23 @@ class ModeSeeker:
         name: for reports.
         objective: makes what it follows, anew for every run.
         skipped: the shares of the levels that are left out, at the noisy and at the clean end.
-        optimizer: Adam or Adamax.
+        optimizer: Adam or Adamax; made of leaves, `lr` and `betas`.
         betas: of its moments.
         guidance_scale: the published one for 3D.
         steps: the published number for 3D.
         learning_rate: of the optimiser; the representation's own when None.
+        falling: levels fall once from the noisy to the clean end, instead of being drawn.
     """
 
     name: str
     objective: Callable[[], Objective]
     skipped: tuple[float, float]
-    optimizer: type[torch.optim.Adam] | type[torch.optim.Adamax]
+    optimizer: Callable[..., torch.optim.Optimizer]
     betas: tuple[float, float]
     guidance_scale: float = 100.0
     steps: int = 10_000
     learning_rate: float | None = None
+    falling: bool = False
 
     def with_settings(self, *, steps: int | None = None, learning_rate: float | None = None) -> ModeSeeker:
         """The same method for another budget."""

@@ -10,11 +10,10 @@ from ddrep_core.sampling.look import Ask, Look
 
 
 class ScoreDistillation(Objective):
-    """w(σ) (sg[ε̂ − ε] · render), with w = σ²/(1 + σ²), the variance σ_t² of the variance-preserving process."""
+    """w(σ) (sg[ε̂ − ε] · render)."""
 
     def loss(self, look: Look, ask: Ask) -> Tensor:
-        weight = look.sigma**2 / (1 + look.sigma**2)
-        return (weight * (look.predicted - look.noise) * look.weights * look.render).sum()
+        return (self.weight(look.sigma) * (look.predicted - look.noise) * look.weights * look.render).sum()
 
 
 SCORE_DISTILLATION = ModeSeeker("SDS", ScoreDistillation, (0.02, 0.02), torch.optim.Adam, (0.9, 0.99))

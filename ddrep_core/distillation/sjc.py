@@ -12,6 +12,9 @@ from ddrep_core.sampling.look import Ask, Look
 class ScoreJacobianChaining(Objective):
     """(sg[ε̂ − ε] · render), every level alike."""
 
+    def weight(self, sigma: float) -> float:
+        return 1.0
+
     def loss(self, look: Look, ask: Ask) -> Tensor:
         return ((look.predicted - look.noise) * look.weights * look.render).sum()
 

@@ -72,7 +72,7 @@ def _memory(prior: str, controlnet: str | None, device: str, precision: str) -> 
     chosen = choose_device(device)
     folder = find_model_folder(prior, chosen, precision, allow_download=False)
     path = Path(controlnet).expanduser() if controlnet else None
-    needs = memory_needs(folder, choose_precision(precision, chosen, folder), path if path and path.is_dir() else None)
+    needs = memory_needs(folder, choose_precision(precision, chosen, folder), [path] if path and path.is_dir() else [])
     free, where = _free_memory(chosen)
     if needs.least > free:
         raise RunError(f"{prior} needs {needs}; {where} has {free / 2**30:.1f} GB free.")

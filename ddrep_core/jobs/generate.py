@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,12 +12,11 @@ from PIL import Image
 from scipy import ndimage
 from torch import Tensor
 
-from ddrep_core.diffreps.texture import rays_along_pixel
 from ddrep_core.diffreps.voxel_nerf import VoxelNerfDiffrep, finest_grid
 from ddrep_core.errors import RequestError
 from ddrep_core.geometry.bake import Baker
 from ddrep_core.geometry.mesh import Mesh
-from ddrep_core.geometry.raycast import depth_maps, ray_caster
+from ddrep_core.geometry.raycast import ray_caster
 from ddrep_core.geometry.sight import Sight, sights
 from ddrep_core.geometry.surface import (
     best_level,
@@ -30,11 +28,14 @@ from ddrep_core.geometry.surface import (
 )
 from ddrep_core.geometry.unwrap import unwrap
 from ddrep_core.jobs.request import GenerateRequest, TextureRequest
-from ddrep_core.jobs.session import Preview, Session, agreement
+from ddrep_core.jobs.session import Preview, Session
+from ddrep_core.jobs.task import Made, Stage
 from ddrep_core.jobs.texture import AUTO_SCHEDULE as PAINT_SCHEDULE
 from ddrep_core.jobs.texture import (
     TEXTURE_GUIDANCE,
-    illustrate_views,
+    depth_controls,
+    rays_across,
+    sheet_of_views,
     tell_left_out,
     texture_diffrep,
     write_textured_mesh,
@@ -62,148 +63,142 @@ FIELD_GUIDANCE = 7.5
 PREVIEW_VIEWS = 4
 
 
-class GenerateTask:
+def start(session: Session) -> Stage:
     """The views that all samples share, and the empty field before them."""
+    settings, prior = session.request.settings(GenerateRequest), session.prior
+    require_decimation()
+    views, extent = bank_of(session)
+    grid = min(settings.grid, finest_grid(prior.image_shape))
+    levels = 3 if grid >= 32 else 1
+    recipe = session.recipe(
+        VoxelNerfDiffrep(views, prior.image_shape, grid, levels=levels, extent=extent, device=prior.device),
+        views,
+        auto_schedule=AUTO_SCHEDULE,
+        least_guidance=FIELD_GUIDANCE,
+        views_per_step=session.request.orbit_count or min(VIEWS_PER_STEP, len(views)),
+    )
+    return Stage(recipe, finish, previews)
 
-    def __init__(self, session: Session) -> None:
-        settings, prior = session.request.settings(GenerateRequest), session.prior
-        self.settings = settings
-        require_decimation()
-        self.arguments = session.sampling_arguments(AUTO_SCHEDULE, FIELD_GUIDANCE)
-        self.views, extent = self._views(session)
-        self.views_per_step = session.request.orbit_count or min(VIEWS_PER_STEP, len(self.views))
-        grid = min(settings.grid, finest_grid(prior.image_shape))
-        levels = 3 if grid >= 32 else 1
-        self.rep = VoxelNerfDiffrep(
-            self.views, prior.image_shape, grid, levels=levels, extent=extent, device=prior.device
+
+def bank_of(session: Session) -> tuple[Views, float]:
+    """The views, and the radius of the ball that the object may fill: every frame just holds it."""
+    request, size = session.request, session.prior.image_size
+    if request.orbit_count is not None:
+        return sphere_bank(BANK * request.orbit_count, size=size), 1.0
+    side = request.settings(GenerateRequest).size
+    centre = np.array([0.0, 0.0, side / 2])
+    radius = ROOM * side
+    ball = trimesh.creation.icosphere(3)
+    points = centre + radius * ball.vertices
+    cameras = Views.load(session.folder.resolve(request.cameras))
+    views = Views(tuple(square_frame(c, points, size) for c in cameras), centre)
+    # A camera within the ball looks out at a part of the object, too.
+    found = sights(mesh_of(points, np.asarray(ball.faces, np.int64)), views, BALL_RAYS)
+    kept = [number for number, what in enumerate(found) if what is not Sight.nothing]
+    if not kept:
+        raise RequestError(
+            "No camera looks at where the object will be: on the ground at the world's origin.",
+            "Turn one to it, or leave the cameras out.",
         )
+    if len(kept) < len(views):
+        away = LeftOut(tuple(views[n].name for n in range(len(views)) if n not in kept), Sight.nothing)
+        session.warn(away.words(len(kept)), left_out=list(away.names), why=away.why.value)
+    return views[kept], radius
 
-    def _views(self, session: Session) -> tuple[Views, float]:
-        """The bank, and the radius of the ball that the object may fill: every frame just holds it."""
-        request, size = session.request, session.prior.image_size
-        if request.orbit_count is not None:
-            return sphere_bank(BANK * request.orbit_count, size=size), 1.0
-        centre = np.array([0.0, 0.0, self.settings.size / 2])
-        radius = ROOM * self.settings.size
-        ball = trimesh.creation.icosphere(3)
-        points = centre + radius * ball.vertices
-        cameras = Views.load(session.folder.resolve(request.cameras))
-        views = Views(tuple(square_frame(c, points, size) for c in cameras), centre)
-        # A camera within the ball looks out at a part of the object, too.
-        found = sights(mesh_of(points, np.asarray(ball.faces, np.int64)), views, BALL_RAYS)
-        kept = [number for number, what in enumerate(found) if what is not Sight.nothing]
-        if not kept:
-            raise RequestError(
-                "No camera looks at where the object will be: on the ground at the world's origin.",
-                "Turn one to it, or leave the cameras out.",
-            )
-        if len(kept) < len(views):
-            away = LeftOut(tuple(views[n].name for n in range(len(views)) if n not in kept), Sight.nothing)
-            session.warn(away.words(len(kept)), left_out=list(away.names), why=away.why.value)
-        return views[kept], radius
 
-    def run_sample(self, session: Session) -> dict[str, Any]:
-        """Sample one field, extract its surface, paint it, and write the sample's files."""
-        prior = session.prior
+def previews(session: Session, step: StepReport) -> Sequence[Preview]:
+    """Some views of the object."""
+    count = step.diffrep.view_count
+    shown = torch.arange(0, count, max(1, count // PREVIEW_VIEWS))[:PREVIEW_VIEWS]
+    with torch.no_grad():
+        pictures = decode(session.prior, step.diffrep.render(shown))
+    return [Preview("object", picture_row(pictures))]
 
-        def previews(step: StepReport) -> Sequence[Preview]:
-            shown = torch.arange(0, len(self.views), max(1, len(self.views) // PREVIEW_VIEWS))[:PREVIEW_VIEWS]
-            with torch.no_grad():
-                pictures = decode(prior, step.diffrep.render(shown))
-            return [Preview("object", picture_row(pictures))]
 
-        result = session.sample(
-            self.rep,
-            self.views,
-            previews=previews,
-            views_per_step=self.views_per_step,
-            **self.arguments,
-        )
-        field: VoxelNerfDiffrep = result.diffrep
-        session.stage("Extracting the surface")
-        mesh, likeness = nerf_mesh(field, self.settings.faces)
-        session.stage("Painting the surface")
-        told_shape = "depth" in hears(prior)
-        painted = self._sampled_paint(mesh, session) if told_shape else self._field_paint(field, session)
-        size = (painted.pictures.shape[2], painted.pictures.shape[3])
-        baked = Baker(mesh, painted.views, self.settings.resolution, size).bake(painted.paints)
-        session.stage("Writing the results")
-        part = mesh.parts[0]
-        placed = replace(mesh, parts=(replace(part, vertices=rest_on_ground(part.vertices, self.settings.size)),))
-        record = write_textured_mesh(session, placed, baked)
-        illustrate_views(session, mesh, baked, painted.views, painted.pictures)
-        stages = [result] if painted.result is None else [result, painted.result]
-        return {
-            **record,
-            "nfe": sum(stage.nfe for stage in stages),
-            "seconds": {part: sum(stage.seconds[part] for stage in stages) for part in result.seconds},
-            "agreement": agreement(result.disagreement),
-            "faces": len(part.faces),
-            "silhouette_likeness": round(likeness, 4),
-        }
+def finish(session: Session, result: Result) -> Stage | Made:
+    """Extract the field's surface; paint it with the field's own pictures, or sample its texture in a stage of its own.
 
-    def _sampled_paint(self, mesh: Mesh, session: Session) -> Paint:
-        """The surface's texture sampled from the prior, as `ddrep texture` does it: told the depth of each view.
-
-        A field's own colours are as blurred as its rays are few, and its outline is never exactly the mesh's.
-        """
-        prior, request = session.prior, session.request
-        size = prior.image_size
-        cameras, latent_size = request.orbit_count or self.views, max(prior.image_shape[1:])
-        outlook = look_at_mesh(cameras, mesh, size, latent_size * rays_along_pixel(latent_size))
-        tell_left_out(session, outlook)
-        mesh, views = outlook.mesh, outlook.views
-        settings = TextureRequest.model_validate({"mesh": "mesh", "resolution": self.settings.resolution})
-        rep = texture_diffrep(mesh, views, prior, settings)
-
-        def previews(step: StepReport) -> Sequence[Preview]:
-            return [Preview("views", picture_row(decode(prior, step.diffrep.render())[:PREVIEW_VIEWS]))]
-
-        result = session.sample(
-            rep,
-            views,
-            stage="paint",
-            previews=previews,
-            controls={"depth": depth_maps(mesh, views, size, size, subsamples=2)},
-            **session.sampling_arguments(PAINT_SCHEDULE, TEXTURE_GUIDANCE),
-        )
-        with torch.no_grad():
-            pictures = decode(prior, result.diffrep.render())
-        return Paint(views, pictures, pictures, result)
-
-    def _field_paint(self, field: VoxelNerfDiffrep, session: Session) -> Paint:
-        """What the prior saw of the object from each view of the bank.
-
-        The mesh's outline is never exactly the field's. So that it is not painted with what lies behind, the object's
-        colours go on outwards in what it is painted with.
-        """
-        with torch.no_grad():
-            pictures = decode(session.prior, field.render())
-        _, opacity = field.render_views(self.views, pictures.shape[2], pictures.shape[3])
-        continued = []
-        for picture, covered in zip(pictures, opacity[:, 0].cpu().numpy(), strict=True):
-            shows = covered > min(OBJECT_OPACITY, covered.max() / 2)
-            nearest = np.empty((2, *shows.shape), np.int32)
-            ndimage.distance_transform_edt(~shows, return_distances=False, return_indices=True, indices=nearest)
-            continued.append(picture[:, nearest[0], nearest[1]])
-        return Paint(self.views, pictures, torch.stack(continued))
+    Only a prior that is told the shape paints better than the field: a field's own colours are as blurred as its rays
+    are few, and its outline is never exactly the mesh's.
+    """
+    field: VoxelNerfDiffrep = result.diffrep
+    session.stage("Extracting the surface")
+    mesh, likeness = nerf_mesh(field, session.request.settings(GenerateRequest).faces)
+    session.stage("Painting the surface")
+    surface = Surface(mesh, likeness)
+    if "depth" in hears(session.prior):
+        return surface.painting(session, session.request.orbit_count or field.views)
+    with torch.no_grad():
+        pictures = decode(session.prior, field.render())
+    return surface.painted(session, field.views, pictures, continued(field, pictures))
 
 
 @dataclass(frozen=True)
-class Paint:
-    """What a surface is painted with.
+class Surface:
+    """A field's surface, and how like its silhouettes are to the field's."""
 
-    Attributes:
-        views: V cameras around the surface.
-        pictures: [V, 3, H, W] what they see, sRGB in [0, 1].
-        paints: [V, 3, H, W] the same, fit to be laid on the surface.
-        result: of the run that made them; None where no run of its own did.
+    mesh: Mesh
+    likeness: float
+
+    def painting(self, session: Session, cameras: Views | int) -> Stage:
+        """Its texture sampled from the prior, as `ddrep texture` does it: told the depth of each view."""
+        prior = session.prior
+        outlook = look_at_mesh(cameras, self.mesh, prior.image_size, rays_across(prior))
+        tell_left_out(session, outlook)
+        mesh, views = outlook.mesh, outlook.views
+        resolution = session.request.settings(GenerateRequest).resolution
+        settings = TextureRequest.model_validate({"mesh": "mesh", "resolution": resolution})
+        recipe = session.recipe(
+            texture_diffrep(mesh, views, prior, settings),
+            views,
+            auto_schedule=PAINT_SCHEDULE,
+            least_guidance=TEXTURE_GUIDANCE,
+            controls=depth_controls(mesh, views, prior),
+        )
+
+        def previews(session: Session, step: StepReport) -> Sequence[Preview]:
+            return [Preview("views", picture_row(decode(session.prior, step.diffrep.render())[:PREVIEW_VIEWS]))]
+
+        def finish(session: Session, result: Result) -> Made:
+            with torch.no_grad():
+                pictures = decode(session.prior, result.diffrep.render())
+            return self.painted(session, views, pictures, pictures)
+
+        return Stage(recipe, finish, previews, "paint")
+
+    def painted(self, session: Session, views: Views, pictures: Tensor, paints: Tensor) -> Made:
+        """Wearing its paint, on the ground.
+
+        Args:
+            views: V cameras around it.
+            pictures: [V, 3, H, W] what they see, sRGB in [0, 1].
+            paints: [V, 3, H, W] the same, fit to be laid on the surface.
+        """
+        settings = session.request.settings(GenerateRequest)
+        size = (pictures.shape[2], pictures.shape[3])
+        baked = Baker(self.mesh, views, settings.resolution, size).bake(paints)
+        session.stage("Writing the results")
+        part = self.mesh.parts[0]
+        placed = replace(part, vertices=rest_on_ground(part.vertices, settings.size))
+        made = write_textured_mesh(session, replace(self.mesh, parts=(placed,)), baked)
+        sheet = sheet_of_views(session, self.mesh, baked, views, pictures)
+        told = {"faces": len(part.faces), "silhouette_likeness": round(self.likeness, 4)}
+        return replace(made, told=made.told | told, illustrations=(*made.illustrations, sheet))
+
+
+def continued(field: VoxelNerfDiffrep, pictures: Tensor) -> Tensor:
+    """[V, 3, H, W] what a field looks like from its own views, its colours going on outwards beyond its outline.
+
+    The mesh's outline is never exactly the field's: so it is not painted with what lies behind.
     """
-
-    views: Views
-    pictures: Tensor
-    paints: Tensor
-    result: Result | None = None
+    _, opacity = field.render_views(field.views, pictures.shape[2], pictures.shape[3])
+    found = []
+    for picture, covered in zip(pictures, opacity[:, 0].cpu().numpy(), strict=True):
+        shows = covered > min(OBJECT_OPACITY, covered.max() / 2)
+        nearest = np.empty((2, *shows.shape), np.int32)
+        ndimage.distance_transform_edt(~shows, return_distances=False, return_indices=True, indices=nearest)
+        found.append(picture[:, nearest[0], nearest[1]])
+    return torch.stack(found)
 
 
 def picture_row(pictures: Tensor) -> Image.Image:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from PIL import Image
@@ -17,9 +16,10 @@ from ddrep_core.jobs.create import existing_file
 from ddrep_core.jobs.folder import replacing, write_bytes
 from ddrep_core.jobs.request import ImageRequest
 from ddrep_core.jobs.session import Preview, Session
+from ddrep_core.jobs.task import Made, Stage
 from ddrep_core.pictures import decode, png_bytes, to_picture
 from ddrep_core.priors.protocol import Prior
-from ddrep_core.sampling.sample import StepReport
+from ddrep_core.sampling.sample import Result, StepReport
 
 AUTO_SCHEDULE = "plain"  # one view has nothing to agree with
 SHAPE_MULTIPLE = 8  # latent sides that common U-Nets can halve three times
@@ -28,41 +28,30 @@ PREVIEW_SIZE = 256
 LARGEST_SIDE = 16_384  # of what a SIREN was sampled in, in latent pixels
 
 
-class ImageTask:
-    """Samples a SIREN of the prior's own number of pixels, with the aspect of the picture that was asked for."""
+def start(session: Session) -> Stage:
+    """A SIREN of the prior's own number of pixels, with the aspect of the picture that was asked for."""
+    settings, prior = session.request.settings(ImageRequest), session.prior
+    rep = image_siren(shape_for(prior, settings.width / settings.height), device=prior.device)
+    return Stage(session.recipe(rep, auto_schedule=AUTO_SCHEDULE), finish, previews)
 
-    def __init__(self, session: Session) -> None:
-        settings = session.request.settings(ImageRequest)
-        self.width, self.height = settings.width, settings.height
-        self.arguments = session.sampling_arguments(AUTO_SCHEDULE)
-        self.image_shape = shape_for(session.prior, self.width / self.height)
-        self.rep = image_siren(self.image_shape, device=session.prior.device)
 
-    def run_sample(self, session: Session) -> dict[str, Any]:
-        """Sample one SIREN, draw it at the size asked for, and keep it."""
-        prior, folder = session.prior, session.folder
+def previews(session: Session, step: StepReport) -> Sequence[Preview]:
+    """What the SIREN shows."""
+    picture = to_picture(decode(session.prior, step.diffrep.render())[0])
+    return [Preview("image", picture.resize(_fitted(picture.size, PREVIEW_SIZE), Image.Resampling.LANCZOS))]
 
-        def previews(step: StepReport) -> Sequence[Preview]:
-            picture = to_picture(decode(prior, step.diffrep.render())[0])
-            return [Preview("image", picture.resize(_fitted(picture.size, PREVIEW_SIZE), Image.Resampling.LANCZOS))]
 
-        result = session.sample(self.rep, previews=previews, **self.arguments)
-        session.stage("Drawing the picture")
-        picture = draw(result.diffrep, prior, self.width, self.height)
-        write_bytes(session.outputs / "image.png", png_bytes(picture))
-        notes = {"prompt": session.request.prompt, "prior": session.request.prior, "seed": str(session.seed)}
-        with replacing(session.outputs / "image.safetensors") as path:
-            result.diffrep.save(path, notes | {"shape": "x".join(map(str, self.image_shape))})
-        return {
-            "files": {
-                "image": folder.relative(session.outputs / "image.png"),
-                "siren": folder.relative(session.outputs / "image.safetensors"),
-            },
-            "nfe": result.nfe,
-            "seconds": result.seconds,
-            "passes": result.passes,
-            "agreement": None,
-        }
+def finish(session: Session, result: Result) -> Made:
+    """Draw the SIREN at the size asked for, and keep it."""
+    settings = session.request.settings(ImageRequest)
+    session.stage("Drawing the picture")
+    rep: SirenDiffrep = result.diffrep
+    files = {"image": session.outputs / "image.png", "siren": session.outputs / "image.safetensors"}
+    write_bytes(files["image"], png_bytes(draw(rep, session.prior, settings.width, settings.height)))
+    notes = {"prompt": session.request.prompt, "prior": session.request.prior, "seed": str(session.seed)}
+    with replacing(files["siren"]) as path:
+        rep.save(path, notes | {"shape": "x".join(map(str, rep.image_shape))})
+    return Made(files, {"agreement": None, "passes": result.passes})
 
 
 def redraw(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,65 +13,61 @@ from torch import Tensor
 
 from ddrep_core.diffreps.panorama import CylinderDiffrep, SphereDiffrep
 from ddrep_core.diffreps.panorama_picture import decode_cylinder, decode_sphere
+from ddrep_core.diffreps.protocol import Diffrep
 from ddrep_core.errors import RequestError
 from ddrep_core.jobs.folder import replacing, write_bytes
 from ddrep_core.jobs.request import PanoramaRequest
-from ddrep_core.jobs.session import Preview, Session, agreement
+from ddrep_core.jobs.session import Preview, Session
+from ddrep_core.jobs.task import Made, Stage
 from ddrep_core.pictures import decode, png_bytes, to_linear, to_picture
-from ddrep_core.sampling.sample import StepReport
+from ddrep_core.priors.protocol import Prior
+from ddrep_core.sampling.sample import Result, StepReport
 
 AUTO_SCHEDULE = "plain"
 PREVIEW_WIDTH = 512
 
 
-class PanoramaTask:
+def start(session: Session) -> Stage:
     """A canvas on the sphere or the cylinder, and the windows it is seen through."""
+    settings, prior = session.request.settings(PanoramaRequest), session.prior
+    if prior.image_shape[1] < 8 or prior.image_shape[2] < 8:
+        raise RequestError("This prior's pictures are too small for a panorama.", "Choose another --prior.")
+    session.stage("Laying out the views")
+    dtype = torch.float64 if prior.dtype == torch.float64 else torch.float32
+    kind = SphereDiffrep if settings.projection == "sphere" else CylinderDiffrep
+    rep = kind(prior.image_shape, dtype=dtype, device=prior.device)
+    # A sphere's windows are told when they look up or down: the sky's should not be asked for a horizon.
+    views = rep.cameras if isinstance(rep, SphereDiffrep) else None
+    return Stage(session.recipe(rep, views, auto_schedule=AUTO_SCHEDULE), finish, previews)
 
-    def __init__(self, session: Session) -> None:
-        settings, prior = session.request.settings(PanoramaRequest), session.prior
-        self.settings = settings
-        self.arguments = session.sampling_arguments(AUTO_SCHEDULE)
-        if prior.image_shape[1] < 8 or prior.image_shape[2] < 8:
-            raise RequestError("This prior's pictures are too small for a panorama.", "Choose another --prior.")
-        session.stage("Laying out the views")
-        dtype = torch.float64 if prior.dtype == torch.float64 else torch.float32
-        kind = SphereDiffrep if settings.projection == "sphere" else CylinderDiffrep
-        self.rep: SphereDiffrep | CylinderDiffrep = kind(prior.image_shape, dtype=dtype, device=prior.device)
 
-    def run_sample(self, session: Session) -> dict[str, Any]:
-        """Sample one panorama and write it."""
+def previews(session: Session, step: StepReport) -> Sequence[Preview]:
+    """The panorama, small."""
+    return [Preview("panorama", to_picture(panorama(step.diffrep, session.prior, PREVIEW_WIDTH)))]
 
-        def previews(step: StepReport) -> Sequence[Preview]:
-            picture = to_picture(self.picture(step.diffrep, session, PREVIEW_WIDTH))
-            return [Preview("panorama", picture)]
 
-        # A sphere's windows are told when they look up or down: the sky's should not be asked for a horizon.
-        views = self.rep.cameras if isinstance(self.rep, SphereDiffrep) else None
-        result = session.sample(self.rep, views=views, previews=previews, **self.arguments)
-        session.stage("Blending the windows")
-        picture = self.picture(result.diffrep, session, self.settings.width)
-        outputs, folder = session.outputs, session.folder
-        write_bytes(outputs / "panorama.png", png_bytes(to_picture(picture)))
-        files = {"panorama": folder.relative(outputs / "panorama.png")}
-        if self.settings.hdr:
-            with replacing(outputs / "panorama.hdr") as path:
-                write_radiance(path, picture)
-            files["panorama_hdr"] = folder.relative(outputs / "panorama.hdr")
-        return {
-            "files": files,
-            "nfe": result.nfe,
-            "seconds": result.seconds,
-            "agreement": agreement(result.disagreement),
-        }
+def finish(session: Session, result: Result) -> Made:
+    """Blend the windows and write the panorama."""
+    settings = session.request.settings(PanoramaRequest)
+    session.stage("Blending the windows")
+    picture = panorama(result.diffrep, session.prior, settings.width)
+    files = {"panorama": session.outputs / "panorama.png"}
+    write_bytes(files["panorama"], png_bytes(to_picture(picture)))
+    if settings.hdr:
+        files["panorama_hdr"] = session.outputs / "panorama.hdr"
+        with replacing(files["panorama_hdr"]) as path:
+            write_radiance(path, picture)
+    return Made(files)
 
-    def picture(self, rep: Any, session: Session, width: int) -> Tensor:
-        """[3, H, width] sRGB: equirectangular (2:1), or the cylinder's strip (8:1 for square views)."""
-        prior = session.prior
-        if isinstance(rep, SphereDiffrep):
-            return decode_sphere(rep.values_at, rep.image_shape, partial(decode, prior), width)
-        strip = decode_cylinder(rep.canvas(), rep.image_shape[2], partial(decode, prior))
-        height = max(1, round(width * strip.shape[1] / strip.shape[2]))
-        return _resize_around(strip, width, height)
+
+def panorama(rep: Diffrep, prior: Prior, width: int) -> Tensor:
+    """[3, H, width] sRGB: equirectangular (2:1), or the cylinder's strip (8:1 for square views)."""
+    if isinstance(rep, SphereDiffrep):
+        return decode_sphere(rep.values_at, rep.image_shape, partial(decode, prior), width)
+    assert isinstance(rep, CylinderDiffrep)
+    strip = decode_cylinder(rep.canvas(), rep.image_shape[2], partial(decode, prior))
+    height = max(1, round(width * strip.shape[1] / strip.shape[2]))
+    return _resize_around(strip, width, height)
 
 
 def _resize_around(strip: Tensor, width: int, height: int) -> Tensor:

@@ -160,13 +160,14 @@ class LoraRequest(Block):
 
 
 TASKS: dict[str, tuple[type[Block], str]] = {
-    "texture": (TextureRequest, "ddrep_core.jobs.texture:TextureTask"),
-    "generate": (GenerateRequest, "ddrep_core.jobs.generate:GenerateTask"),
-    "image": (ImageRequest, "ddrep_core.jobs.image:ImageTask"),
-    "panorama": (PanoramaRequest, "ddrep_core.jobs.panorama:PanoramaTask"),
+    "texture": (TextureRequest, "ddrep_core.jobs.texture:start"),
+    "generate": (GenerateRequest, "ddrep_core.jobs.generate:start"),
+    "image": (ImageRequest, "ddrep_core.jobs.image:start"),
+    "panorama": (PanoramaRequest, "ddrep_core.jobs.panorama:start"),
 }
-"""Every task: its name, which is also its block's and its command's; its settings; and the class that does it (a
-`jobs.run.Task`), as "module:Class", imported when a job is run: torch comes with it, and reading a job needs none."""
+"""Every task: its name, which is also its block's and its command's; its settings; and where it starts (a
+`jobs.task.Start`), as "module:function": imported when a job is run, for torch comes with it, and reading a job needs
+none."""
 
 AnyBlock = TypeVar("AnyBlock", bound=Block)
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module, metadata
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
@@ -21,8 +21,10 @@ from ddrep_core.confined import Confined
 from ddrep_core.errors import Cancelled, DdrepError, DdrepWarning, RequestError, RunError
 from ddrep_core.jobs.events import EventLog, Listener
 from ddrep_core.jobs.folder import JobFolder, read_json, write_bytes, write_json
+from ddrep_core.jobs.pace import StopSwitch
 from ddrep_core.jobs.request import SCHEMA_VERSION, TASKS, Request
-from ddrep_core.jobs.session import Illustration, Session, StopSwitch, is_record
+from ddrep_core.jobs.session import Session, is_record
+from ddrep_core.jobs.task import Illustration, Stage, Start, make
 from ddrep_core.report.page import result_page
 from ddrep_core.schedules.parse import check_schedule
 
@@ -31,24 +33,11 @@ MOST_THREADS = 1024
 RECORDED_PACKAGES = ("ddrep", "torch", "diffusers", "transformers", "numpy", "trimesh")
 
 
-class Task(Protocol):
-    """One kind of job, made ready: everything that its samples share is loaded and checked."""
-
-    def run_sample(self, session: Session) -> dict[str, Any]:
-        """Make the session's current sample, write its files, and return its entry for result.json.
-
-        Pictures of the result are left to `session.illustrate`: they come when the result is safe. A sample may be made
-        again only for what is missing of them; then `session.sample` has kept what was sampled. The entry has "files"
-        ({what: path relative to the job folder}), "nfe", "seconds", "agreement" (0..1 or None), and what else the task
-        tells.
-        """
-        ...
-
-
-def prepare_task(session: Session) -> Task:
-    """The task that the request names, as `TASKS` has it."""
+def start_task(session: Session) -> Stage:
+    """The first stage of the task that the request names, as `TASKS` has it."""
     module, _, name = TASKS[session.request.task][1].partition(":")
-    return getattr(import_module(module), name)(session)
+    start: Start = getattr(import_module(module), name)
+    return start(session)
 
 
 def run_job(
@@ -128,7 +117,7 @@ def _run(
         resume = resume and _can_resume(folder, identity, events)
         events.emit("started", task=request.task, pid=os.getpid(), samples=request.samples, of=request.samples)
         check_schedule(request.schedule)
-        task = prepare_task(session)
+        first = start_task(session)
         assert session.prior is not None  # loading it may fail: before anything of an earlier run is removed
         if not resume:
             folder.clear_results()
@@ -149,7 +138,7 @@ def _run(
                 records.append(record)
                 owed += [number] if "missing" in record else []
                 continue
-            record, illustrations = _make_sample(task, session)
+            record, illustrations = _make_sample(first, session)
             records.append(record)
             if len(records) == request.samples:
                 write_result()
@@ -158,7 +147,7 @@ def _run(
             session.sample_number = number
             write_result()
             still_missing = records[number]["missing"]
-            records[number], illustrations = _make_sample(task, session)
+            records[number], illustrations = _make_sample(first, session)
             _illustrate(session, records[number], illustrations, still_missing)
         result = write_result()
         _write_page(folder, result, events)
@@ -169,11 +158,11 @@ def _run(
     return folder.result_file
 
 
-def _make_sample(task: Task, session: Session) -> tuple[dict[str, Any], list[Illustration]]:
+def _make_sample(first: Stage, session: Session) -> tuple[dict[str, Any], tuple[Illustration, ...]]:
     """The session's current sample with its files on disk, and the pictures that are still to be drawn of it."""
     session.outputs.mkdir(parents=True, exist_ok=True)
-    record = _tidy({"seed": session.seed, **task.run_sample(session)})
-    illustrations = session.take_illustrations()
+    record, illustrations = make(first, session)
+    record = _tidy(record)
     if illustrations:
         record["missing"] = [illustration.what for illustration in illustrations]
     session.keep_record(record)
@@ -181,7 +170,10 @@ def _make_sample(task: Task, session: Session) -> tuple[dict[str, Any], list[Ill
 
 
 def _illustrate(
-    session: Session, record: dict[str, Any], illustrations: list[Illustration], wanted: Sequence[str] | None = None
+    session: Session,
+    record: dict[str, Any],
+    illustrations: Sequence[Illustration],
+    wanted: Sequence[str] | None = None,
 ) -> None:
     """Draw a sample's pictures, of which `wanted` are missing (all when None). One that fails costs a warning."""
     if not illustrations:

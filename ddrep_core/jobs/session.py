@@ -4,31 +4,30 @@ from __future__ import annotations
 
 import math
 import shutil
-import signal
-import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, TypeGuard
+from typing import Any, Literal, TypeAlias, TypeGuard
 
 import torch
 from PIL import Image
 
 from ddrep_core.diffreps.protocol import Diffrep
-from ddrep_core.errors import Cancelled, RunError
+from ddrep_core.errors import Cancelled, StaleState
 from ddrep_core.jobs.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from ddrep_core.jobs.events import EventLog, TimeLeft
 from ddrep_core.jobs.folder import JobFolder, read_json, write_bytes, write_json
+from ddrep_core.jobs.pace import Paced, StageProgress, Stages, StopSwitch
+from ddrep_core.jobs.recipe import Procedure, Recipe, guidance_of
 from ddrep_core.jobs.request import Request
 from ddrep_core.pictures import png_bytes
-from ddrep_core.priors.protocol import Prior
-from ddrep_core.sampling.sample import Result, SamplerState, StepReport, sample
+from ddrep_core.priors.protocol import Controls, Prior
+from ddrep_core.sampling.sample import Result, SamplerState, StepReport
 from ddrep_core.schedules.parse import parse_schedule
+from ddrep_core.views.camera import Views
 
-STAGE_SECONDS = 4.0  # after which something is heard of a stage again
 PreviewKind = Literal["texture", "views", "image", "panorama", "object"]
 
 
@@ -41,100 +40,15 @@ class Preview:
     object_name: str = ""
 
 
-MakePreviews = Callable[[StepReport], Sequence[Preview]]
-
-
-class StageProgress:
-    """Told from time to time what share of a stage is done; passes it on, not too often. A good moment to stop, too."""
-
-    def __init__(self, message: str, events: EventLog, stop: StopSwitch) -> None:
-        self._message, self._events, self._stop = message, events, stop
-        self._told = time.monotonic()
-
-    def __call__(self, share: float) -> None:
-        """`share`: 0 to 1 of the stage's work."""
-        self._stop.check()
-        if time.monotonic() - self._told >= STAGE_SECONDS:
-            self._told = time.monotonic()
-            self._events.emit("stage", message=self._message, share=round(min(1.0, max(0.0, share)), 3))
-
-
-@dataclass(frozen=True)
-class Illustration:
-    """A picture of a result, drawn when the result itself is safe.
-
-    Args:
-        what: as a person calls it, "the turntable".
-        files: {name in result.json: path}.
-        draw: writes the files; told where to report what share of the work is done.
-    """
-
-    what: str
-    files: dict[str, Path]
-    draw: Callable[[StageProgress], None]
-
-
-class StopSwitch:
-    """Whether a person wants the run to stop: Ctrl-C, SIGTERM, or the job's cancel file.
-
-    A signal only raises a flag, so that the run ends between two steps and leaves a checkpoint. A second Ctrl-C ends
-    it at once.
-    """
-
-    def __init__(self, folder: JobFolder) -> None:
-        self._folder = folder
-        self._signalled = False
-
-    def check(self) -> None:
-        """Raise `Cancelled` if the run should stop."""
-        if self._signalled or self._folder.cancel_requested():
-            raise Cancelled("Cancelled.", f'What was done is kept; go on with: ddrep run "{self._folder}" --resume')
-
-    @contextmanager
-    def listening(self) -> Iterator[None]:
-        """Take over SIGINT and SIGTERM; only the main thread can, others have the cancel file."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        kinds = (signal.SIGINT, signal.SIGTERM)
-        before = {kind: signal.signal(kind, self._on_signal) for kind in kinds}
-        try:
-            yield
-        finally:
-            for kind, handler in before.items():
-                signal.signal(kind, handler)
-
-    def _on_signal(self, kind: int, frame: object) -> None:
-        if self._signalled and kind == signal.SIGINT:
-            raise KeyboardInterrupt
-        self._signalled = True
-
-
-@dataclass
-class Paced:
-    """Does something now and then: not before `every` seconds, and never for more than `share` of the time."""
-
-    every: float
-    share: float
-    _due: float = field(default_factory=lambda: time.monotonic())
-
-    @contextmanager
-    def turn(self) -> Iterator[None]:
-        """Around the work, so that its cost sets when it is due again."""
-        start = time.monotonic()
-        yield
-        cost = time.monotonic() - start
-        self._due = start + cost + max(self.every, cost / self.share if self.share else 0.0)
-
-    @property
-    def due(self) -> bool:
-        return time.monotonic() >= self._due
+MakePreviews: TypeAlias = "Callable[[Session, StepReport], Sequence[Preview]]"
+"""Small pictures of where a run is."""
 
 
 class Session:
     """One run of one job.
 
-    Tasks call `stage` before slow work, `sample` instead of `dd.sample`, and `warn` for what a person should know.
+    Tasks call `stage` before slow work, `recipe` for what the request says of a run, and `warn` for what a person
+    should know. Running the recipe (`sample`) is the session's.
 
     Attributes:
         folder, request: of this job.
@@ -160,8 +74,7 @@ class Session:
         self._preview_pace = Paced(preview_seconds, share=0.02)
         self._checkpoint_pace = Paced(checkpoint_seconds, share=0.05 if checkpoint_seconds else 0.0)
         self._time_left = TimeLeft()
-        self._illustrations: list[Illustration] = []
-        self._stage: tuple[str, float] | None = None  # its message, and when it began
+        self._stages = Stages(events, stop)
 
     @cached_property
     def prior(self) -> Any:
@@ -170,7 +83,10 @@ class Session:
 
     @property
     def seed(self) -> int:
-        return (self.request.seed + self.sample_number) % 2**63
+        return self._seed_of(self.sample_number)
+
+    def _seed_of(self, number: int) -> int:
+        return (self.request.seed + number) % 2**63
 
     @property
     def outputs(self) -> Path:
@@ -178,111 +94,33 @@ class Session:
 
     def stage(self, message: str) -> StageProgress:
         """Say what is done now; returns what to tell how far it is. A good moment to stop, too."""
-        self.stop.check()
-        self._stage = message, time.monotonic()
-        self.events.emit("stage", message=message)
-        return StageProgress(message, self.events, self.stop)
+        return self._stages.begin(message)
 
-    @contextmanager
-    def telling_the_time(self) -> Iterator[None]:
+    def telling_the_time(self) -> AbstractContextManager[None]:
         """While it lasts, a stage of which nothing was heard for some seconds says how long it has been at work."""
-        ended = threading.Event()
-
-        def tell() -> None:
-            while not ended.wait(STAGE_SECONDS / 4):
-                stage = self._stage
-                if stage is not None and self.events.quiet_seconds >= STAGE_SECONDS:
-                    try:
-                        self.events.emit("stage", message=stage[0], seconds=round(time.monotonic() - stage[1], 1))
-                    except RunError:
-                        return  # the disk is full or gone; the run itself will say so
-
-        thread = threading.Thread(target=tell, name="ddrep-time", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            ended.set()
-            thread.join()
-
-    def illustrate(self, what: str, files: dict[str, Path], draw: Callable[[StageProgress], None]) -> None:
-        """Have a picture of the current sample drawn when its result is safe (`Illustration`)."""
-        self._illustrations.append(Illustration(what, files, draw))
-
-    def take_illustrations(self) -> list[Illustration]:
-        """What `illustrate` was asked for since the last call."""
-        taken, self._illustrations = self._illustrations, []
-        return taken
+        return self._stages.telling_the_time()
 
     def warn(self, message: str, **details: Any) -> None:
         """Something a person should know that does not stop the run; `details` are for programs."""
         self.events.emit("warning", message=message, **details)
 
-    def sample(
+    def recipe(
         self,
         rep: Diffrep,
-        views: Any = None,
+        views: Views | None = None,
         *,
-        stage: str = "sample",
-        previews: MakePreviews | None = None,
-        **arguments: Any,
-    ) -> Result:
-        """`dd.sample` for the current sample's seed, with checkpoints, progress, previews and cancelling.
+        auto_schedule: str = "plain",
+        least_guidance: float = 0.0,
+        controls: Controls | None = None,
+        views_per_step: int | None = None,
+    ) -> Recipe:
+        """How the request wants a representation sampled.
 
-        A sample may be made of several stages with different names (an object, then its texture). A finished stage is
-        not sampled again when the job is resumed, nor is a finished sample.
-
-        Args:
-            rep, views, arguments: as `dd.sample` takes them; the seed and the prior are the session's.
-            stage: this call's name among those of one sample.
-            previews: makes pictures of a step; called now and then, for at most 2 % of the time.
-
-        Raises:
-            Cancelled: a person asked for it. The checkpoint is written.
-        """
-        finished = self._stage_folder(stage)
-        kept, _ = read_checkpoint(finished)
-        if kept is not None and (result := _restored(rep, kept)) is not None:
-            return result
-        state = self._resume_from(stage)
-        self._time_left.restart()
-        latest: list[StepReport] = []
-
-        def on_step(step: StepReport) -> None:
-            latest[:] = [step]
-            self._report(step)
-            try:
-                self.stop.check()
-            except Cancelled:
-                self._save(stage, step.state())
-                raise
-            if previews is not None and step.clean is not None and self._preview_pace.due:
-                with self._preview_pace.turn():
-                    self._write_previews(previews(step), step.index)
-            if self._checkpoint_pace.due:
-                with self._checkpoint_pace.turn():
-                    self._save(stage, step.state())
-
-        self._stage = None
-        result = sample(rep, self.prior, views, seed=self.seed, callback=on_step, state=state, **arguments)
-        if latest and previews is not None and latest[0].clean is not None:
-            self._write_previews(previews(latest[0]), latest[0].index)
-        numbers = {
-            "nfe": result.nfe,
-            "seconds": result.seconds,
-            "disagreement": result.disagreement,
-            "seed": result.seed,
-            "passes": result.passes,
-            "not_agreed": result.not_agreed,
-        }
-        write_checkpoint(finished, Checkpoint(result.diffrep.parameters(), numbers))
-        self._time_left.restart()
-        return result
-
-    def sampling_arguments(self, auto_schedule: str = "plain", least_guidance: float = 0.0) -> dict[str, Any]:
-        """What the request says of prompt, guidance, schedule and noise, as `dd.sample` takes it.
+        The one place where a wish that tasks have in common becomes an argument of the sampler: no task reads the
+        words, the guidance, or whatever else a request may come to say.
 
         Args:
+            rep, views, controls, views_per_step: as `dd.sample` takes them.
             auto_schedule: what the task takes for the schedule "auto".
             least_guidance: where the request leaves it to the prior, the task asks for no weaker guidance than this,
                 except of a prior that was distilled to draw without.
@@ -292,18 +130,98 @@ class Session:
         """
         request = self.request
         schedule = auto_schedule if request.schedule == "auto" else request.schedule
-        guidance = request.guidance_scale
-        if guidance is None:
-            guidance = getattr(self.prior, "default_guidance_scale", 7.5)
-            if not getattr(self.prior, "distilled", False):
-                guidance = max(guidance, least_guidance)
-        return {
-            "prompt": request.prompt,
-            "negative_prompt": request.negative_prompt,
-            "guidance_scale": guidance,
-            "schedule": parse_schedule(schedule, self.prior.sigmas, request.steps),
-            **({} if request.eta is None else {"eta": request.eta}),
-        }
+        recipe = Recipe(
+            rep,
+            views,
+            prompt=request.prompt,
+            negative_prompt=request.negative_prompt,
+            guidance_scale=guidance_of(self.prior, request.guidance_scale, least_guidance),
+            schedule=parse_schedule(schedule, self.prior.sigmas, request.steps),
+            controls=controls or {},
+            views_per_step=views_per_step,
+        )
+        return recipe if request.eta is None else replace(recipe, eta=request.eta)
+
+    def sample(
+        self,
+        recipe: Procedure,
+        stage: str = "sample",
+        previews: MakePreviews | None = None,
+        together: bool = False,
+    ) -> Result:
+        """Run a recipe for the current sample's seed, with checkpoints, progress, previews and cancelling.
+
+        A sample may be made of several stages with different names (an object, then its texture). A finished stage is
+        not sampled again when the job is resumed, nor is a finished sample.
+
+        Args:
+            recipe: what to run, with the session's prior.
+            stage: this run's name among those of one sample.
+            previews: makes pictures of a step; called now and then, for at most 2 % of the time.
+            together: run it for all samples of the job at once. The others' results are kept until their turn comes.
+
+        Raises:
+            Cancelled: a person asked for it. The checkpoint is written.
+        """
+        result = self._kept(recipe.rep, stage)
+        if result is not None:
+            return result
+        numbers = range(self.request.samples) if together else range(self.sample_number, self.sample_number + 1)
+        try:
+            found = self._run(recipe, stage, previews, numbers, self._resume_from(stage, numbers))
+        except StaleState as error:
+            self.warn(f"{error.message} The checkpoint was passed over; the sample starts anew.")
+            found = self._run(recipe, stage, previews, numbers, None)
+        for number, each in zip(numbers, found, strict=True):
+            kept = Checkpoint(each.diffrep.parameters(), each.numbers())
+            write_checkpoint(self._stage_folder(stage, number), kept)
+        self._time_left.restart()
+        return found[self.sample_number - numbers[0]]
+
+    def _run(
+        self,
+        recipe: Procedure,
+        stage: str,
+        previews: MakePreviews | None,
+        numbers: range,
+        state: SamplerState | None,
+    ) -> list[Result]:
+        """The samples of these numbers, in one run."""
+        self._time_left.restart()
+        latest: list[StepReport] = []
+
+        def save(step: StepReport) -> None:
+            kept = step.state()
+            about = {"stage": stage, "sample": numbers[0], "state": kept.numbers}
+            write_checkpoint(self.folder.own("checkpoint", "state"), Checkpoint(kept.tensors, about))
+
+        def show(step: StepReport) -> None:
+            if previews is not None and step.clean is not None:
+                with torch.no_grad():
+                    for number, each in zip(numbers, step.each(), strict=True):
+                        self._write_previews(previews(self, each), number, step.index)
+
+        def on_step(step: StepReport) -> None:
+            latest[:] = [step]
+            self._report(step, numbers)
+            try:
+                self.stop.check()
+            except Cancelled:
+                save(step)
+                raise
+            if self._preview_pace.due and previews is not None and step.clean is not None:
+                with self._preview_pace.turn():
+                    show(step)
+            if self._checkpoint_pace.due:
+                with self._checkpoint_pace.turn():
+                    save(step)
+
+        self._stages.end()
+        seed, count = self._seed_of(numbers[0]), len(numbers)
+        result = recipe.run(self.prior, seed=seed, samples=count, callback=on_step, state=state)
+        if latest:
+            show(latest[0])
+        return result.samples
 
     def finished_record(self) -> dict[str, Any] | None:
         """What result.json says of the current sample, if an earlier run finished it and its files are there."""
@@ -325,14 +243,15 @@ class Session:
     def _record_file(self) -> Path:
         return self.folder.own("checkpoint", "samples", f"sample_{self.sample_number:04d}.json")
 
-    def _stage_folder(self, stage: str) -> Path:
-        return self.folder.own("checkpoint", "stages", f"sample_{self.sample_number:04d}_{stage}")
+    def _stage_folder(self, stage: str, number: int) -> Path:
+        return self.folder.own("checkpoint", "stages", f"sample_{number:04d}_{stage}")
 
-    def _save(self, stage: str, state: SamplerState) -> None:
-        numbers = {"stage": stage, "sample": self.sample_number, "state": state.numbers}
-        write_checkpoint(self.folder.own("checkpoint", "state"), Checkpoint(state.tensors, numbers))
+    def _kept(self, rep: Diffrep, stage: str) -> Result | None:
+        """What an earlier run, or one of several samples together, made of the current sample's stage."""
+        kept, _ = read_checkpoint(self._stage_folder(stage, self.sample_number))
+        return None if kept is None else _restored(rep, kept)
 
-    def _resume_from(self, stage: str) -> SamplerState | None:
+    def _resume_from(self, stage: str, samples: range) -> SamplerState | None:
         checkpoint, complaints = read_checkpoint(self.folder.own("checkpoint", "state"))
         if complaints:
             rest = "The run goes on from the one before it." if checkpoint else "The sample starts anew."
@@ -343,15 +262,15 @@ class Session:
         if not isinstance(numbers, dict) or not isinstance(numbers.get("state"), dict):
             self.warn("The checkpoint holds no sampler's state and was passed over; the sample starts anew.")
             return None
-        if (numbers.get("sample"), numbers.get("stage")) != (self.sample_number, stage):
+        if (numbers.get("sample"), numbers.get("stage")) != (samples[0], stage):
             return None
         return SamplerState(checkpoint.tensors, numbers["state"])
 
-    def _report(self, step: StepReport) -> None:
-        steps_left = step.of - step.index + (self.request.samples - 1 - self.sample_number) * step.of
+    def _report(self, step: StepReport, samples: range) -> None:
+        steps_left = step.of - step.index + (self.request.samples - 1 - samples[-1]) * step.of
         self.events.emit(
             "step",
-            sample=self.sample_number,
+            sample=samples[0],
             index=step.index,
             of=step.of,
             sigma=float(step.sigma),
@@ -360,15 +279,13 @@ class Session:
             agreement=agreement(step.disagreement),
         )
 
-    def _write_previews(self, previews: Sequence[Preview], index: int) -> None:
+    def _write_previews(self, previews: Sequence[Preview], sample: int, index: int) -> None:
         for number, preview in enumerate(previews):
             label = f"_{number}" if len(previews) > 1 else ""
-            path = self.folder.own("previews") / f"sample_{self.sample_number:04d}_step_{index:05d}{label}.png"
+            path = self.folder.own("previews") / f"sample_{sample:04d}_step_{index:05d}{label}.png"
             write_bytes(path, png_bytes(preview.picture))
             named = {"object": preview.object_name} if preview.object_name else {}
-            self.events.emit(
-                "preview", path=self.folder.relative(path), sample=self.sample_number, kind=preview.kind, **named
-            )
+            self.events.emit("preview", path=self.folder.relative(path), sample=sample, kind=preview.kind, **named)
 
 
 def is_record(record: object) -> TypeGuard[dict[str, Any]]:

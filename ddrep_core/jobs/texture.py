@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +17,21 @@ from ddrep_core.diffreps.texture import TextureDiffrep, rays_along_pixel
 from ddrep_core.geometry.bake import BakedTexture, Baker, baking_bytes, coverage_share
 from ddrep_core.geometry.glb import write_glb
 from ddrep_core.geometry.load import load_mesh
-from ddrep_core.geometry.mesh import Mesh, Part
+from ddrep_core.geometry.mesh import Mesh
 from ddrep_core.geometry.raycast import depth_maps
 from ddrep_core.geometry.texels import check_texture_repeats
 from ddrep_core.jobs.folder import replacing, write_json
+from ddrep_core.jobs.pace import StageProgress
 from ddrep_core.jobs.request import TextureRequest
-from ddrep_core.jobs.session import Preview, Session, StageProgress, agreement
+from ddrep_core.jobs.session import Preview, Session
+from ddrep_core.jobs.task import Illustration, Made, Stage
 from ddrep_core.jobs.views import Outlook, look_at_mesh, request_cameras
 from ddrep_core.memory import require_bytes
 from ddrep_core.pictures import decode, to_uint8
-from ddrep_core.priors.protocol import hears
+from ddrep_core.priors.protocol import Controls, Prior, hears
 from ddrep_core.progress import Progress, portion, unheard
 from ddrep_core.report import contact_sheet, turntable
-from ddrep_core.sampling.sample import StepReport
+from ddrep_core.sampling.sample import Result, StepReport
 from ddrep_core.views import Views
 
 AUTO_SCHEDULE = "repaint:1,1,2"  # growing wins on the beds, not yet on the bundled prior: docs/agreement.md
@@ -44,88 +46,73 @@ LONGEST_NAME = 120  # bytes of an object's or material's name in a file's name
 TEXELS_PER_PIXEL = 0.25
 
 
-class TextureTask:
+def start(session: Session) -> Stage:
     """Everything that the samples of one texture job share: the mesh, the views, the rays between them.
 
     Raises:
         RequestError: a mesh that cannot be textured, cameras that see nothing, a schedule that cannot be read.
     """
+    request = session.request
+    settings = request.settings(TextureRequest)
+    session.stage("Reading the mesh")
+    path, root = session.folder.resolve(settings.mesh), session.folder.path
+    mesh = load_mesh(path, settings.mesh_up, objects=settings.objects, root=root)
+    cameras = request_cameras(request, session.folder)
+    prior = session.prior
+    size, rays = prior.image_size, rays_across(prior)
+    looking = session.stage("Looking at the mesh from every camera")
+    mesh = replace(mesh, both_sides=settings.both_sides)
+    outlook = look_at_mesh(cameras, mesh, size, rays, settings.front_degrees)
+    tell_left_out(session, outlook)
+    mesh, views = outlook.mesh, outlook.views
+    require_bytes(
+        baking_bytes(mesh, settings.resolution, len(views), (size, size)),
+        f"Baking {_textures(len(mesh.textured_parts), settings.resolution)}",
+        "Ask for a lower resolution or fewer objects at a time, or close other programs.",
+    )
+    check_texture_repeats(mesh, settings.resolution)
+    rep = texture_diffrep(mesh, views, prior, settings, portion(looking, 0, 0.6))
+    recipe = session.recipe(
+        rep,
+        views,
+        auto_schedule=AUTO_SCHEDULE,
+        least_guidance=TEXTURE_GUIDANCE,
+        controls=depth_controls(mesh, views, prior) if settings.depth else None,
+    )
+    # No finer than the views have something to say: Blender puts a preview on the graphics card between two frames.
+    preview_baker = Baker(
+        mesh,
+        views,
+        min(PREVIEW_TEXTURE, 2 * size, settings.resolution),
+        (size, size),
+        most_texels=MOST_PREVIEW_TEXELS,
+        progress=portion(looking, 0.6, 1),
+    )
+    texturing = Texturing(settings, mesh, outlook, preview_baker)
+    return Stage(recipe, texturing.finish, texturing.previews)
 
-    def __init__(self, session: Session) -> None:
-        request = session.request
-        self.settings = settings = request.settings(TextureRequest)
-        session.stage("Reading the mesh")
-        path, root = session.folder.resolve(settings.mesh), session.folder.path
-        self.mesh = load_mesh(path, settings.mesh_up, objects=settings.objects, root=root)
-        cameras = request_cameras(request, session.folder)
-        prior = session.prior
-        self.arguments = session.sampling_arguments(AUTO_SCHEDULE, TEXTURE_GUIDANCE)
-        size, latent_size = prior.image_size, max(prior.image_shape[1:])
-        looking = session.stage("Looking at the mesh from every camera")
-        mesh = replace(self.mesh, both_sides=settings.both_sides)
-        self.outlook = look_at_mesh(
-            cameras, mesh, size, latent_size * rays_along_pixel(latent_size), settings.front_degrees
-        )
-        tell_left_out(session, self.outlook)
-        self.mesh, self.views = self.outlook.mesh, self.outlook.views
-        require_bytes(
-            baking_bytes(self.mesh, settings.resolution, len(self.views), (size, size)),
-            f"Baking {_textures(len(self.mesh.textured_parts), settings.resolution)}",
-            "Ask for a lower resolution or fewer objects at a time, or close other programs.",
-        )
-        check_texture_repeats(self.mesh, settings.resolution)
-        self.rep = texture_diffrep(self.mesh, self.views, prior, settings, portion(looking, 0, 0.6))
-        if settings.depth and "depth" in hears(prior):
-            self.arguments["controls"] = {"depth": depth_maps(self.mesh, self.views, size, size, subsamples=2)}
-        # No finer than the views have something to say: Blender puts a preview on the graphics card between two frames.
-        preview_resolution = min(PREVIEW_TEXTURE, 2 * size, settings.resolution)
-        self.preview_baker = Baker(
-            self.mesh,
-            self.views,
-            preview_resolution,
-            (size, size),
-            most_texels=MOST_PREVIEW_TEXELS,
-            progress=portion(looking, 0.6, 1),
-        )
-        self.baker: Baker | None = None
 
-    def run_sample(self, session: Session) -> dict[str, Any]:
-        """Sample one texture, bake it, and write the sample's files."""
-        prior = session.prior
+@dataclass
+class Texturing:
+    """What becomes of a texture job's samples.
 
-        def previews(step: StepReport) -> Sequence[Preview]:
-            return self._previews(decode(prior, step.diffrep.render()))
+    Attributes:
+        mesh: as the cameras see it.
+        baker: of the pictures' size, made with the first sample.
+    """
 
-        result = session.sample(self.rep, self.views, previews=previews, **self.arguments)
-        not_agreed = [self.views[view].name for view in result.not_agreed]
-        if not_agreed:
-            session.warn(
-                f"The views {', '.join(not_agreed)} were kept although they do not fully agree with the others. "
-                "More steps or another seed may help."
-            )
-        baking = session.stage("Baking the texture")
-        with torch.no_grad():
-            pictures = decode(prior, result.diffrep.render())
-        if self.baker is None:
-            shape = pictures.shape[2], pictures.shape[3]
-            self.baker = Baker(self.mesh, self.views, self.settings.resolution, shape, progress=portion(baking, 0, 0.4))
-        baked = self.baker.bake(pictures, portion(baking, 0.4, 1))
-        session.stage("Writing the results")
-        record = write_textured_mesh(session, self.mesh, baked, self.settings.front_degrees)
-        illustrate_views(session, self.mesh, baked, self.views, pictures)
-        return {
-            **record,
-            "nfe": result.nfe,
-            "seconds": result.seconds,
-            "agreement": agreement(result.disagreement),
-            "not_agreed": not_agreed,
-            "views": [camera.name for camera in self.views],
-            "left_out": self.outlook.left_out_names,
-        }
+    settings: TextureRequest
+    mesh: Mesh
+    outlook: Outlook
+    preview_baker: Baker
+    baker: Baker | None = None
 
-    def _previews(self, pictures: Tensor) -> list[Preview]:
+    def previews(self, session: Session, step: StepReport) -> Sequence[Preview]:
+        """Each object's texture, and some of the views in a row."""
+        pictures = decode(session.prior, step.diffrep.render())
+        parts = {part.name: part for part in self.mesh.parts}
         found = [
-            Preview("texture", Image.fromarray(baked.pixels()), self._part(name).object_name)
+            Preview("texture", Image.fromarray(baked.pixels()), parts[name].object_name)
             for name, baked in self.preview_baker.bake(pictures).items()
         ]
         shown = pictures[:: max(1, len(pictures) // PREVIEW_VIEWS)][:PREVIEW_VIEWS]
@@ -133,8 +120,44 @@ class TextureTask:
         row.thumbnail((1024, 256))
         return [*found, Preview("views", row)]
 
-    def _part(self, name: str) -> Part:
-        return next(part for part in self.mesh.parts if part.name == name)
+    def finish(self, session: Session, result: Result) -> Made:
+        """Bake the views into textures, and write them and the mesh that wears them."""
+        views = self.outlook.views
+        not_agreed = [views[view].name for view in result.not_agreed]
+        if not_agreed:
+            session.warn(
+                f"The views {', '.join(not_agreed)} were kept although they do not fully agree with the others. "
+                "More steps or another seed may help."
+            )
+        baking = session.stage("Baking the texture")
+        with torch.no_grad():
+            pictures = decode(session.prior, result.diffrep.render())
+        if self.baker is None:
+            shape = pictures.shape[2], pictures.shape[3]
+            self.baker = Baker(self.mesh, views, self.settings.resolution, shape, progress=portion(baking, 0, 0.4))
+        baked = self.baker.bake(pictures, portion(baking, 0.4, 1))
+        session.stage("Writing the results")
+        made = write_textured_mesh(session, self.mesh, baked, self.settings.front_degrees)
+        sheet = sheet_of_views(session, self.mesh, baked, views, pictures)
+        told = {
+            "not_agreed": not_agreed,
+            "views": [camera.name for camera in views],
+            "left_out": self.outlook.left_out_names,
+        }
+        return replace(made, told=made.told | told, illustrations=(*made.illustrations, sheet))
+
+
+def rays_across(prior: Prior) -> int:
+    """Along each side of a view, by which to tell what it sees: as many as its representation has."""
+    latent_size = max(prior.image_shape[1:])
+    return latent_size * rays_along_pixel(latent_size)
+
+
+def depth_controls(mesh: Mesh, views: Views, prior: Prior) -> Controls:
+    """How far the mesh is from every view, for a prior that hears it."""
+    if "depth" not in hears(prior):
+        return {}
+    return {"depth": depth_maps(mesh, views, prior.image_size, prior.image_size, subsamples=2)}
 
 
 def tell_left_out(session: Session, outlook: Outlook) -> None:
@@ -171,13 +194,10 @@ def texture_diffrep(
 
 def write_textured_mesh(
     session: Session, mesh: Mesh, baked: dict[str, BakedTexture], front_degrees: float = 0.0
-) -> dict[str, Any]:
-    """Write textures, coverage maps, new UVs and GLB; returns the files and objects of the record.
-
-    A turntable is drawn when they are safe.
-    """
+) -> Made:
+    """Write textures, coverage maps, new UVs and GLB; tells of the objects. A turntable is drawn when they are safe."""
     outputs, folder = session.outputs, session.folder
-    files: dict[str, str] = {}
+    files: dict[str, Path] = {}
     objects = []
     pictures: dict[str, Path] = {}
     parts = {part.name: part for part in mesh.parts}
@@ -191,12 +211,12 @@ def write_textured_mesh(
             texture.save(texture_path, coverage_path)
         pictures[part_name] = paths["texture"]
         for what, path in paths.items():
-            files[f"{what}{suffix}"] = folder.relative(path)
+            files[f"{what}{suffix}"] = path
         if part.unwrapped:
             name = object_names[part.object_name]
             path = outputs / f"uv_{name}.json"
             write_json(path, {"uv": mesh.uv_layout(part.object_name).tolist()})
-            files[f"uv_{name}"] = folder.relative(path)
+            files[f"uv_{name}"] = path
         objects.append(
             {
                 "name": part.object_name,
@@ -207,34 +227,34 @@ def write_textured_mesh(
                 "coverage_share": round(texture.coverage_share, 4),
             }
         )
-    with replacing(outputs / "mesh.glb") as path:
+    files["mesh"] = outputs / "mesh.glb"
+    with replacing(files["mesh"]) as path:
         write_glb(mesh, pictures, path)
-    files["mesh"] = folder.relative(outputs / "mesh.glb")
     film_path, still_path = outputs / "turntable.mp4", outputs / "turntable.png"
 
     def draw_turntable(progress: StageProgress) -> None:
         with replacing(film_path) as film, replacing(still_path) as still:
             turntable(mesh, baked, film, still, front_degrees=front_degrees, progress=progress)
 
-    session.illustrate("the turntable", {"turntable": film_path, "turntable_still": still_path}, draw_turntable)
-    return {"files": files, "objects": objects, "coverage_share": round(coverage_share(baked), 4)}
+    film = Illustration("the turntable", {"turntable": film_path, "turntable_still": still_path}, draw_turntable)
+    return Made(files, {"objects": objects, "coverage_share": round(coverage_share(baked), 4)}, (film,))
 
 
 def _textures(count: int, resolution: int) -> str:
     return f"{count} textures of {resolution}²" if count > 1 else f"a texture of {resolution}²"
 
 
-def illustrate_views(
+def sheet_of_views(
     session: Session, mesh: Mesh, baked: dict[str, BakedTexture], views: Views, pictures: Tensor
-) -> None:
-    """Have a sheet drawn of what each view saw."""
+) -> Illustration:
+    """A sheet of what each view saw."""
     sheet = session.outputs / "contact_sheet.png"
 
     def draw(progress: StageProgress) -> None:
         with replacing(sheet) as path:
             contact_sheet(mesh, baked, views, pictures, path, progress=progress)
 
-    session.illustrate("the contact sheet", {"contact_sheet": sheet}, draw)
+    return Illustration("the contact sheet", {"contact_sheet": sheet}, draw)
 
 
 def _file_names(names: Sequence[str]) -> dict[str, str]:

@@ -12,12 +12,13 @@ import torch
 from torch import Tensor
 
 from ddrep_core.errors import DdrepWarning, RequestError
+from ddrep_core.priors.adapters.ip_adapter import distinct
 from ddrep_core.priors.autoencoder import Autoencoder
 from ddrep_core.priors.batches import BatchLimit, default_limit
 from ddrep_core.priors.levels import NoiseLevels
 from ddrep_core.priors.networks import Network
 from ddrep_core.priors.prompts import PromptEncoder, TextEmbedding
-from ddrep_core.priors.protocol import Controls, Indices, index_tensor
+from ddrep_core.priors.protocol import REFERENCE, SIGNAL_CHANNELS, Controls, Indices, index_tensor
 from ddrep_core.views.directions import DirectionWords, direction_words
 
 
@@ -31,6 +32,8 @@ class PromptConditioning:
         negatives: [V] or [1] which of them is its negative prompt.
         guidance_scale: w in ε_u + w (ε_c − ε_u).
         controls: [V, ...] of each signal that the network hears.
+        references: [1 + P, ...] what it is told of no picture, and of each reference picture of the run.
+        shown: [V] or [1] which of them is each view's.
         view_count: V; None where all views are alike and there may be any number of them.
     """
 
@@ -39,6 +42,8 @@ class PromptConditioning:
     negatives: Tensor
     guidance_scale: float
     controls: Controls = field(default_factory=dict)
+    references: Tensor | None = None
+    shown: Tensor | None = None
     view_count: int | None = None
 
     def __getitem__(self, indices: Indices) -> PromptConditioning:
@@ -50,6 +55,7 @@ class PromptConditioning:
             prompts=self.prompts if len(self.prompts) == 1 else self.prompts[rows],
             negatives=self.negatives if len(self.negatives) == 1 else self.negatives[rows],
             controls={name: signal[rows] for name, signal in self.controls.items()},
+            shown=self.shown if self.shown is None or len(self.shown) == 1 else self.shown[rows],
             view_count=len(rows),
         )
 
@@ -147,7 +153,7 @@ class DiffusersPrior:
 
     @property
     def controls(self) -> frozenset[str]:
-        """The signals given to `condition` that make a difference: depth, where there is a ControlNet."""
+        """The signals given to `condition` that make a difference: those of its ControlNets, a reference picture."""
         return self.network.hears
 
     def condition(
@@ -165,7 +171,8 @@ class DiffusersPrior:
             negative_prompt: what guidance leads away from.
             views: cameras; None: all views are alike.
             guidance_scale: w; 0 evaluates the unconditional branch alone, 1 the conditional one alone.
-            controls: {"depth": [V, 1, H, W] in [0, 1], near = 1, background 0}; what is not heard is left aside.
+            controls: {"depth": [V, 1, H, W] in [0, 1], near = 1, background 0}, and so on (`geometry.signals`);
+                {"reference": [V, 3, H, W], or one for all views, sRGB}; what is not heard is left aside.
 
         Raises:
             RequestError: a guidance that is not a number, a control of a wrong shape.
@@ -189,21 +196,38 @@ class DiffusersPrior:
             negative = len(embeddings)
             embeddings.append(self.prompt_encoder(negative_prompt, negative=True))
         view_count = None if views is None else len(views)
-        for name, signal in (controls or {}).items():
+        signals = dict(controls or {})
+        pictures = signals.pop(REFERENCE, None)
+        for name, signal in signals.items():
             view_count = _check_control(name, signal, view_count)
         heard = {
-            name: signal.to(self.device, torch.float32)
-            for name, signal in (controls or {}).items()
-            if name in self.controls
+            name: signal.to(self.device, torch.float32) for name, signal in signals.items() if name in self.controls
         }
+        references, shown = None, None
+        if pictures is not None:
+            if len(pictures) != 1 or pictures.ndim != 4:
+                view_count = _check_control(REFERENCE, pictures, view_count)
+            if REFERENCE in self.controls:
+                references, shown = self._look_at(pictures)
         return PromptConditioning(
             texts=TextEmbedding.stack(embeddings),
             prompts=torch.tensor([texts[text] for text in prompts], device=self.device),
             negatives=torch.tensor([negative], device=self.device),
             guidance_scale=float(guidance_scale),
             controls=heard,
+            references=references,
+            shown=shown,
             view_count=view_count,
         )
+
+    def _look_at(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        """What the network is told of reference pictures [V, 3, H, W], each different one once, and which each is."""
+        listener = self.network.listener
+        assert listener is not None
+        different, numbers = distinct(pictures)
+        told = listener.look(different, self.device, self.dtype)
+        numbers = numbers[:1] if len(different) == 1 else numbers
+        return told, torch.tensor([1 + number for number in numbers], device=self.device)
 
     def predict_noise(self, x: Tensor, sigma: float | Tensor, conditioning: PromptConditioning) -> Tensor:
         """ε̂ [B, C, h, w] like x, with guidance. σ > 0: a number, or one a view ([B]). Carries no gradient.
@@ -232,12 +256,21 @@ class DiffusersPrior:
         """Latents [B, C, h, w] of pictures [B, 3, H, W], sRGB in [0, 1]; the distribution's mode, nothing is drawn."""
         return self.autoencoder.encode(images)
 
+    def settle(self) -> None:
+        """Wait for what was found out about earlier pictures while nobody waited (`finite`).
+
+        Raises:
+            NotFiniteError: some were not finite.
+        """
+        self.autoencoder.watch.settle()
+
     def release(self) -> None:
         """Give the accelerator's memory back: everything moves to main memory, and runs there from now on.
 
         What `condition` made before stays where it was: condition again to go on.
         """
         cpu = torch.device("cpu")
+        self.autoencoder.rests = False
         self.network.to(cpu)
         self.autoencoder.to(cpu)
         self.prompt_encoder.to(cpu)
@@ -245,6 +278,11 @@ class DiffusersPrior:
         self._limits.clear()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+
+    def noise_with_graph(self, x: Tensor, sigma: float | Tensor, conditioning: PromptConditioning) -> Tensor:
+        """`predict_noise` that keeps the graph, for what learns on the network (`adapters.low_rank`)."""
+        level = _levels(sigma)
+        return self._predict(x, level, conditioning, *self.levels.noise_weights(level))
 
     @torch.no_grad()
     def predict(
@@ -254,6 +292,11 @@ class DiffusersPrior:
 
         With weights (1, 0) it is the network's own answer, whatever that means.
         """
+        return self._predict(x, sigma, conditioning, output_weight, input_weight)
+
+    def _predict(
+        self, x: Tensor, sigma: Tensor, conditioning: PromptConditioning, output_weight: Tensor, input_weight: Tensor
+    ) -> Tensor:
         count = len(x)
         if x.ndim != 4 or x.shape[1] != self.channels:
             raise RequestError(f"{self.name} denoises [B, {self.channels}, h, w], not {tuple(x.shape)}.")
@@ -261,29 +304,38 @@ class DiffusersPrior:
             raise RequestError(f"{count} latents came with a conditioning for {conditioning.view_count} views.")
         if len(sigma) not in (1, count):
             raise RequestError(f"{count} latents came with {len(sigma)} noise levels.")
+        self.autoencoder.watch.look()
+        self.autoencoder.make_room()
         # Scales and weights meet x in full precision; only the network itself runs in half.
         precision = torch.float64 if self.dtype == torch.float64 else torch.float32
         scaled = x.to(self.device, precision) * self._column(self.levels.input_scale(sigma), precision)
         timesteps = self.levels.timestep(sigma).to(precision).to(self.device).expand(count)
 
         weight = conditioning.guidance_scale
-        branches = [conditioning.prompts] if weight == 1 else [conditioning.negatives]
-        if weight not in (0, 1):
-            branches.append(conditioning.prompts)
-        outputs = self._evaluate(scaled, timesteps, [branch.expand(count) for branch in branches], conditioning)
+        wanted = [True] if weight == 1 else [False] if weight == 0 else [False, True]
+        outputs = self._evaluate(scaled, timesteps, wanted, conditioning)
         # Every read-out is linear in the output with the same input in both branches: guiding it guides ε̂.
         guided = outputs[0] if len(outputs) == 1 else outputs[0] + weight * (outputs[1] - outputs[0])
         answer = self._column(output_weight, precision) * guided + self._column(input_weight, precision) * scaled
         return answer.to(x)
 
     def _evaluate(
-        self, scaled: Tensor, timesteps: Tensor, branches: Sequence[Tensor], conditioning: PromptConditioning
+        self, scaled: Tensor, timesteps: Tensor, wanted: Sequence[bool], conditioning: PromptConditioning
     ) -> Sequence[Tensor]:
-        """The network's output for each branch of guidance, [B, C, h, w] each, in batches that fit."""
-        repeats = len(branches)
+        """The network's output for each branch of guidance, [B, C, h, w] each, in batches that fit.
+
+        Args:
+            wanted: of each branch, whether it is led towards the prompt.
+        """
+        repeats, count = len(wanted), len(scaled)
         inputs = scaled.to(self.dtype).repeat(repeats, 1, 1, 1)
-        timesteps, texts = timesteps.repeat(repeats), torch.cat(list(branches))
+        timesteps = timesteps.repeat(repeats)
+        texts = torch.cat([(conditioning.prompts if w else conditioning.negatives).expand(count) for w in wanted])
         controls = {name: torch.cat([signal] * repeats) for name, signal in conditioning.controls.items()}
+        references, shown = conditioning.references, conditioning.shown
+        if references is not None and shown is not None:
+            rows = torch.cat([(shown if w else torch.zeros_like(shown)).expand(count) for w in wanted])
+            controls[REFERENCE] = references[rows]
 
         def call(rows: slice) -> Tensor:
             return self.network(
@@ -311,15 +363,18 @@ def _check_control(name: str, signal: Tensor, view_count: int | None) -> int:
     """V, which all signals and views share.
 
     Raises:
-        RequestError: a signal of another shape, or depth out of its range.
+        RequestError: a signal of another shape, or out of its range.
     """
-    channels = "1" if name == "depth" else "C"
-    wrong = signal.ndim != 4 or (name == "depth" and signal.shape[1] != 1)
+    channels = {**SIGNAL_CHANNELS, REFERENCE: 3}.get(name)
+    wrong = signal.ndim != 4 or channels not in (None, signal.shape[1])
     if wrong or (view_count is not None and len(signal) != view_count):
         views = "V" if view_count is None else view_count
-        raise RequestError(f"{name.capitalize()} must be [{views}, {channels}, H, W], not {tuple(signal.shape)}.")
-    if name == "depth" and not bool(((signal >= 0) & (signal <= 1)).all()):
-        raise RequestError("Depth must lie in [0, 1], near = 1 and background = 0.")
+        raise RequestError(
+            f"{name.capitalize()} must be [{views}, {channels or 'C'}, H, W], not {tuple(signal.shape)}."
+        )
+    if channels is not None and not bool(((signal >= 0) & (signal <= 1)).all()):
+        near = ", near = 1 and background = 0" if name == "depth" else ""
+        raise RequestError(f"{name.capitalize()} must lie in [0, 1]{near}.")
     return len(signal)
 
 

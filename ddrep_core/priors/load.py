@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
-import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,6 +15,8 @@ import torch
 from ddrep_core.errors import DdrepWarning, RequestError
 
 if TYPE_CHECKING:
+    from ddrep_core.priors.adapters.controlnet import Control, ControlNet
+    from ddrep_core.priors.adapters.ip_adapter import IpAdapter
     from ddrep_core.priors.adapters.lora import Lora
     from ddrep_core.priors.diffusers_prior import DiffusersPrior
     from ddrep_core.priors.families import Family
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     ModelSource: TypeAlias = ModelFolder | SingleFile
 
 BUNDLED = Path(__file__).resolve().parent / "bundled"
-MOST_CONTROL = 10.0
-OTHER_CONTROLS = re.compile(r"canny|openpose|scribble|seg(?=[^a-z]|$)|lineart|softedge|hed|mlsd|normal|tile|shuffle|qr")
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16, "fp64": torch.float64}
 
 
@@ -38,10 +36,12 @@ def load_prior(
     precision: str = "auto",
     controlnet: str | Path | None = None,
     controlnet_scale: float = 1.0,
+    controlnets: Sequence[Control] = (),
     image_size: int | None = None,
     max_batch: int | None = None,
     allow_download: bool = True,
     loras: Sequence[Lora] = (),
+    ip_adapter: IpAdapter | None = None,
 ) -> DiffusersPrior:
     """A diffusion model as a prior: Stable Diffusion 1.x and 2.x, SDXL, Stable Diffusion 3.
 
@@ -51,13 +51,16 @@ def load_prior(
             already has is used first.
         device: "auto" (CUDA where there is one), "cpu", "cuda", "cuda:1", ….
         precision: "auto" (fp16 on CUDA, bf16 for flow models there, fp32 on a CPU), "fp32", "fp16", "bf16", "fp64".
-        controlnet: a depth ControlNet, folder or hub id. When not given, the model folder's own `controlnet/`, if any.
-        controlnet_scale: how much the ControlNet counts.
+        controlnet: a ControlNet, folder or hub id, shown what its name says (depth where it says nothing). When none is
+            given, the model folder's own `controlnet/`, if any.
+        controlnet_scale: how much that ControlNet counts.
+        controlnets: more of them, each with what it is shown and how much it counts; their answers add up.
         image_size: pixels along a side, for another than the model's native size.
         max_batch: the most rows that the network sees at once, both branches of guidance counted. When not given, all
             that fit: on CUDA the batch is halved when memory runs out.
         allow_download: False fetches nothing, even for a hub id.
         loras: files that bend the model's weights, each with how much it counts; merged one after the other.
+        ip_adapter: lets the model look at a reference picture, which `condition` is given as a control.
 
     Returns:
         the prior, its weights on the device.
@@ -67,19 +70,22 @@ def load_prior(
             that is not there, a precision or size that is not possible.
         RunError: the hub cannot be reached.
     """
+    from ddrep_core.priors.adapters.controlnet import Control, checked_control, read_controlnet
+
     chosen_device = choose_device(device)
     if precision != "auto" and precision not in PRECISIONS:
         raise RequestError(f"There is no precision '{precision}'.", f"Use auto, {', '.join(PRECISIONS)}.")
     if max_batch is not None and max_batch < 1:
         raise RequestError(f"A batch holds at least one row, not {max_batch}.")
-    if not 0 <= controlnet_scale <= MOST_CONTROL or not math.isfinite(controlnet_scale):
-        raise RequestError(f"A ControlNet counts 0 to {MOST_CONTROL:g} times, not {controlnet_scale}.")
+    chosen = [Control(str(controlnet), None, controlnet_scale)] if controlnet is not None else []
+    chosen = [checked_control(control) for control in (*chosen, *controlnets)]
     folder = find_model_folder(source, chosen_device, precision, allow_download)
     dtype = choose_precision(precision, chosen_device, folder)
-    own = None if controlnet is None else _find_controlnet(controlnet, dtype, allow_download)
-    prior = _assemble(folder, chosen_device, dtype, own, controlnet_scale, image_size, max_batch, loras)
-    if prior.origin is not None and controlnet is not None and (path := Path(controlnet).expanduser()).is_dir():
-        prior.origin = replace(prior.origin, files=(*prior.origin.files, path))
+    read = [read_controlnet(control, dtype, allow_download) for control in chosen]
+    own = [controlnet for controlnet, _ in read]
+    prior = _assemble(folder, chosen_device, dtype, own, controlnet_scale, image_size, max_batch, loras, ip_adapter)
+    if prior.origin is not None:
+        prior.origin = replace(prior.origin, files=(*prior.origin.files, *(path for _, path in read)))
     return prior
 
 
@@ -159,35 +165,6 @@ def find_model_folder(source: str | Path, device: torch.device, precision: str, 
     return ModelFolder(find_model(name, half, allow_download), name)
 
 
-def _find_controlnet(source: str | Path, dtype: torch.dtype, allow_download: bool) -> Any:
-    from ddrep_core.priors.hub import find_controlnet, is_hub_id
-    from ddrep_core.priors.model_files import ModelFiles
-    from ddrep_core.priors.model_parts import load_network
-
-    path = Path(source).expanduser()
-    if not path.is_dir():
-        if not isinstance(source, str) or not is_hub_id(source):
-            raise RequestError(f"There is no ControlNet called '{source}'.", "Use a folder, or a hub id (owner/name).")
-        path = find_controlnet(source, dtype in (torch.float16, torch.bfloat16), allow_download)
-    if not (path / "config.json").is_file():
-        raise RequestError(f"'{source}' is not a ControlNet in diffusers' format: it has no config.json.")
-    files = ModelFiles(path, str(source))
-    told = files.json("config.json")
-    if told.get("_class_name", "ControlNetModel") != "ControlNetModel" or "num_control_type" in told:
-        raise RequestError(
-            f"'{source}' is a {str(told.get('_class_name'))[:80]}, which is not supported.",
-            "Choose a plain ControlNet that hears depth.",
-        )
-    names = f"{path.name} {told.get('_name_or_path', '')}".lower()
-    if "depth" not in names and (other := OTHER_CONTROLS.search(names)):
-        warnings.warn(
-            f"The ControlNet '{source}' seems to hear {other[0]}, and will be told depth. Its pictures may be wrong.",
-            DdrepWarning,
-            stacklevel=2,
-        )
-    return load_network(files, ".", "ControlNetModel", dtype)
-
-
 def choose_precision(precision: str, device: torch.device, folder: ModelSource) -> torch.dtype:
     """What a model runs in where a person says "auto", or what they say."""
     if precision != "auto":
@@ -204,18 +181,22 @@ def _assemble(
     folder: ModelSource,
     device: torch.device,
     dtype: torch.dtype,
-    controlnet: Any | None,
+    controlnets: Sequence[ControlNet],
     controlnet_scale: float,
     image_size: int | None,
     max_batch: int | None,
     loras: Sequence[Lora],
+    ip_adapter: IpAdapter | None,
 ) -> DiffusersPrior:
     """Read the parts and put them together."""
+    from ddrep_core.priors.adapters.controlnet import ControlNet, check_controlnet
+    from ddrep_core.priors.adapters.ip_adapter import adapter_file, add_ip_adapter
     from ddrep_core.priors.adapters.lora import merge_loras
     from ddrep_core.priors.autoencoder import Autoencoder, autoencoder_dtype, check_autoencoder
     from ddrep_core.priors.diffusers_prior import DiffusersPrior, Origin
     from ddrep_core.priors.families import FEW_STEPS
     from ddrep_core.priors.levels import noise_levels
+    from ddrep_core.priors.memory import VIEWS
     from ddrep_core.priors.networks import FlowTransformer, UNet
     from ddrep_core.priors.prompts import T5_LENGTH, PromptEncoder, TextEncoder
     from ddrep_core.priors.self_check import likeliest
@@ -237,22 +218,31 @@ def _assemble(
         settings = replace(settings, guidance_scale=1.0)
     vae = folder.network("vae", autoencoder_dtype(folder.config("vae"), dtype))
     check_autoencoder(vae.config, folder.name)
-    autoencoder = Autoencoder(vae, device, max_batch)
+    autoencoder = Autoencoder(vae, torch.device("cpu"), max_batch)
     _check_network(core, autoencoder.channels, folder)
     if folder.family.network == "unet":
-        controlnet = controlnet or folder.controlnet(dtype)
-        if controlnet is not None:
-            _check_controlnet(controlnet, core, folder.name)
-            controlnet.eval().requires_grad_(False)
-        network = UNet(_settled(core, device), autoencoder.factor, controlnet, controlnet_scale)
-    elif controlnet is not None or folder.files.has("controlnet"):
+        if not controlnets and (beside := folder.controlnet(dtype)) is not None:
+            controlnets = [ControlNet(beside, "depth", controlnet_scale)]
+        for controlnet in controlnets:
+            check_controlnet(controlnet.network, controlnet.kind, core, folder.name)
+            controlnet.network.eval().requires_grad_(False)
+        listener = None if ip_adapter is None else add_ip_adapter(ip_adapter, core, folder.files, dtype)
+        network = UNet(_settled(core, device), autoencoder.factor, controlnets, listener)
+    elif ip_adapter is not None:
+        raise RequestError(
+            f"An IP-Adapter cannot be used with '{folder.name}'.",
+            "Those that ddrep reads go with Stable Diffusion and SDXL. Leave it out.",
+        )
+    elif controlnets or folder.files.has("controlnet"):
         raise RequestError(
             f"A ControlNet cannot be used with '{folder.name}'.",
             "ControlNets go with Stable Diffusion and SDXL. Leave it out, or move it out of the model's folder.",
         )
     else:
         network = FlowTransformer(_settled(core, device))
+    latent_size = _latent_size(core, folder.family, autoencoder.factor, image_size or settings.image_size)
     network.to(device)
+    autoencoder.place(device, beside=2 * VIEWS * network.row_bytes(*latent_size))
 
     encoders = [
         TextEncoder(
@@ -276,7 +266,7 @@ def _assemble(
         levels=levels,
         prompt_encoder=prompts,
         autoencoder=autoencoder,
-        latent_size=_latent_size(core, folder.family, autoencoder.factor, image_size or settings.image_size),
+        latent_size=latent_size,
         device=device,
         dtype=dtype,
         max_batch=max_batch,
@@ -284,7 +274,8 @@ def _assemble(
         directions=settings.directions,
         distilled=settings.guidance_scale <= 1,
     )
-    prior.origin = Origin((folder.path, *(lora.file for lora in loras)), folder.scheduler())
+    adapters = [lora.file for lora in loras] + ([adapter_file(ip_adapter.file)] if ip_adapter else [])
+    prior.origin = Origin((folder.path, *adapters), folder.scheduler())
     try_out(prior, _multiple(core))
     if isinstance(folder, SingleFile) and folder.unsure:
         prior.levels = likeliest(prior, [replace(levels, prediction=kind) for kind in ("epsilon", "v_prediction")])
@@ -325,27 +316,6 @@ def _check_network(network: Any, latent_channels: int, folder: ModelSource) -> N
         )
     if folder.index.get("requires_aesthetics_score"):
         raise RequestError(f"The model '{folder.name}' is a refiner.", "Choose the base model that it refines.")
-
-
-def _check_controlnet(controlnet: Any, unet: Any, name: str) -> None:
-    """Raises:
-    RequestError: a ControlNet of another family, or one that cannot hear a depth map."""
-    for key in ("cross_attention_dim", "in_channels", "addition_embed_type"):
-        ours, theirs = unet.config.get(key), controlnet.config.get(key)
-        if ours != theirs:
-            raise RequestError(
-                f"The ControlNet was made for another model than '{name}' ({key} is {theirs}, not {ours}).",
-                "Choose one of the same family.",
-            )
-    if controlnet.config.global_pool_conditions or controlnet.config.conditioning_channels not in (1, 3):
-        raise RequestError(
-            "The ControlNet hears something else than a picture of depth "
-            f"({controlnet.config.conditioning_channels} channels"
-            f"{', pooled over the picture' if controlnet.config.global_pool_conditions else ''}).",
-            "Choose a depth ControlNet.",
-        )
-    if controlnet.config.controlnet_conditioning_channel_order not in ("rgb", "bgr"):
-        raise RequestError("The ControlNet's order of channels is not known.", "Download it again.")
 
 
 def _latent_size(network: Any, family: Family, factor: int, image_size: int | None) -> tuple[int, int]:

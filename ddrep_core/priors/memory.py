@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,43 +24,46 @@ class MemoryNeeds:
 
     Args:
         weights: {part: its weights in the precision that it runs in}.
-        resident: what stays there while a job samples: the denoising network, its ControlNet, the autoencoder. Text
-            encoders leave when the prompts are encoded.
+        resident: what stays there while a job samples: the denoising network and what listens beside it. Text encoders
+            leave when the prompts are encoded.
+        autoencoder: its weights, which stay too where there is room, and else come when views meet.
         view: the activations of one view under guidance.
         picture: those of decoding one picture, or one tile of it.
     """
 
     weights: dict[str, float]
     resident: float
+    autoencoder: float
     view: float
     picture: float
 
     @property
     def least(self) -> float:
-        """With one row at a time, and pictures in tiles."""
+        """With one row at a time, pictures in tiles, and the autoencoder in main memory between meetings."""
         text = max((size for part, size in self.weights.items() if part.startswith("text")), default=0.0)
-        return self.resident + max(self.view / 2, self.picture, text)
+        return self.resident + max(self.view / 2, self.autoencoder + self.picture, text)
 
     @property
     def comfortable(self) -> float:
-        """With all views of a usual job at once."""
-        return self.resident + max(VIEWS * self.view, self.picture)
+        """With all views of a usual job at once, and the autoencoder beside them."""
+        return self.resident + self.autoencoder + max(VIEWS * self.view, self.picture)
 
     def __str__(self) -> str:
         parts = ", ".join(f"{part} {_gigabytes(size)}" for part, size in self.weights.items())
         return (
             f"{_gigabytes(self.least)} at least, {_gigabytes(self.comfortable)} with {VIEWS} views at once "
-            f"(weights: {parts})"
+            f"(weights: {parts}; text encoders leave when the prompt is read, and with less than "
+            f"{_gigabytes(self.comfortable)} the autoencoder waits in main memory between meetings)"
         )
 
 
-def memory_needs(folder: ModelFolder | SingleFile, dtype: torch.dtype, controlnet: Path | None = None) -> MemoryNeeds:
+def memory_needs(folder: ModelFolder | SingleFile, dtype: torch.dtype, controlnets: Sequence[Path] = ()) -> MemoryNeeds:
     """What a model needs in some precision.
 
     Args:
         folder: the model.
         dtype: of its network.
-        controlnet: the folder of a ControlNet that goes with it.
+        controlnets: the folders of ControlNets that go with it.
 
     Raises:
         RequestError: a configuration or weights that cannot be read.
@@ -73,11 +77,12 @@ def memory_needs(folder: ModelFolder | SingleFile, dtype: torch.dtype, controlne
     for part in (folder.family.network, "vae", *folder.text_encoders()):
         size = vae_dtype.itemsize if part == "vae" else dtype.itemsize
         weights[part] = size * float(_count_part(folder, part, half))
-    control = ModelFiles(controlnet, str(controlnet)) if controlnet else folder.files
-    place = "." if controlnet else "controlnet"
-    if control.has(f"{place}/config.json"):
-        weights["controlnet"] = dtype.itemsize * float(count_weights(control.weight_files(place, half)))
-    resident = sum(size for part, size in weights.items() if not part.startswith("text"))
+    beside = [(ModelFiles(path, str(path)), ".") for path in controlnets] or [(folder.files, "controlnet")]
+    for files, place in beside:
+        if files.has(f"{place}/config.json"):
+            size = dtype.itemsize * float(count_weights(files.weight_files(place, half)))
+            weights["controlnet"] = weights.get("controlnet", 0.0) + size
+    resident = sum(size for part, size in weights.items() if part != "vae" and not part.startswith("text"))
 
     config = folder.config(folder.family.network)
     cells = config.get("sample_size") or folder.family.native
@@ -93,7 +98,7 @@ def memory_needs(folder: ModelFolder | SingleFile, dtype: torch.dtype, controlne
     vae_widths = vae_config.get("block_out_channels") or [128]
     factor = 2 ** (len(vae_widths) - 1)
     picture = picture_bytes(vae_widths[0], (min(cells, TILE) * factor) ** 2)
-    return MemoryNeeds(weights, resident, 2 * row, picture)
+    return MemoryNeeds(weights, resident, weights["vae"], 2 * row, picture)
 
 
 def _count_part(folder: ModelFolder | SingleFile, part: str, half: bool) -> int:

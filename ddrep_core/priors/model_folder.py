@@ -122,7 +122,8 @@ class ModelFolder:
             return None
         if self.files.has("controlnet_1"):
             raise RequestError(
-                f"The model '{self.name}' holds several ControlNets.", "Name the one to use: --controlnet FOLDER."
+                f"The model '{self.name}' holds several ControlNets.",
+                "Name those to use, and what each is shown: --controlnet FOLDER:KIND.",
             )
         return load_network(self.files, "controlnet", "ControlNetModel", dtype)
 

@@ -27,6 +27,7 @@ CLASSES = {
     "ControlNetModel": "diffusers",
     "CLIPTextModel": "transformers",
     "CLIPTextModelWithProjection": "transformers",
+    "CLIPVisionModelWithProjection": "transformers",
     "T5EncoderModel": "transformers",
     "CLIPTokenizer": "transformers",
     "CLIPTokenizerFast": "transformers",

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
 
+from ddrep_core.priors.adapters.controlnet import ControlNet, added_residuals
+from ddrep_core.priors.adapters.ip_adapter import PictureListener
 from ddrep_core.priors.prompts import TextEmbedding
-from ddrep_core.priors.protocol import Controls
+from ddrep_core.priors.protocol import REFERENCE, Controls
 
 
 class Network(Protocol):
@@ -18,6 +20,11 @@ class Network(Protocol):
     @property
     def hears(self) -> frozenset[str]:
         """The controls that make a difference."""
+        ...
+
+    @property
+    def listener(self) -> PictureListener | None:
+        """What lets it look at a reference picture; None where it hears of none."""
         ...
 
     def __call__(self, x: Tensor, timesteps: Tensor, text: TextEmbedding, controls: Controls) -> Tensor:
@@ -34,46 +41,45 @@ class Network(Protocol):
 
 
 class UNet:
-    """A Stable Diffusion or SDXL U-Net, with or without a depth ControlNet.
+    """A Stable Diffusion or SDXL U-Net, with or without ControlNets.
 
     Args:
         unet: diffusers' `UNet2DConditionModel`.
         pixels: along one side of a latent cell; SDXL is told the picture's size.
-        controlnet: diffusers' `ControlNetModel`, if any.
-        controlnet_scale: how much it counts.
+        controlnets: what stands beside it.
+        listener: lets it look at a reference picture.
     """
 
-    def __init__(self, unet: Any, pixels: int, controlnet: Any | None = None, controlnet_scale: float = 1.0) -> None:
+    def __init__(
+        self,
+        unet: Any,
+        pixels: int,
+        controlnets: Sequence[ControlNet] = (),
+        listener: PictureListener | None = None,
+    ) -> None:
         self.unet = unet
+        self.listener = listener
         self.pixels = pixels
-        self.controlnet = controlnet
-        self.controlnet_scale = controlnet_scale
+        self.controlnets = tuple(controlnets)
         self.told_size = unet.config.addition_embed_type == "text_time"
 
     @property
     def hears(self) -> frozenset[str]:
-        """Depth, where there is a ControlNet."""
-        return frozenset() if self.controlnet is None else frozenset({"depth"})
+        """What its ControlNets are shown, and a reference picture where it can look at one."""
+        listens = {REFERENCE} if self.listener is not None else set()
+        return frozenset(controlnet.kind for controlnet in self.controlnets) | listens
 
     def __call__(self, x: Tensor, timesteps: Tensor, text: TextEmbedding, controls: Controls) -> Tensor:
         """See `Network`."""
-        told = None
+        told: dict[str, Any] | None = None
         if self.told_size:
             height, width = x.shape[-2] * self.pixels, x.shape[-1] * self.pixels
             # The original size, the crop's corner, the size asked for.
             size = torch.tensor([[height, width, 0, 0, height, width]], dtype=x.dtype, device=x.device)
             told = {"text_embeds": text.pooled, "time_ids": size.expand(len(x), -1)}
-        down, middle = None, None
-        if self.controlnet is not None and "depth" in controls:
-            down, middle = self.controlnet(
-                x,
-                timesteps,
-                encoder_hidden_states=text.tokens,
-                controlnet_cond=self._hint(x, controls["depth"]),
-                conditioning_scale=self.controlnet_scale,
-                added_cond_kwargs=told,
-                return_dict=False,
-            )
+        down, middle = added_residuals(self.controlnets, x, timesteps, text.tokens, told, controls)
+        if self.listener is not None:
+            told = {**(told or {}), **self.listener.told(x, controls.get(REFERENCE))}
         return self.unet(
             x,
             timesteps,
@@ -84,16 +90,6 @@ class UNet:
             return_dict=False,
         )[0]
 
-    def _hint(self, x: Tensor, depth: Tensor) -> Tensor:
-        """[B, 3, H, W] depth as a grey picture, of the size that the ControlNet's own down-sampling expects."""
-        assert self.controlnet is not None
-        # The hint's encoder halves once between any two of its widths.
-        factor = 2 ** (len(self.controlnet.config.conditioning_embedding_out_channels) - 1)
-        size = (x.shape[-2] * factor, x.shape[-1] * factor)
-        if depth.shape[-2:] != size:
-            depth = interpolate(depth, size, mode="bilinear", antialias=True)
-        return depth.to(x).expand(-1, self.controlnet.config.conditioning_channels, -1, -1)
-
     def row_bytes(self, height: int, width: int) -> float:
         """Skip connections of the widest resolution dominate: some forty maps of the first width (measured)."""
         return 40.0 * self.unet.config.block_out_channels[0] * height * width * self.unet.dtype.itemsize
@@ -101,8 +97,8 @@ class UNet:
     def to(self, device: torch.device) -> None:
         """See `Network`."""
         self.unet.to(device)
-        if self.controlnet is not None:
-            self.controlnet.to(device)
+        for controlnet in self.controlnets:
+            controlnet.network.to(device)
 
 
 class FlowTransformer:
@@ -113,6 +109,7 @@ class FlowTransformer:
     """
 
     hears: frozenset[str] = frozenset()
+    listener: PictureListener | None = None
 
     def __init__(self, transformer: Any) -> None:
         self.transformer = transformer

@@ -20,8 +20,15 @@ Indices: TypeAlias = int | slice | Sequence[int] | Tensor | np.ndarray
 
 
 Controls: TypeAlias = Mapping[str, Tensor]
-"""Signals that steer a prior beside words: {"depth": [V, 1, H, W] in [0, 1], near = 1 and background = 0}. What a prior
-hears, `prior.controls` says; a new signal is one more name."""
+"""Signals that steer a prior beside words, by name: {"depth": [V, 1, H, W] in [0, 1], near = 1 and background = 0}.
+What a prior hears, `prior.controls` says; `geometry.signals` makes those that a mesh shows. A new signal is one more
+name."""
+
+SIGNAL_CHANNELS = {"depth": 1, "normal": 3, "canny": 1, "lineart": 1}
+"""The signals that a mesh shows, each [V, C, H, W] in [0, 1], and their C."""
+
+REFERENCE = "reference"
+"""The control that is a picture to look at, for its style: [V, 3, H, W], or one for all views, sRGB in [0, 1]."""
 
 
 class Conditioning(Protocol):

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ddrep_core.errors import DdrepError, RequestError
 from ddrep_core.priors.autoencoder import NotFiniteError
+from ddrep_core.priors.protocol import SIGNAL_CHANNELS
 
 if TYPE_CHECKING:
     from ddrep_core.priors.diffusers_prior import DiffusersPrior
@@ -32,7 +33,7 @@ def try_out(prior: DiffusersPrior, side: int) -> None:
         RunError: the device has no memory for it.
     """
     try:
-        controls = {name: torch.zeros(1, 1, side, side) for name in prior.controls}
+        controls = {name: torch.zeros(1, SIGNAL_CHANNELS.get(name, 1), side, side) for name in prior.controls}
         conditioning = prior.condition("", guidance_scale=1.0, controls=controls)
         latents = torch.zeros(1, prior.channels, side, side)
         sigma = float(prior.sigmas[len(prior.sigmas) // 2])
@@ -40,6 +41,7 @@ def try_out(prior: DiffusersPrior, side: int) -> None:
             noise = prior.predict_noise(latents, sigma, conditioning)
             pictures = prior.decode(latents)
             codes = prior.encode(pictures)
+        prior.settle()
     except NotFiniteError as error:
         raise RequestError(
             f"The model '{prior.name}' is broken: the pictures that it decodes are not finite numbers.", FIX

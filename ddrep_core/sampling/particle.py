@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ddrep_core.diffreps.protocol import Diffrep, WithOwnParts
-from ddrep_core.errors import RequestError
+from ddrep_core.errors import StaleState
 from ddrep_core.noise.fields import NoiseField
 from ddrep_core.process import Process
 from ddrep_core.solvers.protocol import Solver
@@ -163,7 +163,7 @@ class Particle:
         """Go on from `state()`.
 
         Raises:
-            RequestError: the state belongs to another representation or another size.
+            StaleState: it belongs to another representation or another size.
         """
         try:
             for name, tensor in self.rep.parameters().items():
@@ -173,7 +173,7 @@ class Particle:
             self.noise = tensors["noise"].to(self.noise)
             self.generator.set_state(tensors["generator"])
         except KeyError as error:
-            raise RequestError(
+            raise StaleState(
                 f"The state to go on from lacks {error} or has it in another size.", "Start the job anew."
             ) from error
         self.held = {int(name): tensor.to(self.noise) for name, tensor in below(tensors, "held").items()}

@@ -8,15 +8,16 @@ prior sees of a view is x(π) = f(θ, π) + σ ε(π).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ddrep_core.diffreps.protocol import Diffrep, WithNoise
-from ddrep_core.errors import RequestError
+from ddrep_core.errors import RequestError, StaleState
 from ddrep_core.noise.fields import NoiseField, ViewNoise
+from ddrep_core.pictures import settle
 from ddrep_core.priors.protocol import Conditioning, Controls, Prior
 from ddrep_core.sampling.difference import Difference
 from ddrep_core.sampling.guide import Guide
@@ -28,6 +29,9 @@ from ddrep_core.schedules.steps import Jump, Moved, Plan, Setting, Step, Walk
 from ddrep_core.solvers.choose import choose_solver
 from ddrep_core.solvers.protocol import Solver
 from ddrep_core.views.camera import Views
+
+STATE_FORMAT = 2
+"""Of what a `SamplerState` holds; one more whenever that means something else than before."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,13 @@ class StepReport:
     left: Tensor | None = None
     look: Look | None = None
     diffreps: tuple[Diffrep, ...] = ()
+
+    def each(self) -> list[StepReport]:
+        """This step as each of the samples that are made together took it; what they disagree about is the first's."""
+        if self.look is None:
+            return [replace(self, diffrep=rep) for rep in self.diffreps]
+        pairs = zip(self.diffreps, self.look.clean, strict=True)
+        return [replace(self, diffrep=rep, clean=clean) for rep, clean in pairs]
 
 
 @dataclass
@@ -172,7 +183,7 @@ def sample(
         the sampled representation with what it cost.
 
     Raises:
-        RequestError: arguments that do not fit together.
+        RequestError: arguments that do not fit together; `StaleState`, where it is the state that does not.
         RunError: the prior or the fit gave numbers that are not finite.
     """
     if samples < 1:
@@ -261,6 +272,7 @@ class Course:
                 callback(_report(run, walk, step, look, moved, lambda: _state(run, walk, first, earlier)))
 
         follow(run, walk, tell)
+        settle(self.prior)
         seconds = {part: value / len(particles) for part, value in clock.settle().items()}
         return [
             Result(
@@ -322,6 +334,7 @@ def _given(known: Mapping[int, Tensor], rep: Diffrep, prior: Prior) -> dict[int,
 
 
 def _state(run: Run, walk: Walk, first: int, earlier: list[Result]) -> SamplerState:
+    settle(run.ask.prior)  # what is not finite is not worth keeping
     tensors, walk_numbers = walk.state()
     for prefix, particle in _named(run):
         tensors |= {f"{prefix}.{name}": tensor for name, tensor in particle.state().items()}
@@ -331,6 +344,7 @@ def _state(run: Run, walk: Walk, first: int, earlier: list[Result]) -> SamplerSt
     return SamplerState(
         tensors,
         {
+            "format": STATE_FORMAT,
             "sample": first,
             "position": run.position,
             "evaluations": run.ask.evaluations,
@@ -355,11 +369,8 @@ def _load(run: Run, walk: Walk, state: SamplerState) -> None:
             particle.load(below(state.tensors, prefix))
             particle.passes, particle.disagreement = int(passes), disagreement
         walk.load(state.tensors, numbers["walk"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise RequestError(
-            f"The state to go on from was written by another version of ddrep, or by another call ({error}).",
-            "Start the job anew.",
-        ) from error
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise _stale(error) from error
 
 
 def _named(run: Run) -> list[tuple[str, Particle]]:
@@ -368,12 +379,27 @@ def _named(run: Run) -> list[tuple[str, Particle]]:
 
 
 def _finished(rep: Diffrep, state: SamplerState) -> list[Result]:
-    """The samples that were finished before the one to go on with."""
+    """The samples that were finished before the one to go on with.
+
+    Raises:
+        StaleState: the state has another format, or is of another representation.
+    """
+    found = state.numbers.get("format", "an older one")
+    if found != STATE_FORMAT:
+        raise _stale(f"its format is {found}, not {STATE_FORMAT}")
     results = []
-    for number, kept in enumerate(state.numbers.get("finished", ())):
-        again = rep.copy()
-        with torch.no_grad():
-            for name, tensor in again.parameters().items():
-                tensor.copy_(state.tensors[f"finished.{number}.{name}"])
-        results.append(Result(again, **kept))
+    try:
+        for number, kept in enumerate(state.numbers["finished"]):
+            again = rep.copy()
+            with torch.no_grad():
+                for name, tensor in again.parameters().items():
+                    tensor.copy_(state.tensors[f"finished.{number}.{name}"])
+            results.append(Result(again, **kept))
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise _stale(error) from error
     return results
+
+
+def _stale(why: object) -> StaleState:
+    words = f"The state to go on from was written by another version of ddrep, or by another call ({why})."
+    return StaleState(words, "Start the job anew.")

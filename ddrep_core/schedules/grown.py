@@ -25,7 +25,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ddrep_core.errors import DdrepWarning, RequestError
+from ddrep_core.errors import DdrepWarning, RequestError, StaleState
 from ddrep_core.schedules.overlap import Overlap
 from ddrep_core.schedules.steps import Hold, Join, Jump, Moved, Paint, Recall, Remember, Reverse, Setting, Walk, Word
 
@@ -153,9 +153,9 @@ class Progress:
 
     @classmethod
     def from_json(cls, numbers: dict[str, Any]) -> Progress:
-        """Raises RequestError: not the progress of a run of this kind."""
+        """Raises StaleState: not the progress of a run of this kind."""
         if set(numbers) != {each.name for each in fields(cls)}:
-            raise RequestError("The state to go on from belongs to another schedule.", "Start the job anew.")
+            raise StaleState("The state to go on from belongs to another schedule.", "Start the job anew.")
         kinds = {kind.__name__: kind for kind in (Remember, Recall, Hold, Paint, Join)}
         words = []
         for entry in numbers["words"]:

@@ -16,7 +16,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ddrep_core.errors import RequestError
+from ddrep_core.errors import RequestError, StaleState
 from ddrep_core.process.diffusion import langevin_share
 from ddrep_core.schedules.steps import Jump, Moved, Reverse, Setting, Step, Word
 
@@ -126,4 +126,4 @@ class FixedWalk:
     def load(self, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
         self.position = int(numbers["position"])
         if self.position > len(self.steps):
-            raise RequestError("The state to go on from belongs to a longer schedule.", "Start the job anew.")
+            raise StaleState("The state to go on from belongs to a longer schedule.", "Start the job anew.")

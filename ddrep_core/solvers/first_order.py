@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ddrep_core.diffreps.protocol import Descended, Diffrep
-from ddrep_core.errors import RunError
+from ddrep_core.errors import StaleState
 from ddrep_core.solvers.protocol import Solver
 
 
@@ -72,7 +72,7 @@ class AdamSolver(Solver):
 
     def load_state(self, state: dict[str, Tensor]) -> None:
         if state:
-            raise RunError("The checkpoint was written by another solver.", "Start the job anew.")
+            raise StaleState("The checkpoint was written by another solver.", "Start the job anew.")
 
 
 class WarmStartSolver(AdamSolver):
@@ -105,7 +105,7 @@ class WarmStartSolver(AdamSolver):
 
     def load_state(self, state: dict[str, Tensor]) -> None:
         if "count" not in state:
-            raise RunError("The checkpoint was written by another solver.", "Start the job anew.")
+            raise StaleState("The checkpoint was written by another solver.", "Start the job anew.")
         self._count = int(state["count"])
         self._moments = {name: tensor.clone() for name, tensor in state.items() if name != "count"}
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ddrep_core.diffreps.matrix import EXACT
 from ddrep_core.diffreps.protocol import Diffrep, LinearRendering
-from ddrep_core.errors import RequestError, RunError
+from ddrep_core.errors import RequestError, RunError, StaleState
 from ddrep_core.solvers.protocol import Solver
 from ddrep_core.sparse import rows_of_views, scipy_csr, transpose
 
@@ -95,7 +95,7 @@ class LinearSolver(Solver):
 
     def load_state(self, state: dict[str, Tensor]) -> None:
         if state:
-            raise RunError("The checkpoint was written by another solver.", "Start the job anew.")
+            raise StaleState("The checkpoint was written by another solver.", "Start the job anew.")
 
 
 def linear_rendering(rep: Diffrep) -> LinearRendering:

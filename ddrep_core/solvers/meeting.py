@@ -11,7 +11,7 @@ from torch import Tensor
 from ddrep_core.diffreps.image_texture import ImageTextureDiffrep
 from ddrep_core.diffreps.protocol import Diffrep
 from ddrep_core.diffreps.texture import TextureDiffrep
-from ddrep_core.errors import RequestError, RunError
+from ddrep_core.errors import RequestError, StaleState
 from ddrep_core.solvers.linear import LinearSolver
 from ddrep_core.solvers.protocol import Solver
 
@@ -113,7 +113,7 @@ class PictureSolver(Solver):
 
     def load_state(self, state: dict[str, Tensor]) -> None:
         if "fits" not in state:
-            raise RunError("The checkpoint was written by another solver.", "Start the job anew.")
+            raise StaleState("The checkpoint was written by another solver.", "Start the job anew.")
         self._fits = int(state["fits"])
         state = {name: tensor for name, tensor in state.items() if name != "fits"}
         views = {int(name.rpartition(".")[2]) for name in state}
