@@ -17,11 +17,14 @@ from ddrep_core.vector.render import Numbers, Renderer
 MOST_PATHS = 512
 GREY = 0.9
 COLOUR_SCALE = 2.0
+FIT_SIDE = 128
+"""Pixels of a picture that paths are fitted to: finer ones tell a path of one colour nothing more."""
 IDLE = 0.002
 """Of the picture: a path that shows less is free to be used elsewhere."""
 RADII = (1 / 24, 1 / 12, 1 / 6, 1 / 3)
 """In pictures: circles that an idle path may become."""
-GAIN = 2e-4
+RENEWED_AT_ONCE = 4
+GAIN = 1e-4
 """By how much of the picture's squared range a renewed path must lower the squared error."""
 
 
@@ -58,6 +61,9 @@ class BlobsDiffrep:
         self.paths = paths
         drawing, _ = blob_drawing(paths)
         self.renderer = Renderer(drawing, height, width, dtype, device, subsamples=1)
+        shrunk = min(1.0, FIT_SIDE / max(height, width))
+        size = max(1, round(height * shrunk)), max(1, round(width * shrunk))
+        self._small = self.renderer if shrunk == 1 else Renderer(drawing, *size, dtype, device, subsamples=1)
         self._start = Numbers.of(drawing, dtype, device)
         self.theta = {
             "points": torch.zeros(paths, 3 * CORNERS, 2, dtype=dtype, device=device),
@@ -110,6 +116,12 @@ class BlobsDiffrep:
         twin.theta = {name: tensor.detach().clone() for name, tensor in self.theta.items()}
         return twin
 
+    def small(self) -> Self:
+        """The same θ, drawn small enough to be fitted quickly."""
+        twin = copy.copy(self)
+        twin.renderer = self._small
+        return twin
+
     def shown(self) -> Tensor:
         """[P] what share of the picture each path shows."""
         numbers = self.numbers()
@@ -119,20 +131,19 @@ class BlobsDiffrep:
             (found,) = torch.autograd.grad(drawn, colours)
         return found[1:, 0]
 
-    def renew(self, target: Tensor, most: int = 4) -> list[int]:
+    def renew(self, target: Tensor) -> list[int]:
         """Idle paths become circles in front, where they bring the picture nearest to the target; in place.
 
-        Each goes where, of all circles in the mean colour of what they cover, one lowers the squared error most (as LIVE,
-        Ma et al. 2022, adds paths where the error is).
+        Each goes where, of all circles in the mean colour of what they cover, one lowers the squared error most (as
+        LIVE, Ma et al. 2022, adds paths).
 
         Args:
             target: [3, H, W] what the picture should become.
-            most: how many at once.
 
         Returns:
-            in which order the paths now lie, by their numbers before; renewed ones last. Empty where none was renewed.
+            the paths as they lie now, each by its number before, and −1 where it is new; empty where none was renewed.
         """
-        idle = (self.shown() < IDLE).nonzero().flatten().tolist()[:most]
+        idle = (self.shown() < IDLE).nonzero().flatten().tolist()[:RENEWED_AT_ONCE]
         with torch.no_grad():
             drawn = self.render()[0]
             circles, colours = [], []
@@ -153,7 +164,7 @@ class BlobsDiffrep:
             points = circle_points(torch.stack(circles))
             self.theta["points"][-len(gone) :] = points
             self.theta["colours"][-len(gone) :] = torch.stack(colours) / COLOUR_SCALE
-        return order
+        return [*order[: -len(gone)], *([-1] * len(gone))]
 
     def svg(self, title: str = "") -> str:
         """The file; paths that do not show are left out."""

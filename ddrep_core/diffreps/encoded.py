@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Generic, Protocol, Self, TypeVar
+from typing import Generic, Protocol, Self, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -21,8 +21,21 @@ class Codec(Protocol):
         """[B, 3, H, W] sRGB in [0, 1] -> [B, C, h, w]."""
         ...
 
+    def fitted(self) -> Diffrep:
+        """The pictures that are fitted to decoded targets, perhaps in a smaller size; with this θ."""
+        return self.pictures.small() if isinstance(self.pictures, Smaller) else self.pictures
+
     def decode(self, latents: Tensor) -> Tensor:
         """[B, C, h, w] -> [B, 3, H, W] sRGB in [0, 1]."""
+        ...
+
+
+@runtime_checkable
+class Smaller(Diffrep, Protocol):
+    """Pictures of which a smaller version of the same θ is enough to be fitted by."""
+
+    def small(self) -> Diffrep:
+        """Shares θ."""
         ...
 
 
@@ -65,6 +78,10 @@ class EncodedDiffrep(Generic[Inner]):
         twin = copy.copy(self)
         twin.pictures = self.pictures.copy()
         return twin
+
+    def fitted(self) -> Diffrep:
+        """The pictures that are fitted to decoded targets, perhaps in a smaller size; with this θ."""
+        return self.pictures.small() if isinstance(self.pictures, Smaller) else self.pictures
 
     def decode(self, latents: Tensor) -> Tensor:
         """What latents [B, C, h, w] look like: [B, 3, H, W] sRGB in [0, 1], without a graph."""

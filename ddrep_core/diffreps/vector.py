@@ -58,9 +58,7 @@ class VectorDiffrep:
             free = [kind in moving and index not in drawing.still[kind] for index in range(len(values))]
             self.free[kind] = torch.tensor(free, dtype=torch.bool, device=device).nonzero().flatten()
         self.theta = {
-            kind: torch.zeros_like(getattr(self.start, kind)[self.free[kind]])
-            for kind in KINDS
-            if len(self.free[kind])
+            kind: torch.zeros_like(getattr(self.start, kind)[self.free[kind]]) for kind in KINDS if len(self.free[kind])
         }
         """What is added to the file's numbers, in `SCALES`."""
 

@@ -34,8 +34,11 @@ class DecodedSolver(Solver):
         if not isinstance(rep, EncodedDiffrep):
             raise RequestError(f"{type(rep).__name__} draws no pictures that are encoded.", "Use the solver auto.")
         pictures = rep.decode(targets)
+        fitted = rep.fitted()
+        if pictures.shape[2:] != fitted.image_shape[1:]:
+            pictures = functional.interpolate(pictures, fitted.image_shape[1:], mode="area")
         finer = functional.interpolate(weights, pictures.shape[2:], mode="nearest")
-        passes = self.inner.fit(rep.pictures, pictures, indices, finer, sigma)
+        passes = self.inner.fit(fitted, pictures, indices, finer, sigma)
         with torch.no_grad():
             self.rendered = rep.render(indices)
         return passes

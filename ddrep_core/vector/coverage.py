@@ -171,9 +171,7 @@ def coverage(edges: Tensor, area: Tensor, evenodd: Tensor, size: tuple[int, int]
     return torch.stack(refined)
 
 
-def _refined(
-    plain: Tensor, edges: Tensor, evenodd: Tensor, box: tuple[int, int, int, int], subsamples: int
-) -> Tensor:
+def _refined(plain: Tensor, edges: Tensor, evenodd: Tensor, box: tuple[int, int, int, int], subsamples: int) -> Tensor:
     """[height, width] one area's coverage, told by subpixels inside of the box."""
     top, bottom, left, right = box
     finer = (edges - edges.new_tensor([left, top, left, top])) * subsamples
