@@ -21,10 +21,6 @@ class Codec(Protocol):
         """[B, 3, H, W] sRGB in [0, 1] -> [B, C, h, w]."""
         ...
 
-    def fitted(self) -> Diffrep:
-        """The pictures that are fitted to decoded targets, perhaps in a smaller size; with this θ."""
-        return self.pictures.small() if isinstance(self.pictures, Smaller) else self.pictures
-
     def decode(self, latents: Tensor) -> Tensor:
         """[B, C, h, w] -> [B, 3, H, W] sRGB in [0, 1]."""
         ...

@@ -33,8 +33,10 @@ def start(session: Session) -> Stage:
 
 def previews(session: Session, step: StepReport) -> Sequence[Preview]:
     """The drawing, in the size that the prior sees."""
+    rep = step.diffrep
+    assert isinstance(rep, EncodedDiffrep)
     with torch.no_grad():
-        picture = to_picture(step.diffrep.pictures.render()[0].float().cpu().clamp(0, 1))
+        picture = to_picture(rep.pictures.render()[0].float().cpu().clamp(0, 1))
     return [Preview("image", picture.resize((PREVIEW_SIZE, PREVIEW_SIZE), Image.Resampling.BICUBIC))]
 
 
