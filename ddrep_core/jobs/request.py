@@ -157,6 +157,13 @@ class PanoramaRequest(Block):
     hdr: Annotated[bool, JOB] = Field(False, description="Write an HDR file too.")
 
 
+class VectorRequest(Block):
+    """A drawing of closed paths, one colour each: an SVG whose layers can be edited."""
+
+    paths: Annotated[int, JOB] = Field(32, ge=1, le=512, description="At most so many; what does not show is left out.")
+    size: Annotated[int, JOB] = Field(512, ge=16, le=8192, description="Side of the PNG beside it, in pixels.")
+
+
 class LoraRequest(Block):
     """A file that bends the prior's weights, and how much it counts."""
 
@@ -186,6 +193,7 @@ TASKS: dict[str, tuple[type[Block], str]] = {
     "generate": (GenerateRequest, "ddrep_core.jobs.generate:start"),
     "image": (ImageRequest, "ddrep_core.jobs.image:start"),
     "panorama": (PanoramaRequest, "ddrep_core.jobs.panorama:start"),
+    "vector": (VectorRequest, "ddrep_core.jobs.vector:start"),
 }
 """Every task: its name, which is also its block's and its command's; its settings; and where it starts (a
 `jobs.task.Start`), as "module:function": imported when a job is run, for torch comes with it, and reading a job needs
