@@ -80,6 +80,15 @@ class SamplingSettings:
         max=64,
         soft_max=16,
     )
+    diversity: FloatProperty(
+        name="How Different",
+        description="How much the samples keep away from each other: 0 not at all, 1 clearly. They are made together, "
+        "and need memory for all at once",
+        default=0.0,
+        min=0.0,
+        max=100.0,
+        soft_max=2.0,
+    )
     quality: EnumProperty(
         name="Quality",
         description="How many steps the sampler takes",
@@ -158,7 +167,17 @@ class SamplingSettings:
     )
 
 
-class DDREP_PG_texture(SamplingSettings, bpy.types.PropertyGroup):
+class KeepingAway:
+    """What tasks have that can be told what to be unlike."""
+
+    unlike_kept: BoolProperty(
+        name="Unlike What I Kept",
+        description="Keep away from the results that are kept in this file: for a texture, those of the same objects",
+        default=False,
+    )
+
+
+class DDREP_PG_texture(SamplingSettings, KeepingAway, bpy.types.PropertyGroup):
     """Texture the selected meshes."""
 
     resolution: square_sizes(TEXTURE_SIZES, 1024)
@@ -228,7 +247,7 @@ class DDREP_PG_texture(SamplingSettings, bpy.types.PropertyGroup):
     )
 
 
-class DDREP_PG_generate(SamplingSettings, bpy.types.PropertyGroup):
+class DDREP_PG_generate(SamplingSettings, KeepingAway, bpy.types.PropertyGroup):
     """A new object at the 3D cursor."""
 
     size: FloatProperty(

@@ -3,7 +3,7 @@
 
 import json
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -226,6 +226,20 @@ def camera_file(views: Sequence[View]) -> bytes:
     return (json.dumps({"cameras": [view.to_json() for view in views]}, indent=1, ensure_ascii=False) + "\n").encode()
 
 
+def keep_away(draft: Draft, meshes: Sequence[Path]) -> None:
+    """Have a job keep away from these results, of which it gets copies."""
+    for number, mesh in enumerate(meshes):
+        place = f"inputs/unlike/{number:03d}{mesh.suffix.lower()}"
+        draft.files[place] = _pieces(mesh)
+        draft.request["unlike"] = [*draft.request.get("unlike", []), place]
+
+
+def _pieces(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while piece := file.read(1 << 20):
+            yield piece
+
+
 def roll(settings: Any) -> None:
     """Roll the dice for the next job, unless the seed is locked. What is shown is always what will run."""
     if not settings.seed_locked:
@@ -252,6 +266,7 @@ def _common(settings: Any, default_prior: str, task: str) -> dict[str, Any]:
         "device": settings.device,
         "precision": settings.precision,
         "max_batch": settings.max_batch or None,
+        **({"diversity": round(settings.diversity, 6)} if settings.samples > 1 and settings.diversity else {}),
     }
 
 

@@ -10,6 +10,7 @@ from .. import runtime
 from ..engine.manager import Job
 from ..problems import Problem
 from ..results import gallery
+from ..results.kept import kept
 from ..results.textures import MARK
 from ..scene.cameras import scene_cameras
 from ..scene.draft import targets
@@ -59,6 +60,11 @@ def draw_sampling(layout: bpy.types.UILayout, settings: Any, task: str) -> None:
     row.prop(settings, "seed_locked", text="", icon="LOCKED" if settings.seed_locked else "UNLOCKED")
     row.operator("ddrep.roll_seed", text="", icon="FILE_REFRESH").task = task
     column.prop(settings, "samples")
+    row = column.row()
+    row.active = settings.samples > 1
+    row.prop(settings, "diversity", slider=True)
+    if task != "panorama":
+        column.prop(settings, "unlike_kept")
     column.prop(settings, "quality")
     if settings.quality == "CUSTOM":
         column.prop(settings, "steps")
@@ -449,6 +455,8 @@ class DDREP_PT_results(_Tab, bpy.types.Panel):
         self._draw_fact(facts, f"Seed {sample.seed}")
         if sample.agreement is not None:
             self._draw_fact(facts, f"Views agree {sample.agreement:.0%}", active=False)
+        if sample.distance is not None:
+            self._draw_fact(facts, f"Differs {sample.distance:.0%}", active=False)
         is_shown = shown == sample.number
         button = column.operator(
             "ddrep.bring_in",
@@ -459,8 +467,9 @@ class DDREP_PT_results(_Tab, bpy.types.Panel):
         button.job, button.sample = job.name, sample.number
         row = column.row(align=True)
         row.alignment = "CENTER"
+        is_kept = kept(job.task, job.folder.name, sample.number)
         for operator, symbol in (
-            ("ddrep.keep_sample", "FAKE_USER_ON" if kept(job, sample.number) else "FAKE_USER_OFF"),
+            ("ddrep.keep_sample", "FAKE_USER_ON" if is_kept else "FAKE_USER_OFF"),
             ("ddrep.mark_asset", "ASSET_MANAGER"),
             ("ddrep.discard_sample", "TRASH"),
         ):
@@ -485,15 +494,6 @@ def shown_sample(context: bpy.types.Context, job: Job) -> int | None:
         if thing.ddrep.job == job.name and not thing.hide_viewport:
             return thing.ddrep.sample
     return None
-
-
-def kept(job: Job, number: int) -> bool:
-    """Whether a sample is kept in the file."""
-    prefix = f"{job.folder.name}/{number}/"
-    blocks = bpy.data.worlds if job.task == "panorama" else bpy.data.materials
-    if job.task == "generate":
-        blocks = bpy.data.objects
-    return any(block.use_fake_user for block in blocks if str(block.get(MARK, "")).startswith(prefix))
 
 
 CLASSES = (
