@@ -98,6 +98,24 @@ HARMLESS_PARTS = {"safety_checker", "feature_extractor", "image_encoder", "contr
 FEW_STEPS = re.compile(r"turbo|lightning|hyper[-_]?sd|(?<![a-z])(lcm|dmd2?|tcd)(?![a-z])", re.IGNORECASE)
 
 
+def is_stable_diffusion(config: Mapping[str, Any]) -> bool:
+    """Whether a U-Net is Stable Diffusion 1.x's or 2.x's own, by its widths, and no smaller relative."""
+    return list(config.get("block_out_channels") or ()) == [320, 640, 1280, 1280] and config.get(
+        "cross_attention_dim"
+    ) in (768, 1024)
+
+
+def native_sides(config: Mapping[str, Any], family: Family) -> list[int]:
+    """[h, w] in latent cells of the pictures that a network was made for, as far as its configuration says.
+
+    Early conversions of Stable Diffusion say 32 cells, which is 256 pixels; the network itself was trained on 512. So
+    for that very network 64 is the least. Any other network is believed.
+    """
+    told = config.get("sample_size")
+    sides = [told, told] if isinstance(told, int) else list(told or [family.native] * 2)
+    return [family.native] * 2 if is_stable_diffusion(config) and max(sides) < family.native else sides
+
+
 def class_of(index: Mapping[str, Any], part: str) -> str | None:
     """The class of a part, as model_index.json names it; None where it is absent or null."""
     entry = index.get(part)

@@ -338,12 +338,14 @@ def _check_network(network: Any, latent_channels: int, folder: ModelSource) -> N
 
 
 def _latent_size(network: Any, family: Family, factor: int, image_size: int | None) -> tuple[int, int]:
-    """(h, w) of the latents.
+    """(h, w) of the latents. Warns where the network's configuration is not believed.
 
     Raises:
         RequestError: a size that the network cannot take.
     """
-    native = network.config.get("sample_size")
+    from ddrep_core.priors.families import native_sides
+
+    told = network.config.get("sample_size")
     multiple = _multiple(network)
     if image_size is not None:
         if image_size < factor * multiple or image_size % (factor * multiple):
@@ -352,12 +354,17 @@ def _latent_size(network: Any, family: Family, factor: int, image_size: int | No
                 f"Choose a multiple of {factor * multiple}.",
             )
         return image_size // factor, image_size // factor
-    sides = [native, native] if isinstance(native, int) else list(native or [family.native] * 2)
-    if family.style == "sd" and len(network.config.block_out_channels) == 4 and max(sides) < family.native:
-        # Early conversions of Stable Diffusion say 32; all of its relatives were trained on 512 pixels and more.
-        sides = [family.native] * 2
+    sides = native_sides(network.config, family)
+    if told not in (None, sides[0], sides):
+        warnings.warn(
+            f"The model's files say that it draws {told * factor if isinstance(told, int) else told} pixels; Stable "
+            f"Diffusion, which it is, was trained on {sides[0] * factor}, and that is what it is asked for. If it was "
+            'made for less, say so in its ddrep.json: {"image_size": 256}.',
+            DdrepWarning,
+            stacklevel=2,
+        )
     if len(sides) != 2 or any(side < 1 or side % multiple for side in sides):
-        raise RequestError(f"The network's sample_size of {native!r} cannot be.", "Download the model again.")
+        raise RequestError(f"The network's sample_size of {told!r} cannot be.", "Download the model again.")
     return sides[0], sides[1]
 
 

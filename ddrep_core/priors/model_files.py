@@ -26,7 +26,7 @@ LARGEST_JSON = 64 * 2**20
 DEEPEST_JSON = 64
 LARGEST_INTEGER = 2**63
 UNBOUNDED = "lambda_min_clipped"
-"""What DPM-Solver's configurations set to -Infinity: no step is left out. ddrep takes its own steps, and does not ask."""
+"""What DPM-Solver's configurations set to -Infinity, to leave no step out. ddrep takes steps of its own."""
 
 WEIGHTS = re.compile(
     r"(?:diffusion_pytorch_model|model)(?:\.(?P<before>\w+))?(?P<shard>-(?P<number>\d{5})-of-(?P<count>\d{5}))?"
