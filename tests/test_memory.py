@@ -13,13 +13,15 @@ import torch
 import transformers
 from accelerate import init_empty_weights
 
+from ddrep_core.diffreps import LinearDiffrep
 from ddrep_core.errors import RequestError
 from ddrep_core.jobs import doctor
-from ddrep_core.priors import autoencoder, load_prior, self_check
+from ddrep_core.priors import autoencoder, finite, load_prior, memory, self_check
 from ddrep_core.priors.load import BUNDLED
 from ddrep_core.priors.memory import count_weights, memory_needs
 from ddrep_core.priors.model_folder import ModelFolder
 from ddrep_core.priors.single_file import KNOWN
+from ddrep_core.sampling import ddim_schedule, sample
 
 GB = 2**30
 
@@ -88,15 +90,15 @@ def test_needs_are_those_of_the_weights(tmp_path: Path) -> None:
 
 def test_doctor_examines_a_prior(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tiny_models.build_sd(tmp_path / "sd")
-    checks = doctor._prior_checks(str(tmp_path / "sd"), None, "cpu", "auto")
+    checks = doctor._prior_checks(doctor.Model(str(tmp_path / "sd"), device="cpu"))
     assert [c["name"] for c in checks] == ["memory", "prior"]
     assert checks[0]["ok"] and "at least" in checks[0]["message"] and "free" in checks[0]["message"]
     assert not checks[1]["ok"] and "does not do what its files say" in checks[1]["message"] and checks[1]["fix"]
     monkeypatch.setattr(doctor, "_free_memory", lambda device: (1000.0, "the graphics card"))
-    checks = doctor._prior_checks(str(tmp_path / "sd"), None, "cpu", "auto")
+    checks = doctor._prior_checks(doctor.Model(str(tmp_path / "sd"), device="cpu"))
     assert len(checks) == 1 and not checks[0]["ok"]  # it is not loaded to find out
     assert "the graphics card has 0.0 GB free" in checks[0]["message"] and "--precision fp16" in checks[0]["fix"]
-    missing = doctor._prior_checks("no/where", None, "cpu", "auto")
+    missing = doctor._prior_checks(doctor.Model("no/where", device="cpu"))
     assert not missing[0]["ok"] and "nothing may be fetched" in missing[0]["message"]
 
 
@@ -124,6 +126,124 @@ def test_pictures_are_batched_by_the_memory_that_is_left(monkeypatch: pytest.Mon
     monkeypatch.setattr(autoencoder, "free_bytes", lambda device: 3.1 * picture / autoencoder.SHARE_OF_FREE)
     assert prior.autoencoder._limit(64 * 64).rows == 3
     assert not prior.autoencoder.network.use_tiling
+
+
+class Ledger:
+    """Which networks' weights a make-believe device holds; the weights themselves stay where they are."""
+
+    def __init__(self, prior: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.networks = {"unet": prior.network.unet, "vae": prior.autoencoder.network}
+        self.present = {"unet", "vae"}
+        self.peaks: dict[str, int] = {}
+        self.moves: list[str] = []
+        vae = prior.autoencoder.network
+        monkeypatch.setattr(prior.autoencoder, "device", torch.device("cpu", 0))  # the device; "cpu" is main memory
+        monkeypatch.setattr(vae, "to", self.move)
+        for name, network, method in (("unet", prior.network.unet, "forward"), ("decode", vae, "decode")):
+            monkeypatch.setattr(network, method, self.counted(name, getattr(network, method)))
+
+    def move(self, device: torch.device | str) -> None:
+        self.moves.append(str(device))
+        (self.present.discard if torch.device(device) == torch.device("cpu") else self.present.add)("vae")
+
+    def bytes(self) -> int:
+        return sum(4 * p.numel() for name in self.present for p in self.networks[name].parameters())
+
+    def counted(self, name: str, call: Any) -> Any:
+        def counting(*args: Any, **told: Any) -> Any:
+            self.peaks[name] = max(self.peaks.get(name, 0), self.bytes())
+            return call(*args, **told)
+
+        return counting
+
+
+def test_an_autoencoder_waits_in_main_memory_where_room_is_short(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tiny_models.build_sd(tmp_path / "sd")
+    assert not load_prior(folder, device="cpu").autoencoder.rests  # a processor has one memory
+    needs = memory_needs(ModelFolder(folder, "sd"), torch.float32)
+    monkeypatch.setattr(autoencoder, "free_bytes", lambda device: needs.autoencoder + memory.VIEWS * needs.view)
+    assert not load_prior(folder, device="cpu").autoencoder.rests
+    monkeypatch.setattr(autoencoder, "free_bytes", lambda device: needs.autoencoder + memory.VIEWS * needs.view - 1)
+    prior = load_prior(folder, device="cpu")
+    assert prior.autoencoder.rests
+    ledger = Ledger(prior, monkeypatch)
+    conditioning, x = prior.condition("a cow"), torch.randn(2, 4, 16, 16, generator=torch.Generator().manual_seed(0))
+    for _ in range(3):
+        prior.predict_noise(x, 5.0, conditioning)
+        prior.encode(prior.decode(prior.predict_clean(x, 5.0, conditioning)))
+    prior.predict_noise(x, 5.0, conditioning)
+    assert ledger.moves == ["cpu", *["cpu:0", "cpu"] * 3]  # it was tried out; then there and back once a meeting
+    assert ledger.peaks["unet"] == needs.resident
+    assert ledger.peaks["decode"] == needs.resident + needs.autoencoder
+    # While a gradient is still to flow through it, it stays.
+    pictures = prior.decode(x.clone().requires_grad_(True))
+    prior.predict_noise(x, 5.0, conditioning)
+    assert ledger.moves[-1] == "cpu:0"
+    pictures.sum().backward()
+
+
+class Late:
+    """An answer that arrives when it is told to."""
+
+    here = False
+
+    def __init__(self, yes: torch.Tensor) -> None:
+        self.yes, self.waited = bool(yes), False
+
+    def arrived(self) -> bool:
+        return Late.here
+
+    def read(self) -> bool:
+        self.waited = not Late.here
+        return self.yes
+
+
+class OnDevice:
+    """A tensor of a device that works on its own."""
+
+    device = torch.device("cuda")
+
+    def __init__(self, finite: bool) -> None:
+        self.finite = finite
+
+    def isfinite(self) -> OnDevice:
+        return self
+
+    def all(self) -> OnDevice:
+        return self
+
+    def __bool__(self) -> bool:
+        return self.finite
+
+
+def test_what_is_not_finite_is_found_out_without_waiting() -> None:
+    watch = finite.FiniteWatch(autoencoder._not_finite, Late)
+    Late.here = False
+    for good in (True, False, True):
+        watch.see(OnDevice(good))  # type: ignore[arg-type]
+    watch.look()  # nothing has arrived: nothing is said, and nobody waits
+    assert not any(answer.waited for answer in watch._under_way)  # type: ignore[attr-defined]
+    Late.here = True
+    with pytest.raises(autoencoder.NotFiniteError):
+        watch.look()
+    watch.settle()  # said once
+    Late.here = False
+    watch.see(OnDevice(False))  # type: ignore[arg-type]
+    with pytest.raises(autoencoder.NotFiniteError):
+        watch.settle()
+
+
+def test_a_run_ends_by_hearing_what_was_not_finite(monkeypatch: pytest.MonkeyPatch) -> None:
+    prior = load_prior("bundled", device="cpu")
+    rep = LinearDiffrep(torch.eye(4 * 16 * 16), image_shape=(4, 16, 16))
+    prior.autoencoder.watch._under_way.append(Late(torch.tensor(False)))
+    Late.here = False
+    with pytest.raises(autoencoder.NotFiniteError):
+        sample(rep, prior, schedule=ddim_schedule(prior.sigmas, 1))
+    with pytest.raises(autoencoder.NotFiniteError):  # on a CPU at once
+        prior.decode(torch.full((1, 4, 16, 16), torch.nan))
 
 
 def test_a_checkpoint_that_is_missing_says_so() -> None:

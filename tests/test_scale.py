@@ -9,6 +9,7 @@ import geometry_shapes as shapes
 import numpy as np
 import pytest
 import torch
+import trimesh
 from hypothesis import given, settings
 from hypothesis import strategies as some
 from scipy import sparse
@@ -130,6 +131,18 @@ def test_distinct_rows_are_numpys(rows: list[tuple[int, float]]) -> None:
     assert np.array_equal(table[corner], expected)
 
 
+@settings(max_examples=60, deadline=None)
+@given(some.data(), some.sampled_from([3, 2**20, 2**40, 2**63]), some.integers(1, 3))
+def test_distinct_rows_of_numbers_of_any_size(data: some.DataObject, span: int, width: int) -> None:
+    """Those that fit a word together with their place, those that fit alone, and those that do not."""
+    numbers = some.sampled_from([-span // 2, -1, 0, 1, span // 2 - 1])
+    rows = data.draw(some.lists(some.tuples(*[numbers] * width), min_size=1))
+    table = np.array(rows, np.int64)
+    _, first, number = np.unique(table, axis=0, return_index=True, return_inverse=True)
+    found, corner = distinct_rows(list(table.T))
+    assert np.array_equal(found, number.reshape(-1)) and np.array_equal(corner, first)
+
+
 def test_corners_are_split_as_numpy_would() -> None:
     random = np.random.default_rng(0)
     vertex, uv = random.integers(0, 5, 60), random.integers(0, 2, (60, 2)).astype(np.float32)
@@ -142,9 +155,14 @@ def test_corners_are_split_as_numpy_would() -> None:
 
 
 @pytest.mark.usefixtures("piecewise")
-def test_crease_normals_corner_by_corner(tmp_path: Path) -> None:
+@pytest.mark.parametrize("shape", ["cube", "sphere"])
+def test_crease_normals_corner_by_corner(shape: str, tmp_path: Path) -> None:
     part = load_mesh(shapes.cube_obj(tmp_path / "cube.obj")).parts[0]
     bent = replace(part, vertices=part.vertices + np.random.default_rng(1).normal(size=part.vertices.shape) * 0.2)
+    if shape == "sphere":  # smooth but for one corner that is pulled out
+        ball = trimesh.creation.icosphere(subdivisions=1)
+        ball.vertices[0] *= 3
+        bent = Part("b", "b", "", np.array(ball.vertices), np.array(ball.faces), None, part.corners, 0)
     edges = bent.triangles[:, 1:] - bent.triangles[:, :1]
     area = np.cross(edges[:, 0], edges[:, 1])
     unit = area / np.linalg.norm(area, axis=1, keepdims=True)

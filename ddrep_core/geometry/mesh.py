@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ddrep_core.errors import RequestError
 from ddrep_core.geometry.gltf_document import Float, GltfDocument, Int
@@ -150,8 +151,7 @@ class Mesh:
     @cached_property
     def bounds(self) -> Float:
         """[2, 3] lower and upper corner of everything in the file."""
-        points = self.triangles.reshape(-1, 3)
-        return np.stack([points.min(axis=0), points.max(axis=0)])
+        return extremes(self.triangles.reshape(-1, 3))
 
     def surrounds(self, camera: Camera) -> bool:
         """Whether a camera stands within the box around everything; an orthographic one stands nowhere."""
@@ -186,3 +186,15 @@ class Mesh:
             if part.uv is not None:
                 layout[part.corners.reshape(-1)] = part.uv.reshape(-1, 2)
         return layout
+
+
+def used_vertices(part: Part) -> NDArray[np.bool_]:
+    """[N] which vertices some face of a part uses."""
+    used = np.zeros(len(part.vertices), bool)
+    used[part.faces] = True
+    return used
+
+
+def extremes(points: Float) -> Float:
+    """[2, K] the least and the greatest of each column of [N, K]; faster than reductions along the long axis."""
+    return np.array([[column.min() for column in points.T], [column.max() for column in points.T]])

@@ -52,7 +52,9 @@ class RayCaster:
         self._scale = float(np.ptp(mesh.bounds, axis=0).max()) or 1.0
         self._scene = EmbreeScene()
         self._triangles = mesh.triangles
-        TriangleMesh(self._scene, ((self._triangles - self._centre) / self._scale).astype(np.float32))
+        with np.errstate(over="ignore"):  # of vertices that no face uses
+            vertices = ((mesh.vertices - self._centre) / self._scale).astype(np.float32)
+        TriangleMesh(self._scene, vertices, mesh.faces.astype(np.int32))
         edges = self._triangles[:, 1:] - self._triangles[:, :1]
         normals = np.cross(edges[:, 0], edges[:, 1])
         length = np.linalg.norm(normals, axis=1, keepdims=True)

@@ -57,9 +57,9 @@ def scan_spans(points: Float) -> Iterator[tuple[Int, Int, Int, Int]]:
         RequestError: as `scan_triangles`; before the first piece.
     """
     check_sample_count(points)
-    y = points[..., 1]
-    top = np.ceil(y.min(axis=1) - 0.5).astype(np.int64)
-    lines = np.maximum(np.ceil(y.max(axis=1) - 0.5).astype(np.int64) - top, 0)
+    lowest, highest = _heights(points)
+    top = np.ceil(lowest - 0.5).astype(np.int64)
+    lines = np.maximum(np.ceil(highest - 0.5).astype(np.int64) - top, 0)
     for triangle, row in _lines(top, lines):
         low, high = _crossings(points, triangle, row)
         hit = low < high
@@ -72,7 +72,8 @@ def check_sample_count(points: Float) -> None:
     """Refuse triangles [F, 3, 2] that cover more pixels than can be looked at, before anything is made for them."""
     if len(points) == 0:
         return
-    lines = np.ptp(points[..., 1], axis=1)
+    lowest, highest = _heights(points)
+    lines = highest - lowest
     sides = points[:, 1:] - points[:, :1]
     area = np.abs(sides[:, 0, 0] * sides[:, 1, 1] - sides[:, 0, 1] * sides[:, 1, 0]) / 2
     count = max(float(area.sum()), float(np.maximum(lines - 1, 0).sum()))
@@ -82,6 +83,12 @@ def check_sample_count(points: Float) -> None:
             f"{MOST_SAMPLES / 1e6:.0f} million are possible.",
             "Ask for a lower resolution, or unwrap the mesh into 0..1, where no two faces share a place.",
         )
+
+
+def _heights(points: Float) -> tuple[Float, Float]:
+    """[F] the least and the greatest y of each triangle; several times as fast as reductions along so short an axis."""
+    first, second, third = (points[:, k, 1] for k in range(3))
+    return np.minimum(np.minimum(first, second), third), np.maximum(np.maximum(first, second), third)
 
 
 def _lines(top: Int, lines: Int) -> Iterator[tuple[Int, Int]]:
@@ -104,11 +111,13 @@ def _crossings(points: Float, triangle: Int, row: Int) -> tuple[Float, Float]:
     for k in range(3):
         a, b = corners[:, k], corners[:, (k + 1) % 3]
         swap = (a[:, 1] > b[:, 1]) | ((a[:, 1] == b[:, 1]) & (a[:, 0] > b[:, 0]))
-        a, b = np.where(swap[:, None], b, a)[where], np.where(swap[:, None], a, b)[where]
-        crosses = (a[:, 1] <= line) & (line < b[:, 1])
-        height = np.where(crosses, b[:, 1] - a[:, 1], 1.0)
-        x = a[:, 0] + (line - a[:, 1]) * (b[:, 0] - a[:, 0]) / height
-        low, high = np.where(crosses, np.minimum(low, x), low), np.where(crosses, np.maximum(high, x), high)
+        a, b = np.where(swap[:, None], b, a), np.where(swap[:, None], a, b)
+        (left, bottom), (width, height) = a.T, (b - a).T
+        start = bottom[where]
+        crossed = np.flatnonzero((start <= line) & (line < b[:, 1][where]))
+        own = where[crossed]
+        x = left[own] + (line[crossed] - start[crossed]) * width[own] / height[own]
+        low[crossed], high[crossed] = np.minimum(low[crossed], x), np.maximum(high[crossed], x)
     return low, high
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage, sparse
 
+from ddrep_core.geometry.kept import kept
 from ddrep_core.geometry.mesh import Float, Int, Mesh, Part
 from ddrep_core.geometry.texels import (
     Texels,
@@ -142,7 +143,7 @@ def _neighbours(entry: PartTexels, resolution: int) -> tuple[NDArray[np.int32], 
     node = np.full(resolution * resolution, -1, np.int32)
     node[texels.index] = np.arange(len(texels.index))
     node = node.reshape(resolution, resolution)
-    along_u, along_v, size = _metric(entry.part)
+    along_u, along_v, size = kept(entry.part, "metric", lambda: _metric(entry.part))
     positions = texels.positions(entry.part)
     firsts, seconds, strengths = [], [], []
     for axis, strength in ((1, along_u), (0, along_v)):
@@ -184,46 +185,67 @@ def _metric(part: Part) -> tuple[Float, Float, Float]:
     return along_u, along_v, np.where(good, np.sqrt(g_uu + g_vv), 0.0)
 
 
+@dataclass(frozen=True)
+class _Seams:
+    """Edges that triangles of a part share in space, not in the texture; what a resolution has no say in.
+
+    Args:
+        face: [2, S] the two triangles of each.
+        ends: [2, S, 2] which corners of these are its ends, the same place first in both.
+    """
+
+    face: Int
+    ends: Int
+
+
+def _seams(part: Part) -> _Seams:
+    def make() -> _Seams:
+        place, corner = position_ids(part), corner_ids(part)
+        first, second = (place[:, ends].reshape(-1) for ends in ([0, 1, 2], [1, 2, 0]))
+        turned = first > second
+        edge_place = np.where(turned, second, first), np.where(turned, first, second)
+        first, second = (corner[:, ends].reshape(-1) for ends in ([0, 1, 2], [1, 2, 0]))
+        edge_corner = np.where(turned, second, first), np.where(turned, first, second)
+        shared, leader = distinct_rows(edge_place)
+        # Each further half-edge of an edge is welded to the edge's first, unless the texture already joins them.
+        leader = leader[shared]
+        seam = (leader != np.arange(len(leader))) & (edge_place[0] != edge_place[1])
+        seam &= (edge_corner[0][leader] != edge_corner[0]) | (edge_corner[1][leader] != edge_corner[1])
+        found = np.flatnonzero(seam)
+        found = found[np.argsort(shared[found], kind="stable")]  # edge by edge
+        edges = np.stack([leader[found], found])
+        face, start = np.divmod(edges, 3)
+        ends = np.stack([start, (start + 1) % 3], axis=-1)
+        return _Seams(face, np.where(turned[edges][..., None], ends[..., ::-1], ends))
+
+    return kept(part, "seams", make)
+
+
 def _welds(entry: PartTexels, resolution: int) -> tuple[NDArray[np.int32], NDArray[np.int32], Float]:
     """Pairs of texels that face each other across a seam: an edge that triangles share in space, not in the texture."""
     part = entry.part
     assert part.uv is not None
     empty = np.zeros(0, np.int32)
-    if not entry.count:
+    seams = _seams(part)
+    if not entry.count or not seams.face.size:
         return empty, empty, np.zeros(0)
-    place, corner = position_ids(part), corner_ids(part)
-    points = to_texel_space(part.uv, resolution)
-    ends = np.array([[0, 1], [1, 2], [2, 0]])
-    edge_place = place[:, ends].reshape(-1, 2)
-    order = np.argsort(edge_place, axis=1, kind="stable")
-    edge_place = np.take_along_axis(edge_place, order, axis=1)
-    edge_corner = np.take_along_axis(corner[:, ends].reshape(-1, 2), order, axis=1)
-    edge_points = np.take_along_axis(points[:, ends].reshape(-1, 2, 2), order[..., None], axis=1)
-    inward = points.mean(axis=1, keepdims=True).repeat(3, axis=1).reshape(-1, 2)
-    shared, _ = distinct_rows(list(edge_place.T))
-    by_edge = np.argsort(shared, kind="stable")
-    number = shared[by_edge]
-    starts = np.flatnonzero(np.concatenate([[True], number[1:] != number[:-1]]))
-    first = by_edge[np.repeat(starts, np.diff(np.concatenate([starts, [len(number)]])))]
-    # Each further half-edge of an edge is welded to the edge's first, unless the texture already joins them.
-    seam = (first != by_edge) & (edge_corner[first] != edge_corner[by_edge]).any(axis=1)
-    seam &= edge_place[by_edge, 0] != edge_place[by_edge, 1]
-    a, b = first[seam], by_edge[seam]
-    if not len(a):
-        return empty, empty, np.zeros(0)
-    lengths = np.stack([np.linalg.norm(edge_points[k, 1] - edge_points[k, 0], axis=1) for k in (a, b)])
+    points = to_texel_space(part.uv[seams.face], resolution)  # [2, S, 3, 2]
+    edge_points = np.take_along_axis(points, seams.ends[..., None], axis=2)
+    inward = points.mean(axis=2)
+    lengths = np.stack([np.linalg.norm(side[:, 1] - side[:, 0], axis=1) for side in edge_points])
     count = np.clip(np.ceil(lengths.max(axis=0)).astype(np.int64), 1, 4 * resolution)
-    pair = np.repeat(np.arange(len(a)), count)
+    pair = np.repeat(np.arange(len(count)), count)
     share = (np.arange(len(pair)) - np.repeat(np.cumsum(count) - count, count) + 0.5) / count[pair]
 
-    def nodes(edge: Int) -> NDArray[np.int32]:
-        along = edge_points[edge, 0] * (1 - share)[:, None] + edge_points[edge, 1] * share[:, None]
-        towards = inward[edge] - along
+    def nodes(side: int) -> NDArray[np.int32]:
+        start, end = edge_points[side, :, 0], edge_points[side, :, 1]
+        along = start[pair] * (1 - share)[:, None] + end[pair] * share[:, None]
+        towards = inward[side, pair] - along
         length = np.linalg.norm(towards, axis=1, keepdims=True)
         along = along + towards / np.maximum(length, 1e-9) * np.minimum(0.5, length)
         column, row = np.floor(along).astype(np.int64).T
         return entry.nearest[row % resolution, column % resolution]
 
-    i, j = nodes(a[pair]), nodes(b[pair])
+    i, j = nodes(0), nodes(1)
     differ = i != j
     return i[differ], j[differ], np.ones(int(differ.sum()))

@@ -240,20 +240,78 @@ def distinct_rows(columns: Sequence[NDArray[Any]]) -> tuple[Int, Int]:
     Returns:
         number [N] of each row among the distinct ones, and the index of the first row of each number.
     """
-    order = np.lexsort(tuple(columns[::-1]))
-    starts = np.ones(len(order), bool)
-    starts[1:] = False
-    for column in columns:
-        arranged = column[order]
-        starts[1:] |= arranged[1:] != arranged[:-1]
+    key = _row_keys(columns)
+    if key is None:
+        order = np.lexsort(tuple(columns[::-1]))
+        starts = np.ones(len(order), bool)
+        starts[1:] = False
+        for column in columns:
+            arranged = column[order]
+            starts[1:] |= arranged[1:] != arranged[:-1]
+        first = order[starts]
+    else:
+        order, arranged = _arranged(key)
+        starts = np.ones(len(order), bool)
+        np.not_equal(arranged[1:], arranged[:-1], out=starts[1:])
+        first = np.minimum.reduceat(order, np.flatnonzero(starts))
     number = np.empty(len(order), np.int64)
     number[order] = np.cumsum(starts) - 1
-    return number, order[starts]
+    return number, first
+
+
+def _row_keys(columns: Sequence[NDArray[Any]]) -> Int | None:
+    """[N] a whole number for each row that orders rows as their columns do; None where 62 bits cannot hold it."""
+    count = len(columns[0])
+    if not count or any(np.isnan(column).any() for column in columns):  # what is not a number is equal to none
+        return None
+    key, span = np.zeros(count, np.int64), 1
+    for column in columns:
+        ranks = column if np.issubdtype(column.dtype, np.integer) else _ranks(column)
+        least, most = int(ranks.min()), int(ranks.max())
+        span *= most - least + 1
+        if span >= 1 << 62:
+            return None
+        key *= most - least + 1
+        key += ranks - least
+    return key
+
+
+def _ranks(values: NDArray[Any]) -> Int:
+    """[N] the place of each value among the distinct ones."""
+    order = np.argsort(values)
+    arranged = values[order]
+    ranks = np.empty(len(values), np.int64)
+    ranks[order] = np.cumsum(np.concatenate([[False], arranged[1:] != arranged[:-1]]))
+    return ranks
+
+
+def _arranged(key: Int) -> tuple[Int, Int]:
+    """What brings keys [N] into ascending order, equal ones in any, and the keys in it."""
+    bits = len(key).bit_length()
+    if int(key.max()) >> (62 - bits) == 0:  # sorting numbers is many times as fast as sorting what points at them
+        packed = np.sort((key << bits) | np.arange(len(key)))
+        return packed & ((1 << bits) - 1), packed >> bits
+    order = np.argsort(key)
+    return order, key[order]
+
+
+def numbered(labels: NDArray[Any]) -> Int:
+    """[...] labels from 0 up, some of which may not occur, as numbers without gaps in the same order.
+
+    It is `np.unique(…, return_inverse=True)[1]` without sorting.
+    """
+    occurs = np.zeros(int(labels.max()) + 1, bool)
+    occurs[labels] = True
+    return (np.cumsum(occurs) - 1)[labels]
 
 
 def position_ids(part: Part) -> Int:
     """[F, 3] a number per distinct place: corners that meet in space share it, whatever the file's indices say."""
-    return kept(part, "position_ids", lambda: distinct_rows(list((part.vertices + 0.0).T))[0][part.faces])
+
+    def make() -> Int:
+        return distinct_rows([np.ascontiguousarray(column) for column in (part.vertices + 0.0).T])[0][part.faces]
+
+    return kept(part, "position_ids", make)
 
 
 def corner_ids(part: Part) -> Int:
@@ -278,8 +336,7 @@ def islands(part: Part) -> Int:
             shape=(len(corner) + corner.max() + 1,) * 2,
         )
         _, label = connected_components(links, directed=False)
-        _, island = np.unique(label[: len(corner)], return_inverse=True)
-        return island.reshape(-1)
+        return numbered(label[: len(corner)])
 
     return kept(part, "islands", make)
 

@@ -76,6 +76,7 @@ class Block(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
     takes_cameras: ClassVar[bool] = False  # whether the task's command has --cameras and --controlnet
+    keeps_away: ClassVar[bool] = False  # whether it can be told results that it is to be unlike
     called: ClassVar[str] = ""  # what the command names a job's folder after, before the prompt; else the task's name
 
     @classmethod
@@ -101,6 +102,7 @@ class TextureRequest(Block):
     """Texture an existing mesh: the same mesh comes back, painted from all sides at once."""
 
     takes_cameras: ClassVar[bool] = True
+    keeps_away: ClassVar[bool] = True
 
     mesh: RelativePath = Field(description="OBJ, GLB, PLY, STL, OFF, DAE, 3MF, ...")
     mesh_up: Annotated[Literal["auto", "y", "z"], JOB] = Field("auto", description="The file's upward axis.")
@@ -111,7 +113,7 @@ class TextureRequest(Block):
     objects: Annotated[list[str] | None, Option("Job", ("--object",))] = Field(
         None, min_length=1, description="Texture only this object; may be repeated."
     )
-    depth: Annotated[bool, SAMPLING] = Field(True, description="Show the mesh's depth to a ControlNet.")
+    depth: Annotated[bool, SAMPLING] = Field(True, description="Show the mesh's shape to ControlNets.")
     front_degrees: Annotated[float, Option("Job", ("--front",))] = Field(
         0.0, description="Which way the object faces: degrees around Z from -Y (0) towards +X (90)."
     )
@@ -124,6 +126,7 @@ class GenerateRequest(Block):
     """A new object from words: a NeRF, and from it a textured GLB."""
 
     takes_cameras: ClassVar[bool] = True
+    keeps_away: ClassVar[bool] = True
     called: ClassVar[str] = "object"
 
     size: Annotated[float, JOB] = Field(1.0, gt=0, le=1e6, description="Largest side in metres.")
@@ -134,6 +137,8 @@ class GenerateRequest(Block):
 
 class ImageRequest(Block):
     """A picture held by a SIREN, drawn at any resolution."""
+
+    keeps_away: ClassVar[bool] = True
 
     width: Annotated[int, JOB] = Field(512, ge=8, le=16384, description="Of the PNG; any size will do.")
     height: Annotated[int, JOB] = Field(512, ge=8, le=16384, description="Of the PNG.")
@@ -152,6 +157,13 @@ class PanoramaRequest(Block):
     hdr: Annotated[bool, JOB] = Field(False, description="Write an HDR file too.")
 
 
+class VectorRequest(Block):
+    """A drawing of closed paths, one colour each: an SVG whose layers can be edited."""
+
+    paths: Annotated[int, JOB] = Field(32, ge=1, le=512, description="At most so many; what does not show is left out.")
+    size: Annotated[int, JOB] = Field(512, ge=16, le=8192, description="Side of the PNG beside it, in pixels.")
+
+
 class LoraRequest(Block):
     """A file that bends the prior's weights, and how much it counts."""
 
@@ -159,11 +171,29 @@ class LoraRequest(Block):
     weight: float = Field(1.0, ge=-10, le=10)
 
 
+class ControlNetRequest(Block):
+    """A ControlNet, what it is shown of the mesh, and how much it counts."""
+
+    folder: str = Field(min_length=1)
+    kind: Literal["depth", "normal", "canny", "lineart"] | None = None
+    scale: float = Field(1.0, ge=0, le=10)
+
+
+class ReferenceRequest(Block):
+    """A picture to look at for its style, and the IP-Adapter that lets the prior look."""
+
+    picture: RelativePath
+    adapter: str = Field(min_length=1)
+    image_encoder: str | None = Field(None, min_length=1)
+    scale: float = Field(1.0, ge=0, le=10)
+
+
 TASKS: dict[str, tuple[type[Block], str]] = {
     "texture": (TextureRequest, "ddrep_core.jobs.texture:start"),
     "generate": (GenerateRequest, "ddrep_core.jobs.generate:start"),
     "image": (ImageRequest, "ddrep_core.jobs.image:start"),
     "panorama": (PanoramaRequest, "ddrep_core.jobs.panorama:start"),
+    "vector": (VectorRequest, "ddrep_core.jobs.vector:start"),
 }
 """Every task: its name, which is also its block's and its command's; its settings; and where it starts (a
 `jobs.task.Start`), as "module:function": imported when a job is run, for torch comes with it, and reading a job needs
@@ -177,7 +207,7 @@ class Request(Block):
     exactly one is filled: the task's own (`settings`).
 
     null (None) means: as the prior or the schedule suggests. Paths are relative to the job folder; `prior` and
-    `controlnet` are "bundled", a hub id or a folder anywhere, `loras` files anywhere.
+    ControlNets are "bundled", a hub id or a folder anywhere, LoRAs and the reference's adapter files anywhere.
     """
 
     schema_version: Literal[1]
@@ -188,17 +218,33 @@ class Request(Block):
     negative_prompt: Annotated[Prompt, JOB] = Field("", description="What to lead away from.")
     seed: Annotated[int, JOB] = Field(0, ge=0, le=2**63 - 1, description="Of the first sample; the next ones count up.")
     samples: Annotated[int, JOB] = Field(1, ge=1, le=10_000, description="How many different ones to make.")
+    diversity: Annotated[float, JOB, Later()] = Field(
+        0.0,
+        ge=0,
+        le=100,
+        description="How much the samples keep away from each other: 0 not at all, 1 clearly. They are made together.",
+    )
+    unlike: Annotated[list[RelativePath], JOB, Later()] = Field(
+        default_factory=list,
+        max_length=64,
+        description="A job whose results to keep away from, or a PNG or GLB; may be repeated.",
+    )
     prior: Annotated[str, SAMPLING] = Field(
         "bundled", min_length=1, description="bundled, a diffusers folder, a .safetensors checkpoint, or a hub id."
     )
-    controlnet: Annotated[str | None, SAMPLING] = Field(
-        None, min_length=1, description="A depth ControlNet: folder or hub id."
+    controlnet: str | None = Field(None, min_length=1)  # FOLDER[:KIND][:SCALE], as the command line takes it
+    controlnets: Annotated[list[ControlNetRequest], Option("Sampling", ("--controlnet",)), Later()] = Field(
+        default_factory=list,
+        max_length=8,
+        description="A ControlNet: FOLDER[:KIND][:SCALE], shown the mesh's depth, normal, canny or lineart; "
+        "may be repeated.",
     )
     loras: Annotated[list[LoraRequest], Option("Sampling", ("--lora",)), Later()] = Field(
         default_factory=list,
         max_length=32,
         description="A LoRA: FILE or FILE:WEIGHT; may be repeated, and adds up.",
     )
+    reference: Annotated[ReferenceRequest | None, Later()] = None
     guidance_scale: Annotated[float | None, SAMPLING] = Field(
         None,
         ge=0,
@@ -244,6 +290,8 @@ class Request(Block):
                 raise PydanticCustomError("block", "the task is '{task}', but the block '{block}' is missing", named)
             if block != self.task and present:
                 raise PydanticCustomError("block", "the task is '{task}', so the block '{block}' must go", named)
+        if self.unlike and not TASKS[self.task][0].keeps_away:
+            raise PydanticCustomError("block", "the task '{task}' cannot be 'unlike' anything", {"task": self.task})
         return self
 
     def settings(self, kind: type[AnyBlock]) -> AnyBlock:

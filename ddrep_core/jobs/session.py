@@ -16,14 +16,15 @@ from PIL import Image
 
 from ddrep_core.diffreps.protocol import Diffrep
 from ddrep_core.errors import Cancelled, StaleState
+from ddrep_core.jobs.apart import Box, guides_to_differ
 from ddrep_core.jobs.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from ddrep_core.jobs.events import EventLog, TimeLeft
 from ddrep_core.jobs.folder import JobFolder, read_json, write_bytes, write_json
 from ddrep_core.jobs.pace import Paced, StageProgress, Stages, StopSwitch
 from ddrep_core.jobs.recipe import Procedure, Recipe, guidance_of
 from ddrep_core.jobs.request import Request
-from ddrep_core.pictures import png_bytes
-from ddrep_core.priors.protocol import Controls, Prior
+from ddrep_core.pictures import png_bytes, read_picture
+from ddrep_core.priors.protocol import REFERENCE, Controls, Prior
 from ddrep_core.sampling.sample import Result, SamplerState, StepReport
 from ddrep_core.schedules.parse import parse_schedule
 from ddrep_core.views.camera import Views
@@ -113,6 +114,7 @@ class Session:
         least_guidance: float = 0.0,
         controls: Controls | None = None,
         views_per_step: int | None = None,
+        box: Box | None = None,
     ) -> Recipe:
         """How the request wants a representation sampled.
 
@@ -124,9 +126,10 @@ class Session:
             auto_schedule: what the task takes for the schedule "auto".
             least_guidance: where the request leaves it to the prior, the task asks for no weaker guidance than this,
                 except of a prior that was distilled to draw without.
+            box: where the object stands, to put there what it is to be unlike.
 
         Raises:
-            RequestError: a schedule that cannot be read.
+            RequestError: a schedule that cannot be read, or results that cannot.
         """
         request = self.request
         schedule = auto_schedule if request.schedule == "auto" else request.schedule
@@ -137,10 +140,21 @@ class Session:
             negative_prompt=request.negative_prompt,
             guidance_scale=guidance_of(self.prior, request.guidance_scale, least_guidance),
             schedule=parse_schedule(schedule, self.prior.sigmas, request.steps),
-            controls=controls or {},
+            controls={**(controls or {}), **self._reference()},
             views_per_step=views_per_step,
         )
-        return recipe if request.eta is None else replace(recipe, eta=request.eta)
+        if request.eta is not None:
+            recipe = replace(recipe, eta=request.eta)
+        guides = guides_to_differ(request, self.folder, rep, views, box, self.prior)
+        return replace(recipe, guides=guides, together=request.samples > 1) if guides else recipe
+
+    def _reference(self) -> Controls:
+        """The picture that the prior shall look at, if the request has one."""
+        told = self.request.reference
+        if told is None:
+            return {}
+        path = self.folder.resolve(told.picture)
+        return {REFERENCE: read_picture(path)[None]}
 
     def sample(
         self,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ddrep_core.errors import RequestError
 from ddrep_core.geometry.facing import PAINT_BACKS, seen_backs, turned_outward, warn_of_backs
-from ddrep_core.geometry.mesh import Mesh
+from ddrep_core.geometry.mesh import Mesh, extremes, used_vertices
 from ddrep_core.geometry.sight import Sight, sights
 from ddrep_core.jobs.folder import JobFolder
 from ddrep_core.jobs.request import Request
@@ -96,7 +96,7 @@ def sampled_views(cameras: Views | int, mesh: Mesh, size: int, front_degrees: fl
     """
     if isinstance(cameras, int):
         cameras = orbit_views(count=cameras, target=mesh, width=size, height=size, start_degrees=front_degrees)
-    points = np.concatenate([part.vertices[np.unique(part.faces)] for part in mesh.textured_parts])
+    points = np.concatenate([part.vertices[used_vertices(part)] for part in mesh.textured_parts])
     framed = tuple(square_frame(camera, points, size) for camera in cameras)
     return Views(framed, mesh.bounds.mean(axis=0), front_degrees)
 
@@ -193,7 +193,7 @@ def square_frame(camera: Camera, points: NDArray[np.float64], size: int) -> Came
     seen = pixels[(depth > 0) | camera.is_orthographic]
     frame = np.array([[0.0, 0.0], [camera.width, camera.height]])
     if len(seen):
-        box = np.clip(np.stack([seen.min(axis=0), seen.max(axis=0)]), frame[0], frame[1])
+        box = np.clip(extremes(seen), frame[0], frame[1])
         # A point behind the camera means that the object reaches past it: it may then fill the frame anywhere.
         if len(seen) == len(points) and (box[1] > box[0]).all():
             frame = box

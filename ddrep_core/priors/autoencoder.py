@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ddrep_core.errors import RequestError, RunError
 from ddrep_core.priors.batches import BatchLimit, default_limit, free_bytes
+from ddrep_core.priors.finite import FiniteWatch
 from ddrep_core.priors.model_config import checked_number
 
 TILE = 64
@@ -61,6 +62,13 @@ def check_autoencoder(config: Mapping[str, Any], name: str) -> None:
             checked_number({key: value}, key, None, "vae", name, above=0.0 if key == "latents_std" else -1e6)
 
 
+def _not_finite() -> NotFiniteError:
+    return NotFiniteError(
+        "The pictures that the prior decodes are not finite numbers.",
+        "Run with --precision fp32; if it happens there too, the model is broken: download it again.",
+    )
+
+
 class Autoencoder:
     """A diffusers `AutoencoderKL`, with its scale and shift. Gradients flow through both ways; weights are fixed.
 
@@ -75,11 +83,16 @@ class Autoencoder:
         self.dtype: torch.dtype = network.dtype
         self.network = network.to(device).eval().requires_grad_(False)
         self.device = device
+        self.rests = False
+        """Whether its weights lie in main memory between uses: `make_room` sends them there."""
+        self.watch = FiniteWatch(_not_finite)
         self.channels: int = config.latent_channels
         self.factor: int = 2 ** (len(config.block_out_channels) - 1)
         """Pixels along one side of a latent cell."""
         self.max_batch = max_batch
         self.scaling_factor: float = config.scaling_factor
+        self._away = False
+        self._in_graph = False
         self._width: int = config.block_out_channels[0]
         # A few models state mean and spread of each latent channel; the others a common scale and shift.
         scale, shift = config.scaling_factor, config.get("shift_factor") or 0.0
@@ -90,31 +103,60 @@ class Autoencoder:
             self._scale = scale / torch.tensor(spreads, device=device, dtype=self.dtype).reshape(1, -1, 1, 1)
             self._shift = torch.tensor(means, device=device, dtype=self.dtype).reshape(1, -1, 1, 1)
 
+    @property
+    def weight_bytes(self) -> float:
+        """Of its weights."""
+        return float(sum(p.numel() * p.element_size() for p in self.network.parameters()))
+
     def decode(self, latents: Tensor) -> Tensor:
         """Pictures [B, 3, H, W], sRGB in [0, 1], float32 (float64 for a float64 prior).
 
         Raises:
-            NotFiniteError: they are not finite: half precision overflowed, or the latents were none.
+            NotFiniteError: they, or some before them, are not finite: half precision overflowed, or the latents were
+                none. On CUDA this is found out later (`finite`).
         """
+        self._come()
         latents = latents.to(self.device, self.dtype) / self._scale + self._shift
         pixels = latents.shape[-1] * latents.shape[-2] * self.factor**2
         pictures = self._limit(pixels).run(
             lambda rows: self.network.decode(latents[rows], return_dict=False)[0], len(latents)
         )
-        if not pictures.requires_grad and not bool(pictures.isfinite().all()):
-            raise NotFiniteError(
-                "The pictures that the prior decodes are not finite numbers.",
-                "Run with --precision fp32; if it happens there too, the model is broken: download it again.",
-            )
+        self._in_graph = pictures.requires_grad
+        if not pictures.requires_grad:
+            self.watch.see(pictures)
         return (pictures.to(self._result) / 2 + 0.5).clamp(0.0, 1.0)
 
     def encode(self, images: Tensor) -> Tensor:
         """Latents [B, C, h, w] at the mode of the encoder's distribution, from sRGB in [0, 1]: nothing is drawn."""
+        self._come()
         images = images.to(self.device, self.dtype) * 2 - 1
         latents = self._limit(images.shape[-1] * images.shape[-2]).run(
             lambda rows: self.network.encode(images[rows]).latent_dist.mode(), len(images)
         )
+        self._in_graph = latents.requires_grad
         return ((latents - self._shift) * self._scale).to(self._result)
+
+    def place(self, device: torch.device, beside: float) -> None:
+        """Move to a device, to stay there, or, where that would be too much, to come only when it is used.
+
+        Args:
+            device: where it runs.
+            beside: bytes that must be free beside it, for what the denoising network works on.
+        """
+        self.rests = free_bytes(device) < self.weight_bytes + beside
+        self.to(device)
+
+    def make_room(self) -> None:
+        """The denoising network is about to run: one that rests goes back to main memory, unless a gradient is still to
+        flow through it."""
+        if self.rests and not self._away and not self._in_graph:
+            self.network.to("cpu")
+            self._away = True
+
+    def _come(self) -> None:
+        if self._away:
+            self.network.to(self.device)
+            self._away = False
 
     @property
     def _result(self) -> torch.dtype:
@@ -137,8 +179,12 @@ class Autoencoder:
         return limit
 
     def to(self, device: torch.device) -> None:
-        """Move to another device."""
-        self.network.to(device)
+        """Move to another device; one that rests, when it is used."""
         self.device = device
+        if self.rests:
+            self.network.to("cpu")
+        else:
+            self.network.to(device)
+        self._away = self.rests
         if isinstance(self._scale, Tensor) and isinstance(self._shift, Tensor):
             self._scale, self._shift = self._scale.to(device), self._shift.to(device)

@@ -24,33 +24,36 @@ class MemoryNeeds:
 
     Args:
         weights: {part: its weights in the precision that it runs in}.
-        resident: what stays there while a job samples: the denoising network, its ControlNet, the autoencoder. Text
-            encoders leave when the prompts are encoded.
+        resident: what stays there while a job samples: the denoising network and what listens beside it. Text encoders
+            leave when the prompts are encoded.
+        autoencoder: its weights, which stay too where there is room, and else come when views meet.
         view: the activations of one view under guidance.
         picture: those of decoding one picture, or one tile of it.
     """
 
     weights: dict[str, float]
     resident: float
+    autoencoder: float
     view: float
     picture: float
 
     @property
     def least(self) -> float:
-        """With one row at a time, and pictures in tiles."""
+        """With one row at a time, pictures in tiles, and the autoencoder in main memory between meetings."""
         text = max((size for part, size in self.weights.items() if part.startswith("text")), default=0.0)
-        return self.resident + max(self.view / 2, self.picture, text)
+        return self.resident + max(self.view / 2, self.autoencoder + self.picture, text)
 
     @property
     def comfortable(self) -> float:
-        """With all views of a usual job at once."""
-        return self.resident + max(VIEWS * self.view, self.picture)
+        """With all views of a usual job at once, and the autoencoder beside them."""
+        return self.resident + self.autoencoder + max(VIEWS * self.view, self.picture)
 
     def __str__(self) -> str:
         parts = ", ".join(f"{part} {_gigabytes(size)}" for part, size in self.weights.items())
         return (
             f"{_gigabytes(self.least)} at least, {_gigabytes(self.comfortable)} with {VIEWS} views at once "
-            f"(weights: {parts})"
+            f"(weights: {parts}; text encoders leave when the prompt is read, and with less than "
+            f"{_gigabytes(self.comfortable)} the autoencoder waits in main memory between meetings)"
         )
 
 
@@ -79,7 +82,7 @@ def memory_needs(folder: ModelFolder | SingleFile, dtype: torch.dtype, controlne
         if files.has(f"{place}/config.json"):
             size = dtype.itemsize * float(count_weights(files.weight_files(place, half)))
             weights["controlnet"] = weights.get("controlnet", 0.0) + size
-    resident = sum(size for part, size in weights.items() if not part.startswith("text"))
+    resident = sum(size for part, size in weights.items() if part != "vae" and not part.startswith("text"))
 
     config = folder.config(folder.family.network)
     cells = config.get("sample_size") or folder.family.native
@@ -88,14 +91,15 @@ def memory_needs(folder: ModelFolder | SingleFile, dtype: torch.dtype, controlne
     if widths:
         row = 40.0 * widths[0] * cells**2 * dtype.itemsize
     else:
-        tokens = cells**2 / config.get("patch_size", 2) ** 2 + 333
+        side = 2 if folder.family.style == "flux" else config.get("patch_size", 2)
+        tokens = cells**2 / side**2 + 512
         row = (
             20.0 * config.get("num_attention_heads", 1) * config.get("attention_head_dim", 64) * tokens * dtype.itemsize
         )
     vae_widths = vae_config.get("block_out_channels") or [128]
     factor = 2 ** (len(vae_widths) - 1)
     picture = picture_bytes(vae_widths[0], (min(cells, TILE) * factor) ** 2)
-    return MemoryNeeds(weights, resident, 2 * row, picture)
+    return MemoryNeeds(weights, resident, weights["vae"], 2 * row, picture)
 
 
 def _count_part(folder: ModelFolder | SingleFile, part: str, half: bool) -> int:

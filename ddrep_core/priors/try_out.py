@@ -41,6 +41,7 @@ def try_out(prior: DiffusersPrior, side: int) -> None:
             noise = prior.predict_noise(latents, sigma, conditioning)
             pictures = prior.decode(latents)
             codes = prior.encode(pictures)
+        prior.settle()
     except NotFiniteError as error:
         raise RequestError(
             f"The model '{prior.name}' is broken: the pictures that it decodes are not finite numbers.", FIX

@@ -12,7 +12,7 @@ from ddrep_core.geometry.bake import BakedTexture
 from ddrep_core.geometry.mesh import Float, Int, Mesh
 from ddrep_core.geometry.normals import crease_normals
 from ddrep_core.geometry.raycast import ray_caster
-from ddrep_core.geometry.texels import position_ids
+from ddrep_core.geometry.texels import numbered, position_ids
 from ddrep_core.pictures import to_linear, to_srgb
 from ddrep_core.report.pyramid import Level, pyramid_of
 from ddrep_core.views import Camera
@@ -24,6 +24,7 @@ BACKDROP: Single = np.array([0.93, 0.94, 0.95], np.float32)
 KEY_LIGHT = np.array([-0.45, 0.55, 0.70])  # in the camera's axes: upper left, in front
 KEY_STRENGTH, SKY, GROUND = 0.62, 0.62, 0.34  # how bright the key light is, and surfaces facing up and down
 OCCLUSION_RAYS = 2_000_000
+RAYS_AT_A_TIME = 100_000
 SHADOW_GRID = 96
 
 
@@ -162,8 +163,9 @@ class Renderer:
                 own = part.normals if part.normals is not None else crease_normals(part)
                 normals.append(own.astype(np.float32))
                 # Numbered by the places that faces use: a vertex that no face uses has a place of its own.
-                _, corner, place = np.unique(position_ids(part), return_index=True, return_inverse=True)
-                place = place.reshape(-1)
+                place = numbered(position_ids(part).reshape(-1))
+                corner = np.empty(int(place.max()) + 1, np.int64)
+                corner[place[::-1]] = np.arange(len(place))[::-1]  # the first of each place
                 points = part.triangles.reshape(-1, 3)[corner]
                 mean = np.stack([np.bincount(place, own.reshape(-1, 3)[:, k]) for k in range(3)], axis=1)
                 mean /= np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), 1e-9)
@@ -183,11 +185,16 @@ class Renderer:
         tangent = np.cross(helper, normals)
         tangent /= np.maximum(np.linalg.norm(tangent, axis=1, keepdims=True), 1e-9)
         frame = np.stack([tangent, np.cross(normals, tangent), normals], axis=1)  # [N, 3, 3]
-        directions = np.einsum("ki,nij->nkj", local, frame).reshape(-1, 3)
-        origins = np.repeat(points + normals * size * 1e-3, count, axis=0)
-        face, _, distance = self._caster.cast_single(origins, directions)
-        blocked = np.where(face >= 0, np.exp(-distance / (0.35 * size)), 0.0)
-        return (1 - blocked.reshape(-1, count).mean(axis=1)).astype(np.float32)
+        origins = points + normals * size * 1e-3
+        found = np.empty(len(points), np.float32)
+        step = max(1, RAYS_AT_A_TIME // count)
+        for first in range(0, len(points), step):  # a million places have many
+            own = slice(first, first + step)
+            directions = np.einsum("ki,nij->nkj", local, frame[own]).reshape(-1, 3)
+            face, _, distance = self._caster.cast_single(np.repeat(origins[own], count, axis=0), directions)
+            blocked = np.where(face >= 0, np.exp(-distance / (0.35 * size)), 0.0)
+            found[own] = 1 - blocked.reshape(-1, count).mean(axis=1)
+        return found
 
     def _ground_shadow(self, origins: Float, directions: Float) -> Single:
         """[N] how bright the ground under the mesh is where each ray meets it, 1 where it does not."""
