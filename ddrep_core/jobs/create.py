@@ -22,6 +22,7 @@ def create_job(
     *,
     mesh: str | Path | None = None,
     cameras: str | Path | None = None,
+    source: str | Path | None = None,
     overwrite: bool = False,
 ) -> JobFolder:
     """Write JOB/job.json and JOB/inputs/.
@@ -31,6 +32,7 @@ def create_job(
         request: as job.json holds it, without schema_version; `mesh` and `cameras` fill in their own paths.
         mesh: the mesh to copy, with the material files and pictures that it names.
         cameras: a camera file to copy.
+        source: what is edited, to copy: a mesh, with what it names, or a picture.
         overwrite: replace another request's job in that folder.
 
     Raises:
@@ -44,6 +46,10 @@ def create_job(
         source = existing_file(mesh, "mesh")
         copies |= side_files(source)
         data["texture"] = {**data.get("texture", {}), "mesh": f"inputs/{source.name}"}
+    if source is not None:
+        edited = existing_file(source, "mesh or picture")
+        copies |= side_files(edited)
+        data["edit"] = {**data.get("edit", {}), "source": f"inputs/{edited.name}"}
     if cameras is not None:
         copies[PurePosixPath("cameras.json")] = existing_file(cameras, "camera file")
         data["cameras"] = "inputs/cameras.json"
