@@ -40,6 +40,7 @@ from ddrep_core.jobs.request import EditRequest, TextureRequest
 from ddrep_core.jobs.session import MakePreviews, Preview, Session
 from ddrep_core.jobs.task import Illustration, Made, Stage
 from ddrep_core.jobs.texture import (
+    PREVIEW_TEXTURE,
     Texturing,
     depth_controls,
     rays_across,
@@ -51,6 +52,7 @@ from ddrep_core.jobs.texture import (
 from ddrep_core.jobs.views import look_at_mesh, request_cameras
 from ddrep_core.pictures import decode, png_bytes, to_bytes, to_picture
 from ddrep_core.priors.protocol import Prior
+from ddrep_core.progress import portion
 from ddrep_core.report.contact_sheet import image_sheet
 from ddrep_core.report.renderer import Renderer
 from ddrep_core.sampling.sample import Result, SamplerState, StepReport
@@ -202,7 +204,7 @@ def start_texture(session: Session, settings: EditRequest, path: Path) -> Stage:
         mesh=settings.source, resolution=resolution, depth=settings.depth, front_degrees=settings.front_degrees,
         space="latent" if settings.method in MODE_SEEKERS else "auto",
     )  # fmt: skip
-    rep = texture_diffrep(mesh, views, prior, wanted, lambda share: looking(0.5 * share))
+    rep = texture_diffrep(mesh, views, prior, wanted, portion(looking, 0, 0.5))
     size = prior.image_size
     renderer = Renderer(mesh, textures)
     seen = torch.stack(
@@ -211,9 +213,8 @@ def start_texture(session: Session, settings: EditRequest, path: Path) -> Stage:
     rep = showing(rep, seen, prior)
     controls = depth_controls(mesh, views, prior) if settings.depth else None
     recipe = session.recipe(rep, views, controls=controls)
-    preview_baker = Baker(
-        mesh, views, min(256, resolution), (size, size), progress=lambda share: looking(0.5 + share / 2)
-    )
+    rest = portion(looking, 0.5, 1)
+    preview_baker = Baker(mesh, views, min(PREVIEW_TEXTURE, resolution), (size, size), progress=rest)
     texturing = Texturing(wanted, mesh, outlook, preview_baker)
     editing = EditedTexture(texturing, textures, decode(prior, rep.render()))
     return Stage(procedure(session, recipe), editing.finish, texturing.previews)
@@ -322,10 +323,12 @@ def start_image(session: Session, settings: EditRequest, path: Path) -> Stage:
         latents = prior.encode(_as_tensor(small)[None].to(prior.device))[0]
     dtype = torch.float64 if prior.dtype == torch.float64 else torch.float32
     rep = PictureDiffrep(latents.to(dtype))
-    editing = EditedPicture(
-        picture, lambda rep, prior, size: _resized(decode(prior, rep.render())[0], size), rep, "image"
-    )
+    editing = EditedPicture(picture, _picture_of, rep, "image")
     return Stage(procedure(session, session.recipe(rep)), editing.finish, _picture_previews)
+
+
+def _picture_of(rep: Any, prior: Prior, size: tuple[int, int]) -> Tensor:
+    return _resized(decode(prior, rep.render())[0], size)
 
 
 def _picture_previews(session: Session, step: StepReport) -> Sequence[Preview]:
