@@ -64,7 +64,7 @@ def edited(tmp_path: Path, source: Path, name: str = "job", steps: int = 8, **bl
         "cameras": "orbit:4",
         "edit": {"source_prompt": "dark", **block},
     }
-    return create_job(tmp_path / name, request, source=source)
+    return create_job(tmp_path / name, request, edited=source)
 
 
 def pixels(path: Path) -> torch.Tensor:

@@ -200,10 +200,9 @@ def start_texture(session: Session, settings: EditRequest, path: Path) -> Stage:
     outlook = look_at_mesh(cameras, mesh, prior.image_size, rays_across(prior), settings.front_degrees)
     tell_left_out(session, outlook)
     mesh, views = outlook.mesh, outlook.views
-    wanted = TextureRequest(
-        mesh=settings.source, resolution=resolution, depth=settings.depth, front_degrees=settings.front_degrees,
-        space="latent" if settings.method in MODE_SEEKERS else "auto",
-    )  # fmt: skip
+    told = {"mesh": settings.source, "resolution": resolution, "front_degrees": settings.front_degrees}
+    space = "latent" if settings.method in MODE_SEEKERS else "auto"
+    wanted = TextureRequest.model_validate({**told, "depth": settings.depth, "space": space})
     rep = texture_diffrep(mesh, views, prior, wanted, portion(looking, 0, 0.5))
     size = prior.image_size
     renderer = Renderer(mesh, textures)
