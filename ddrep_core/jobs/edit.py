@@ -42,8 +42,8 @@ from ddrep_core.jobs.task import Illustration, Made, Stage
 from ddrep_core.jobs.texture import (
     PREVIEW_TEXTURE,
     Texturing,
-    depth_controls,
     rays_across,
+    shape_controls,
     sheet_of_views,
     tell_left_out,
     texture_diffrep,
@@ -210,7 +210,7 @@ def start_texture(session: Session, settings: EditRequest, path: Path) -> Stage:
         [torch.from_numpy(renderer.flat(camera, size, size)).permute(2, 0, 1) for camera in views]
     ).float()
     rep = showing(rep, seen, prior)
-    controls = depth_controls(mesh, views, prior) if settings.depth else None
+    controls = shape_controls(mesh, views, prior) if settings.depth else None
     recipe = session.recipe(rep, views, controls=controls)
     rest = portion(looking, 0.5, 1)
     preview_baker = Baker(mesh, views, min(PREVIEW_TEXTURE, resolution), (size, size), progress=rest)
