@@ -51,7 +51,8 @@ def prove(prior: DiffusersPrior) -> Verdict:
 def fingerprint(folders: Sequence[Path], told: str = "") -> str:
     """SHA-256 of the names and sizes of all files in some folders (or of single files), and of their ends.
 
-    `told` counts too: what was said of adapters. Small files count whole: every configuration does. Of weights, which would take minutes, the ends do.
+    Small files count whole: every configuration does. Of weights, which would take minutes, the ends do. `told` counts
+    too: what was said of adapters.
     """
     digest = hashlib.sha256(f"self-check {VERSION}{told}".encode())
     for folder in folders:
