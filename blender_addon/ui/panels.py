@@ -15,7 +15,7 @@ from ..results.textures import MARK
 from ..scene.cameras import scene_cameras
 from ..scene.draft import targets
 from .presets import DDREP_PT_generate_presets, DDREP_PT_panorama_presets, DDREP_PT_texture_presets
-from .widgets import draw_problem, paragraph, width_of
+from .widgets import draw_loras, draw_problem, paragraph, width_of
 
 BEHIND = 0.1  # of the surface seen only from behind: above that, the panel says so
 
@@ -127,7 +127,8 @@ class _AdvancedPanel(_Tab):
         column = split_column(self.layout)
         column.prop(settings, "prior")
         column.prop(settings, "controlnet")
-        column.separator()
+        draw_loras(self.layout, settings, self.task)
+        column = split_column(self.layout)
         draw_own(column, settings, "Guidance", "own_guidance", "guidance_scale")
         draw_own(column, settings, "Noise Share", "own_eta", "eta")
         column.separator()
