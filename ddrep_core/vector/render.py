@@ -125,6 +125,11 @@ class Renderer:
         drawn = self.render(numbers)
         return drawn[:3] + (1 - drawn[3:]) * background
 
+    def covered(self, numbers: Numbers) -> Tensor:
+        """[A, H, W] how much of each pixel each fill and stroke covers, in the order in which they are drawn."""
+        picture = _Picture(self, numbers)
+        return torch.stack([picture.coverage(number) for number in range(len(self._areas))])
+
     def points(self, coordinates: Tensor) -> Tensor:
         """[R, 2] all control points in their shapes' units."""
         flat = coordinates.new_zeros(2 * len(self.drawing.points))
