@@ -113,7 +113,7 @@ class TextureRequest(Block):
     objects: Annotated[list[str] | None, Option("Job", ("--object",))] = Field(
         None, min_length=1, description="Texture only this object; may be repeated."
     )
-    depth: Annotated[bool, SAMPLING] = Field(True, description="Show the mesh's depth to a ControlNet.")
+    depth: Annotated[bool, SAMPLING] = Field(True, description="Show the mesh's shape to ControlNets.")
     front_degrees: Annotated[float, Option("Job", ("--front",))] = Field(
         0.0, description="Which way the object faces: degrees around Z from -Y (0) towards +X (90)."
     )
@@ -171,6 +171,23 @@ class LoraRequest(Block):
     weight: float = Field(1.0, ge=-10, le=10)
 
 
+class ControlNetRequest(Block):
+    """A ControlNet, what it is shown of the mesh, and how much it counts."""
+
+    folder: str = Field(min_length=1)
+    kind: Literal["depth", "normal", "canny", "lineart"] | None = None
+    scale: float = Field(1.0, ge=0, le=10)
+
+
+class ReferenceRequest(Block):
+    """A picture to look at for its style, and the IP-Adapter that lets the prior look."""
+
+    picture: RelativePath
+    adapter: str = Field(min_length=1)
+    image_encoder: str | None = Field(None, min_length=1)
+    scale: float = Field(1.0, ge=0, le=10)
+
+
 TASKS: dict[str, tuple[type[Block], str]] = {
     "texture": (TextureRequest, "ddrep_core.jobs.texture:start"),
     "generate": (GenerateRequest, "ddrep_core.jobs.generate:start"),
@@ -190,7 +207,7 @@ class Request(Block):
     exactly one is filled: the task's own (`settings`).
 
     null (None) means: as the prior or the schedule suggests. Paths are relative to the job folder; `prior` and
-    `controlnet` are "bundled", a hub id or a folder anywhere, `loras` files anywhere.
+    ControlNets are "bundled", a hub id or a folder anywhere, LoRAs and the reference's adapter files anywhere.
     """
 
     schema_version: Literal[1]
@@ -215,14 +232,19 @@ class Request(Block):
     prior: Annotated[str, SAMPLING] = Field(
         "bundled", min_length=1, description="bundled, a diffusers folder, a .safetensors checkpoint, or a hub id."
     )
-    controlnet: Annotated[str | None, SAMPLING] = Field(
-        None, min_length=1, description="A depth ControlNet: folder or hub id."
+    controlnet: str | None = Field(None, min_length=1)  # FOLDER[:KIND][:SCALE], as the command line takes it
+    controlnets: Annotated[list[ControlNetRequest], Option("Sampling", ("--controlnet",)), Later()] = Field(
+        default_factory=list,
+        max_length=8,
+        description="A ControlNet: FOLDER[:KIND][:SCALE], shown the mesh's depth, normal, canny or lineart; "
+        "may be repeated.",
     )
     loras: Annotated[list[LoraRequest], Option("Sampling", ("--lora",)), Later()] = Field(
         default_factory=list,
         max_length=32,
         description="A LoRA: FILE or FILE:WEIGHT; may be repeated, and adds up.",
     )
+    reference: Annotated[ReferenceRequest | None, Later()] = None
     guidance_scale: Annotated[float | None, SAMPLING] = Field(
         None,
         ge=0,
