@@ -27,7 +27,7 @@ GAIN = 1e-4
 WORTH = 2.0
 """Times as much as what it showed before was worth: a path that is taken away leaves an error of its own."""
 SEEN = 2e-5
-"""What a path of the file changes of the picture, as above: a thirtieth of one of 64 x 64 pixels from white to black."""
+"""What a path of the file changes of the picture, as above: a thirtieth of one of 64 x 64 pixels, if it is black."""
 
 
 class BlobsDiffrep:
