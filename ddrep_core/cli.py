@@ -24,6 +24,7 @@ from ddrep_core.errors import Cancelled, DdrepError
 from ddrep_core.jobs.create import create_job
 from ddrep_core.jobs.events import JsonLines, ProgressLine
 from ddrep_core.jobs.folder import JobFolder, read_json
+from ddrep_core.jobs.named_files import taken_in
 from ddrep_core.jobs.request import TASKS, Request
 
 app = typer.Typer(
@@ -213,6 +214,8 @@ def _write_and_run(task: str, told: dict[str, Any]) -> None:
     mesh, debug = told.get("mesh"), told["debug"]
     own = {key: plain(told[key]) for key in block.model_fields if key in told and key != "mesh"}
     own = {key: value or None if isinstance(value, list) else value for key, value in own.items()}
+    with _answering(debug):
+        own, files = taken_in(own)
     request = {"task": task, **_common(told), task: own}
     out = told["out"] or Path(_slug(f"{mesh.stem if mesh else block.called or task} {told['prompt']}"))
     cameras, camera_file = told.get("cameras"), None
@@ -222,7 +225,7 @@ def _write_and_run(task: str, told: dict[str, Any]) -> None:
         else:
             camera_file = cameras
     with _answering(debug):
-        folder = create_job(out, request, mesh=mesh, cameras=camera_file, overwrite=told["overwrite"])
+        folder = create_job(out, request, mesh=mesh, cameras=camera_file, files=files, overwrite=told["overwrite"])
     _run(folder, None if not told["overwrite"] else False, told["events"], debug)
 
 

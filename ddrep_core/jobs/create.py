@@ -5,6 +5,7 @@ from __future__ import annotations
 import filecmp
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote
@@ -22,6 +23,7 @@ def create_job(
     *,
     mesh: str | Path | None = None,
     cameras: str | Path | None = None,
+    files: Mapping[str, str | Path] | None = None,
     overwrite: bool = False,
 ) -> JobFolder:
     """Write JOB/job.json and JOB/inputs/.
@@ -31,6 +33,7 @@ def create_job(
         request: as job.json holds it, without schema_version; `mesh` and `cameras` fill in their own paths.
         mesh: the mesh to copy, with the material files and pictures that it names.
         cameras: a camera file to copy.
+        files: other files to copy, by their path in inputs/; the request names them itself.
         overwrite: replace another request's job in that folder.
 
     Raises:
@@ -47,6 +50,7 @@ def create_job(
     if cameras is not None:
         copies[PurePosixPath("cameras.json")] = existing_file(cameras, "camera file")
         data["cameras"] = "inputs/cameras.json"
+    copies |= {PurePosixPath(name): existing_file(path, "picture") for name, path in (files or {}).items()}
     parsed = parse_request(data, "the request")
     if folder.path.is_dir():
         folder.refuse_what_leads_out()
