@@ -50,12 +50,13 @@ Events = Annotated[
 ]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.", rich_help_panel="Machine")]
 FIRST = ("prompt", "negative_prompt")  # the order of the help; a task's own settings stand between COUNTS and REST
-COUNTS = ("seed", "samples")
+COUNTS = ("seed", "samples", "diversity", "unlike")
 REST = (
     "prior", "loras", "controlnet", "cameras", "steps", "guidance_scale", "eta", "schedule",
     "device", "precision", "max_batch",
 )  # fmt: skip
 OF_CAMERAS = ("controlnet", "cameras")
+OF_FILES = ("loras", "cameras", "unlike")  # which a job has copies of, or paths in full
 
 
 def add_task_command(task: str) -> None:
@@ -73,7 +74,7 @@ def add_task_command(task: str) -> None:
         *option_parameters(Request, FIRST),
         parameter("out", Out, None),
         parameter("overwrite", Overwrite, False),
-        *option_parameters(Request, COUNTS),
+        *option_parameters(Request, [key for key in COUNTS if block.keeps_away or key != "unlike"]),
         *option_parameters(block),
         *option_parameters(Request, rest),
         parameter("events", Events, False),
@@ -225,13 +226,21 @@ def _write_and_run(task: str, told: dict[str, Any]) -> None:
         else:
             camera_file = cameras
     with _answering(debug):
-        folder = create_job(out, request, mesh=mesh, cameras=camera_file, files=files, overwrite=told["overwrite"])
+        folder = create_job(
+            out,
+            request,
+            mesh=mesh,
+            cameras=camera_file,
+            unlike=told.get("unlike") or (),
+            files=files,
+            overwrite=told["overwrite"],
+        )
     _run(folder, None if not told["overwrite"] else False, told["events"], debug)
 
 
 def _common(told: dict[str, Any]) -> dict[str, Any]:
     """What all tasks share, from what a command was told; but for the cameras, which may be a file to copy."""
-    common = {key: plain(told[key]) for key in Request.model_fields if key in told and key not in ("loras", "cameras")}
+    common = {key: plain(told[key]) for key in Request.model_fields if key in told and key not in OF_FILES}
     for key in ("prior", "controlnet"):
         if common.get(key) and Path(common[key]).expanduser().exists() and common[key] != "bundled":
             common[key] = str(Path(common[key]).expanduser().resolve())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import filecmp
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote
@@ -24,16 +24,18 @@ def create_job(
     mesh: str | Path | None = None,
     cameras: str | Path | None = None,
     files: Mapping[str, str | Path] | None = None,
+    unlike: Sequence[str | Path] = (),
     overwrite: bool = False,
 ) -> JobFolder:
     """Write JOB/job.json and JOB/inputs/.
 
     Args:
         out: the job folder; made if missing.
-        request: as job.json holds it, without schema_version; `mesh` and `cameras` fill in their own paths.
+        request: as job.json holds it, without schema_version; `mesh`, `cameras` and `unlike` fill in their own paths.
         mesh: the mesh to copy, with the material files and pictures that it names.
         cameras: a camera file to copy.
         files: other files to copy, by their path in inputs/; the request names them itself.
+        unlike: job folders whose results to copy, all samples of each, or pictures and meshes themselves.
         overwrite: replace another request's job in that folder.
 
     Raises:
@@ -51,6 +53,10 @@ def create_job(
         copies[PurePosixPath("cameras.json")] = existing_file(cameras, "camera file")
         data["cameras"] = "inputs/cameras.json"
     copies |= {PurePosixPath(name): existing_file(path, "picture") for name, path in (files or {}).items()}
+    for number, source in enumerate(file for each in unlike for file in kept_results(each)):
+        place = PurePosixPath("unlike", f"{number:03d}{source.suffix.lower()}")
+        copies[place] = source
+        data["unlike"] = [*data.get("unlike", []), f"inputs/{place}"]
     parsed = parse_request(data, "the request")
     if folder.path.is_dir():
         folder.refuse_what_leads_out()
@@ -82,6 +88,36 @@ def existing_file(path: str | Path, what: str) -> Path:
     if empty:
         raise RequestError(f"The {what} {path} is empty.", "Export it again.")
     return path
+
+
+KEPT_KINDS = (".png", ".glb")
+
+
+def kept_results(path: str | Path) -> list[Path]:
+    """What there is to be unlike: a job's meshes or pictures, one a sample; or the PNG or GLB itself.
+
+    Raises:
+        RequestError: no such job or file, one that has no results, or a file of another kind.
+    """
+    path = Path(path).expanduser()
+    if not path.is_dir():
+        file = existing_file(path, "result")
+        if file.suffix.lower() not in KEPT_KINDS:
+            raise RequestError(f"{file} is no result to keep away from.", "Give a job's folder, a PNG or a GLB.")
+        return [file]
+    folder = JobFolder(path)
+    result = read_json(folder.result_file)
+    samples = result.get("samples") if isinstance(result, dict) else None
+    if not isinstance(samples, list) or not samples:
+        raise RequestError(f"{path} holds no results to keep away from.", "Give a job that has run, a PNG or a GLB.")
+    found = []
+    for sample in samples:
+        files = sample.get("files") if isinstance(sample, dict) else None
+        named = [files.get(what) for what in ("mesh", "image")] if isinstance(files, dict) else []
+        if not (own := [name for name in named if isinstance(name, str)]):
+            raise RequestError(f"{path} holds no mesh and no picture to keep away from.", "Name another job.")
+        found.append(existing_file(folder.resolve(own[0]), "result"))
+    return found
 
 
 def side_files(mesh: Path) -> dict[PurePosixPath, Path]:

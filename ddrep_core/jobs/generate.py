@@ -27,6 +27,7 @@ from ddrep_core.geometry.surface import (
     rest_on_ground,
 )
 from ddrep_core.geometry.unwrap import unwrap
+from ddrep_core.jobs.apart import Box
 from ddrep_core.jobs.request import GenerateRequest, TextureRequest
 from ddrep_core.jobs.session import Preview, Session
 from ddrep_core.jobs.task import Made, Stage
@@ -58,6 +59,8 @@ SURFACE_GRID = 64  # points along an edge where solid is told from empty, at lea
 SILHOUETTE_SIZE = 48
 OBJECT_OPACITY = 0.6  # of a pixel that shows the object and nothing else
 DRAFT_FACES = 4000
+FILLED = 0.6
+"""Of the ball that an object may fill, how far objects commonly reach along an axis."""
 FIELD_GUIDANCE = 7.5
 """At least, where nobody says otherwise: views that hesitate between shapes leave a lump."""
 PREVIEW_VIEWS = 4
@@ -76,6 +79,7 @@ def start(session: Session) -> Stage:
         auto_schedule=AUTO_SCHEDULE,
         least_guidance=FIELD_GUIDANCE,
         views_per_step=session.request.orbit_count or min(VIEWS_PER_STEP, len(views)),
+        box=Box(views.target - FILLED * extent, views.target + FILLED * extent),
     )
     return Stage(recipe, finish, previews)
 
@@ -154,6 +158,7 @@ class Surface:
             auto_schedule=PAINT_SCHEDULE,
             least_guidance=TEXTURE_GUIDANCE,
             controls=depth_controls(mesh, views, prior),
+            box=Box(*mesh.bounds),
         )
 
         def previews(session: Session, step: StepReport) -> Sequence[Preview]:

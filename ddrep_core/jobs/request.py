@@ -76,6 +76,7 @@ class Block(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
     takes_cameras: ClassVar[bool] = False  # whether the task's command has --cameras and --controlnet
+    keeps_away: ClassVar[bool] = False  # whether it can be told results that it is to be unlike
     called: ClassVar[str] = ""  # what the command names a job's folder after, before the prompt; else the task's name
 
     @classmethod
@@ -117,6 +118,7 @@ class TextureRequest(Block):
     """Texture an existing mesh: the same mesh comes back, painted from all sides at once."""
 
     takes_cameras: ClassVar[bool] = True
+    keeps_away: ClassVar[bool] = True
 
     mesh: RelativePath = Field(description="OBJ, GLB, PLY, STL, OFF, DAE, 3MF, ...")
     mesh_up: Annotated[Literal["auto", "y", "z"], JOB] = Field("auto", description="The file's upward axis.")
@@ -161,6 +163,7 @@ class GenerateRequest(Block):
     """A new object from words: a NeRF, and from it a textured GLB."""
 
     takes_cameras: ClassVar[bool] = True
+    keeps_away: ClassVar[bool] = True
     called: ClassVar[str] = "object"
 
     size: Annotated[float, JOB] = Field(1.0, gt=0, le=1e6, description="Largest side in metres.")
@@ -171,6 +174,8 @@ class GenerateRequest(Block):
 
 class ImageRequest(Block):
     """A picture held by a SIREN, drawn at any resolution."""
+
+    keeps_away: ClassVar[bool] = True
 
     width: Annotated[int, JOB] = Field(512, ge=8, le=16384, description="Of the PNG; any size will do.")
     height: Annotated[int, JOB] = Field(512, ge=8, le=16384, description="Of the PNG.")
@@ -225,6 +230,17 @@ class Request(Block):
     negative_prompt: Annotated[Prompt, JOB] = Field("", description="What to lead away from.")
     seed: Annotated[int, JOB] = Field(0, ge=0, le=2**63 - 1, description="Of the first sample; the next ones count up.")
     samples: Annotated[int, JOB] = Field(1, ge=1, le=10_000, description="How many different ones to make.")
+    diversity: Annotated[float, JOB, Later()] = Field(
+        0.0,
+        ge=0,
+        le=100,
+        description="How much the samples keep away from each other: 0 not at all, 1 clearly. They are made together.",
+    )
+    unlike: Annotated[list[RelativePath], JOB, Later()] = Field(
+        default_factory=list,
+        max_length=64,
+        description="A job whose results to keep away from, or a PNG or GLB; may be repeated.",
+    )
     prior: Annotated[str, SAMPLING] = Field(
         "bundled", min_length=1, description="bundled, a diffusers folder, a .safetensors checkpoint, or a hub id."
     )
@@ -281,6 +297,8 @@ class Request(Block):
                 raise PydanticCustomError("block", "the task is '{task}', but the block '{block}' is missing", named)
             if block != self.task and present:
                 raise PydanticCustomError("block", "the task is '{task}', so the block '{block}' must go", named)
+        if self.unlike and not TASKS[self.task][0].keeps_away:
+            raise PydanticCustomError("block", "the task '{task}' cannot be 'unlike' anything", {"task": self.task})
         return self
 
     def settings(self, kind: type[AnyBlock]) -> AnyBlock:

@@ -19,6 +19,7 @@ import torch
 
 from ddrep_core.confined import Confined
 from ddrep_core.errors import Cancelled, DdrepError, DdrepWarning, RequestError, RunError
+from ddrep_core.jobs.apart import distances
 from ddrep_core.jobs.events import EventLog, Listener
 from ddrep_core.jobs.folder import JobFolder, read_json, write_bytes, write_json
 from ddrep_core.jobs.pace import StopSwitch
@@ -127,6 +128,8 @@ def _run(
 
         def write_result() -> dict[str, Any]:
             result = _result(request, identity, records, time.monotonic() - start)
+            if (request.diversity or request.unlike) and (apart := distances(folder, records)):
+                result["distances"] = apart
             write_json(folder.result_file, result)
             return result
 

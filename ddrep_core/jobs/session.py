@@ -16,6 +16,7 @@ from PIL import Image
 
 from ddrep_core.diffreps.protocol import Diffrep
 from ddrep_core.errors import Cancelled, StaleState
+from ddrep_core.jobs.apart import Box, guides_to_differ
 from ddrep_core.jobs.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from ddrep_core.jobs.events import EventLog, TimeLeft
 from ddrep_core.jobs.folder import JobFolder, read_json, write_bytes, write_json
@@ -115,6 +116,7 @@ class Session:
         controls: Controls | None = None,
         views_per_step: int | None = None,
         strength: float | None = None,
+        box: Box | None = None,
     ) -> Recipe:
         """How the request wants a representation sampled.
 
@@ -127,9 +129,10 @@ class Session:
             strength: how much may change of what the representation shows already; None: it starts from nothing.
             least_guidance: where the request leaves it to the prior, the task asks for no weaker guidance than this,
                 except of a prior that was distilled to draw without.
+            box: where the object stands, to put there what it is to be unlike.
 
         Raises:
-            RequestError: a schedule that cannot be read.
+            RequestError: a schedule that cannot be read, or results that cannot.
         """
         request = self.request
         schedule = auto_schedule if request.schedule == "auto" else request.schedule
@@ -145,7 +148,10 @@ class Session:
             controls=controls or {},
             views_per_step=views_per_step,
         )
-        return recipe if request.eta is None else replace(recipe, eta=request.eta)
+        if request.eta is not None:
+            recipe = replace(recipe, eta=request.eta)
+        guides = guides_to_differ(request, self.folder, rep, views, box, self.prior)
+        return replace(recipe, guides=guides, together=request.samples > 1) if guides else recipe
 
     def sample(
         self,

@@ -21,6 +21,7 @@ from ddrep_core.geometry.load import load_mesh
 from ddrep_core.geometry.mesh import Mesh
 from ddrep_core.geometry.raycast import depth_maps
 from ddrep_core.geometry.texels import check_texture_repeats
+from ddrep_core.jobs.apart import Box
 from ddrep_core.jobs.folder import replacing, write_json
 from ddrep_core.jobs.pace import StageProgress
 from ddrep_core.jobs.pins import Pinned, read_pins
@@ -101,6 +102,7 @@ def start(session: Session) -> Stage:
         least_guidance=TEXTURE_GUIDANCE,
         controls=depth_controls(mesh, views, prior) if settings.depth else None,
         strength=(settings.strength or STRENGTH) if settings.from_texture else None,
+        box=Box(*mesh.bounds),
     )
     # No finer than the views have something to say: Blender puts a preview on the graphics card between two frames.
     small = min(PREVIEW_TEXTURE, 2 * size, settings.resolution)
