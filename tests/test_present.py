@@ -30,8 +30,8 @@ QUAD = """mtllib quad.mtl
 o Left
 v -1 0 0
 v 0 0 0
-v 0 0 1
-v -1 0 1
+v 0 1 0
+v -1 1 0
 vt 0 0
 vt 1 0
 vt 1 1
@@ -41,8 +41,8 @@ f 1/1 2/2 3/3 4/4
 o Right
 v 0 0 0
 v 1 0 0
-v 1 0 1
-v 0 0 1
+v 1 1 0
+v 0 1 0
 usemtl skin
 f 5/1 6/2 7/3 8/4
 """
