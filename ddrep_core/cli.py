@@ -20,7 +20,7 @@ from rich.console import Console
 
 from ddrep_core import __version__
 from ddrep_core.cli_options import option_parameters, parameter, plain, takes
-from ddrep_core.errors import Cancelled, DdrepError
+from ddrep_core.errors import Cancelled, DdrepError, RequestError
 from ddrep_core.jobs.create import create_job
 from ddrep_core.jobs.events import JsonLines, ProgressLine
 from ddrep_core.jobs.folder import JobFolder, read_json
@@ -48,15 +48,37 @@ Events = Annotated[
     bool,
     typer.Option("--events", help="Print progress as JSON lines on standard output.", rich_help_panel="Machine"),
 ]
+Reference = Annotated[
+    str | None,
+    typer.Option(
+        "--reference",
+        help="A picture to look at for its style: PICTURE or PICTURE:SCALE. Wants --ip-adapter.",
+        rich_help_panel="Sampling",
+    ),
+]
+Adapter = Annotated[
+    Path | None,
+    typer.Option(
+        "--ip-adapter", help="The .safetensors IP-Adapter that lets the prior look at it.", rich_help_panel="Sampling"
+    ),
+]
+Encoder = Annotated[
+    Path | None,
+    typer.Option(
+        "--image-encoder",
+        help="The adapter's CLIP vision model, where it is not in image_encoder/ beside it.",
+        rich_help_panel="Sampling",
+    ),
+]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.", rich_help_panel="Machine")]
 FIRST = ("prompt", "negative_prompt")  # the order of the help; a task's own settings stand between COUNTS and REST
 COUNTS = ("seed", "samples", "diversity", "unlike")
 REST = (
-    "prior", "loras", "controlnet", "cameras", "steps", "guidance_scale", "eta", "schedule",
+    "prior", "loras", "controlnets", "cameras", "steps", "guidance_scale", "eta", "schedule",
     "device", "precision", "max_batch",
 )  # fmt: skip
-OF_CAMERAS = ("controlnet", "cameras")
-OF_FILES = ("loras", "cameras", "unlike")  # which a job has copies of, or paths in full
+OF_CAMERAS = ("controlnets", "cameras")
+OF_FILES = ("loras", "controlnets", "reference", "cameras", "unlike")  # which a job has copies of, or paths in full
 
 
 def add_task_command(task: str) -> None:
@@ -77,6 +99,9 @@ def add_task_command(task: str) -> None:
         *option_parameters(Request, [key for key in COUNTS if block.keeps_away or key != "unlike"]),
         *option_parameters(block),
         *option_parameters(Request, rest),
+        parameter("reference", Reference, None),
+        parameter("ip_adapter", Adapter, None),
+        parameter("image_encoder", Encoder, None),
         parameter("events", Events, False),
         parameter("debug", Debug, False),
     )
@@ -175,20 +200,34 @@ def run(
 
 
 @app.command()
-@takes(*option_parameters(Request, ("controlnet", "device", "precision")))
+@takes(*option_parameters(Request, ("loras", "controlnets", "device", "precision")))
 def doctor(
     prior: Annotated[
         str | None, typer.Option("--prior", help="Examine this model, too: its memory, and whether it does as it says.")
     ] = None,
-    controlnet: str | None = None,
+    loras: list[str] | None = None,
+    controlnets: list[str] | None = None,
     device: str = "auto",
     precision: str = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """What this machine can do, and what to fix. Status 1 if something that a job needs is broken."""
-    from ddrep_core.jobs.doctor import examine
+    from ddrep_core.jobs.doctor import Model, examine
 
-    report = examine(prior=prior, controlnet=controlnet, device=device, precision=plain(precision))
+    model = None
+    if prior is not None or loras or controlnets:
+        from ddrep_core.priors.adapters.controlnet import parse_control
+        from ddrep_core.priors.adapters.lora import parse_lora
+
+        with _answering(debug=False):
+            model = Model(
+                prior or "bundled",
+                tuple(parse_control(text) for text in controlnets or ()),
+                tuple(parse_lora(text) for text in loras or ()),
+                device,
+                plain(precision),
+            )
+    report = examine(model=model)
     if as_json:
         print(json.dumps(report, indent=2))
     else:
@@ -226,13 +265,16 @@ def _write_and_run(task: str, told: dict[str, Any]) -> None:
         else:
             camera_file = cameras
     with _answering(debug):
+        picture = request["reference"]["picture"] if "reference" in request else None
+        unlike = told.get("unlike") or ()
         folder = create_job(
             out,
             request,
             mesh=mesh,
             cameras=camera_file,
-            unlike=told.get("unlike") or (),
             files=files,
+            reference=picture,
+            unlike=unlike,
             overwrite=told["overwrite"],
         )
     _run(folder, None if not told["overwrite"] else False, told["events"], debug)
@@ -241,16 +283,53 @@ def _write_and_run(task: str, told: dict[str, Any]) -> None:
 def _common(told: dict[str, Any]) -> dict[str, Any]:
     """What all tasks share, from what a command was told; but for the cameras, which may be a file to copy."""
     common = {key: plain(told[key]) for key in Request.model_fields if key in told and key not in OF_FILES}
-    for key in ("prior", "controlnet"):
-        if common.get(key) and Path(common[key]).expanduser().exists() and common[key] != "bundled":
-            common[key] = str(Path(common[key]).expanduser().resolve())
-    if told["loras"]:
-        from ddrep_core.priors.adapters.lora import parse_lora
+    common["prior"] = _resolved(common["prior"])
+    with _answering(told["debug"]):
+        if told["loras"]:
+            from ddrep_core.priors.adapters.lora import parse_lora
 
-        with _answering(told["debug"]):
             loras = [parse_lora(text) for text in told["loras"]]
-        common["loras"] = [{"file": str(lora.file.resolve()), "weight": lora.weight} for lora in loras]
+            common["loras"] = [{"file": str(lora.file.resolve()), "weight": lora.weight} for lora in loras]
+        if controlnets := told.get("controlnets"):
+            from ddrep_core.priors.adapters.controlnet import Control, parse_control
+
+            found = [parse_control(text) for text in controlnets]
+            if len(found) == 1 and found[0] == Control(found[0].source):  # as it was said before there were more
+                common["controlnet"] = _resolved(found[0].source)
+            else:
+                common["controlnets"] = [
+                    {"folder": _resolved(each.source), "kind": each.kind, "scale": each.scale} for each in found
+                ]
+        if told["reference"]:
+            common["reference"] = _reference(told)
+        elif told["ip_adapter"] or told["image_encoder"]:
+            raise RequestError("An IP-Adapter wants a picture to look at.", "Give one with --reference PICTURE.")
     return common
+
+
+def _resolved(name: str) -> str:
+    """A folder's or a file's whole path; what is none stays as it is: "bundled", a hub id."""
+    path = Path(name).expanduser()
+    return str(path.resolve()) if path.exists() and name != "bundled" else name
+
+
+def _reference(told: dict[str, Any]) -> dict[str, Any]:
+    """The request's block, with the picture's own path; `create_job` copies it."""
+    from ddrep_core.priors.adapters.ip_adapter import parse_reference
+
+    if told["ip_adapter"] is None:
+        raise RequestError(
+            "A reference picture wants an IP-Adapter of the prior's family.",
+            "Name its .safetensors file with --ip-adapter.",
+        )
+    picture, scale = parse_reference(told["reference"])
+    encoder = told["image_encoder"]
+    return {
+        "picture": str(picture),
+        "adapter": str(told["ip_adapter"].expanduser().resolve()),
+        "image_encoder": None if encoder is None else str(encoder.expanduser().resolve()),
+        "scale": scale,
+    }
 
 
 def _run(folder: JobFolder, resume: bool | None, events: bool, debug: bool, checkpoint_seconds: float = 10.0) -> None:

@@ -255,7 +255,7 @@ def test_guidance_zero_with_a_prompt_is_noticed(models: Path) -> None:
 @pytest.mark.parametrize(
     ("pipeline", "message"),
     [
-        ("FluxPipeline", "packed latents"),
+        ("FluxFillPipeline", "told pictures"),
         ("PixArtSigmaPipeline", "another kind"),
         ("SanaPipeline", "another kind"),
         ("KolorsPipeline", "language model of its own"),

@@ -46,8 +46,8 @@ def polygon(points: list[tuple[float, float]]) -> Tensor:
 
 def covered(points: list[tuple[float, float]], size: int, rule: str = "nonzero", subsamples: int = 4) -> Tensor:
     edges = polygon(points)
-    winding = mean_winding(edges, torch.zeros(len(edges), dtype=torch.long), 1, size, size)
-    return coverage(edges, winding[0], rule, subsamples)
+    area = torch.zeros(len(edges), dtype=torch.long)
+    return coverage(edges, area, torch.tensor([rule == "evenodd"]), (size, size), subsamples)[0]
 
 
 def drawn(text: str, size: int = 24) -> Tensor:

@@ -41,6 +41,7 @@ class SampleResult:
     still: Path | None = None  # one good look at it
     agreement: float | None = None
     coverage_share: float | None = None
+    distance: float | None = None  # how far it is from the others on average, 0 (alike) to 1
 
     @property
     def picture(self) -> Path | None:
@@ -63,7 +64,20 @@ def read_samples(folder: JobFolder) -> list[SampleResult]:
             "Run again",
             job=folder.name,
         )
-    return [_sample(folder, number, data) for number, data in enumerate(samples) if isinstance(data, dict)]
+    found = [_sample(folder, number, data) for number, data in enumerate(samples) if isinstance(data, dict)]
+    for sample in found:
+        sample.distance = _distance(result.get("distances"), sample.number, len(samples))
+    return found
+
+
+def _distance(table: Any, number: int, count: int) -> float | None:
+    """The mean of a row of result.json's distances, but for the sample itself."""
+    row = table[number] if isinstance(table, list) and len(table) == count else None
+    if not isinstance(row, list) or len(row) != count or count < 2:
+        return None
+    others = [_share(value) for place, value in enumerate(row) if place != number]
+    known = [value for value in others if value is not None]
+    return sum(known) / len(known) if len(known) == len(others) else None
 
 
 def _sample(folder: JobFolder, number: int, data: dict[str, Any]) -> SampleResult:

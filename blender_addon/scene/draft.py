@@ -3,9 +3,10 @@
 
 import json
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import bpy
@@ -231,6 +232,20 @@ def camera_file(views: Sequence[View]) -> bytes:
     return (json.dumps({"cameras": [view.to_json() for view in views]}, indent=1, ensure_ascii=False) + "\n").encode()
 
 
+def keep_away(draft: Draft, meshes: Sequence[Path]) -> None:
+    """Have a job keep away from these results, of which it gets copies."""
+    for number, mesh in enumerate(meshes):
+        place = f"inputs/unlike/{number:03d}{mesh.suffix.lower()}"
+        draft.files[place] = _pieces(mesh)
+        draft.request["unlike"] = [*draft.request.get("unlike", []), place]
+
+
+def _pieces(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while piece := file.read(1 << 20):
+            yield piece
+
+
 def roll(settings: Any) -> None:
     """Roll the dice for the next job, unless the seed is locked. What is shown is always what will run."""
     if not settings.seed_locked:
@@ -238,6 +253,8 @@ def roll(settings: Any) -> None:
 
 
 def _common(settings: Any, default_prior: str, task: str) -> dict[str, Any]:
+    """Raises a Problem where a LoRA's file is not there."""
+    loras = [_lora(lora) for lora in settings.loras]
     return {
         "schema_version": SCHEMA_VERSION,
         "task": task,
@@ -247,6 +264,7 @@ def _common(settings: Any, default_prior: str, task: str) -> dict[str, Any]:
         "samples": settings.samples,
         "prior": settings.prior.strip() or default_prior.strip() or "bundled",
         "controlnet": settings.controlnet.strip() or None,
+        **({"loras": loras} if loras else {}),  # as the engine writes it: left out where there are none
         "guidance_scale": round(settings.guidance_scale, 6) if settings.own_guidance else None,
         "steps": settings.steps if settings.quality == "CUSTOM" else STEPS[settings.quality],
         "eta": round(settings.eta, 6) if settings.own_eta else None,
@@ -254,7 +272,16 @@ def _common(settings: Any, default_prior: str, task: str) -> dict[str, Any]:
         "device": settings.device,
         "precision": settings.precision,
         "max_batch": settings.max_batch or None,
+        **({"diversity": round(settings.diversity, 6)} if settings.samples > 1 and settings.diversity else {}),
     }
+
+
+def _lora(lora: Any) -> dict[str, Any]:
+    path = Path(bpy.path.abspath(lora.file))
+    if not lora.file.strip() or not path.is_file():
+        named = f"There is no LoRA file {path}." if lora.file.strip() else "A LoRA has no file."
+        raise Problem(f"{named} Choose it again in the Advanced panel, or take it off the list.")
+    return {"file": str(path.resolve()), "weight": round(lora.weight, 6)}
 
 
 def _about(context: bpy.types.Context, task: str) -> dict[str, Any]:

@@ -24,6 +24,7 @@ def create_job(
     mesh: str | Path | None = None,
     cameras: str | Path | None = None,
     files: Mapping[str, str | Path] | None = None,
+    reference: str | Path | None = None,
     unlike: Sequence[str | Path] = (),
     overwrite: bool = False,
 ) -> JobFolder:
@@ -31,10 +32,12 @@ def create_job(
 
     Args:
         out: the job folder; made if missing.
-        request: as job.json holds it, without schema_version; `mesh`, `cameras` and `unlike` fill in their own paths.
+        request: as job.json holds it, without schema_version; `mesh`, `cameras`, `reference` and `unlike` fill in their
+            own paths.
         mesh: the mesh to copy, with the material files and pictures that it names.
         cameras: a camera file to copy.
         files: other files to copy, by their path in inputs/; the request names them itself.
+        reference: a picture to copy, for the request's block of that name.
         unlike: job folders whose results to copy, all samples of each, or pictures and meshes themselves.
         overwrite: replace another request's job in that folder.
 
@@ -53,6 +56,10 @@ def create_job(
         copies[PurePosixPath("cameras.json")] = existing_file(cameras, "camera file")
         data["cameras"] = "inputs/cameras.json"
     copies |= {PurePosixPath(name): existing_file(path, "picture") for name, path in (files or {}).items()}
+    if reference is not None:
+        picture = existing_file(reference, "picture")
+        copies[PurePosixPath(f"reference{picture.suffix.lower()}")] = picture
+        data["reference"] = {**data.get("reference", {}), "picture": f"inputs/reference{picture.suffix.lower()}"}
     for number, source in enumerate(file for each in unlike for file in kept_results(each)):
         place = PurePosixPath("unlike", f"{number:03d}{source.suffix.lower()}")
         copies[place] = source

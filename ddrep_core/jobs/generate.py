@@ -18,6 +18,7 @@ from ddrep_core.geometry.bake import Baker
 from ddrep_core.geometry.mesh import Mesh
 from ddrep_core.geometry.raycast import ray_caster
 from ddrep_core.geometry.sight import Sight, sights
+from ddrep_core.geometry.signals import SIGNALS
 from ddrep_core.geometry.surface import (
     best_level,
     extract_surface,
@@ -34,8 +35,8 @@ from ddrep_core.jobs.task import Made, Stage
 from ddrep_core.jobs.texture import AUTO_SCHEDULE as PAINT_SCHEDULE
 from ddrep_core.jobs.texture import (
     TEXTURE_GUIDANCE,
-    depth_controls,
     rays_across,
+    shape_controls,
     sheet_of_views,
     tell_left_out,
     texture_diffrep,
@@ -130,7 +131,7 @@ def finish(session: Session, result: Result) -> Stage | Made:
     mesh, likeness = nerf_mesh(field, session.request.settings(GenerateRequest).faces)
     session.stage("Painting the surface")
     surface = Surface(mesh, likeness)
-    if "depth" in hears(session.prior):
+    if hears(session.prior) & SIGNALS.keys():
         return surface.painting(session, session.request.orbit_count or field.views)
     with torch.no_grad():
         pictures = decode(session.prior, field.render())
@@ -145,7 +146,7 @@ class Surface:
     likeness: float
 
     def painting(self, session: Session, cameras: Views | int) -> Stage:
-        """Its texture sampled from the prior, as `ddrep texture` does it: told the depth of each view."""
+        """Its texture sampled from the prior, as `ddrep texture` does it: told the shape in each view."""
         prior = session.prior
         outlook = look_at_mesh(cameras, self.mesh, prior.image_size, rays_across(prior))
         tell_left_out(session, outlook)
@@ -157,7 +158,7 @@ class Surface:
             views,
             auto_schedule=PAINT_SCHEDULE,
             least_guidance=TEXTURE_GUIDANCE,
-            controls=depth_controls(mesh, views, prior),
+            controls=shape_controls(mesh, views, prior),
             box=Box(*mesh.bounds),
         )
 

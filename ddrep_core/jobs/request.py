@@ -129,7 +129,7 @@ class TextureRequest(Block):
     objects: Annotated[list[str] | None, Option("Job", ("--object",))] = Field(
         None, min_length=1, description="Texture only this object; may be repeated."
     )
-    depth: Annotated[bool, SAMPLING] = Field(True, description="Show the mesh's depth to a ControlNet.")
+    depth: Annotated[bool, SAMPLING] = Field(True, description="Show the mesh's shape to ControlNets.")
     front_degrees: Annotated[float, Option("Job", ("--front",))] = Field(
         0.0, description="Which way the object faces: degrees around Z from -Y (0) towards +X (90)."
     )
@@ -194,6 +194,13 @@ class PanoramaRequest(Block):
     hdr: Annotated[bool, JOB] = Field(False, description="Write an HDR file too.")
 
 
+class VectorRequest(Block):
+    """A drawing of closed paths, one colour each: an SVG whose layers can be edited."""
+
+    paths: Annotated[int, JOB] = Field(32, ge=1, le=512, description="At most so many; what does not show is left out.")
+    size: Annotated[int, JOB] = Field(512, ge=16, le=8192, description="Side of the PNG beside it, in pixels.")
+
+
 class LoraRequest(Block):
     """A file that bends the prior's weights, and how much it counts."""
 
@@ -201,11 +208,29 @@ class LoraRequest(Block):
     weight: float = Field(1.0, ge=-10, le=10)
 
 
+class ControlNetRequest(Block):
+    """A ControlNet, what it is shown of the mesh, and how much it counts."""
+
+    folder: str = Field(min_length=1)
+    kind: Literal["depth", "normal", "canny", "lineart"] | None = None
+    scale: float = Field(1.0, ge=0, le=10)
+
+
+class ReferenceRequest(Block):
+    """A picture to look at for its style, and the IP-Adapter that lets the prior look."""
+
+    picture: RelativePath
+    adapter: str = Field(min_length=1)
+    image_encoder: str | None = Field(None, min_length=1)
+    scale: float = Field(1.0, ge=0, le=10)
+
+
 TASKS: dict[str, tuple[type[Block], str]] = {
     "texture": (TextureRequest, "ddrep_core.jobs.texture:start"),
     "generate": (GenerateRequest, "ddrep_core.jobs.generate:start"),
     "image": (ImageRequest, "ddrep_core.jobs.image:start"),
     "panorama": (PanoramaRequest, "ddrep_core.jobs.panorama:start"),
+    "vector": (VectorRequest, "ddrep_core.jobs.vector:start"),
 }
 """Every task: its name, which is also its block's and its command's; its settings; and where it starts (a
 `jobs.task.Start`), as "module:function": imported when a job is run, for torch comes with it, and reading a job needs
@@ -219,7 +244,7 @@ class Request(Block):
     exactly one is filled: the task's own (`settings`).
 
     null (None) means: as the prior or the schedule suggests. Paths are relative to the job folder; `prior` and
-    `controlnet` are "bundled", a hub id or a folder anywhere, `loras` files anywhere.
+    ControlNets are "bundled", a hub id or a folder anywhere, LoRAs and the reference's adapter files anywhere.
     """
 
     schema_version: Literal[1]
@@ -244,14 +269,19 @@ class Request(Block):
     prior: Annotated[str, SAMPLING] = Field(
         "bundled", min_length=1, description="bundled, a diffusers folder, a .safetensors checkpoint, or a hub id."
     )
-    controlnet: Annotated[str | None, SAMPLING] = Field(
-        None, min_length=1, description="A depth ControlNet: folder or hub id."
+    controlnet: str | None = Field(None, min_length=1)  # FOLDER[:KIND][:SCALE], as the command line takes it
+    controlnets: Annotated[list[ControlNetRequest], Option("Sampling", ("--controlnet",)), Later()] = Field(
+        default_factory=list,
+        max_length=8,
+        description="A ControlNet: FOLDER[:KIND][:SCALE], shown the mesh's depth, normal, canny or lineart; "
+        "may be repeated.",
     )
     loras: Annotated[list[LoraRequest], Option("Sampling", ("--lora",)), Later()] = Field(
         default_factory=list,
         max_length=32,
         description="A LoRA: FILE or FILE:WEIGHT; may be repeated, and adds up.",
     )
+    reference: Annotated[ReferenceRequest | None, Later()] = None
     guidance_scale: Annotated[float | None, SAMPLING] = Field(
         None,
         ge=0,

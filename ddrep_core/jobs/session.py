@@ -23,8 +23,8 @@ from ddrep_core.jobs.folder import JobFolder, read_json, write_bytes, write_json
 from ddrep_core.jobs.pace import Paced, StageProgress, Stages, StopSwitch
 from ddrep_core.jobs.recipe import Procedure, Recipe, guidance_of
 from ddrep_core.jobs.request import Request
-from ddrep_core.pictures import png_bytes
-from ddrep_core.priors.protocol import Controls, Prior
+from ddrep_core.pictures import png_bytes, read_picture
+from ddrep_core.priors.protocol import REFERENCE, Controls, Prior
 from ddrep_core.sampling.sample import Result, SamplerState, StepReport
 from ddrep_core.schedules.named import lower_levels
 from ddrep_core.schedules.parse import parse_schedule
@@ -145,13 +145,21 @@ class Session:
             guidance_scale=guidance_of(self.prior, request.guidance_scale, least_guidance),
             schedule=parse_schedule(schedule, sigmas, request.steps),
             from_scratch=strength is None,
-            controls=controls or {},
+            controls={**(controls or {}), **self._reference()},
             views_per_step=views_per_step,
         )
         if request.eta is not None:
             recipe = replace(recipe, eta=request.eta)
         guides = guides_to_differ(request, self.folder, rep, views, box, self.prior)
         return replace(recipe, guides=guides, together=request.samples > 1) if guides else recipe
+
+    def _reference(self) -> Controls:
+        """The picture that the prior shall look at, if the request has one."""
+        told = self.request.reference
+        if told is None:
+            return {}
+        path = self.folder.resolve(told.picture)
+        return {REFERENCE: read_picture(path)[None]}
 
     def sample(
         self,

@@ -19,7 +19,7 @@ from ddrep_core.geometry.bake import BakedTexture, Baker, baking_bytes, coverage
 from ddrep_core.geometry.glb import write_glb
 from ddrep_core.geometry.load import load_mesh
 from ddrep_core.geometry.mesh import Mesh
-from ddrep_core.geometry.raycast import depth_maps
+from ddrep_core.geometry.signals import control_signals
 from ddrep_core.geometry.texels import check_texture_repeats
 from ddrep_core.jobs.apart import Box
 from ddrep_core.jobs.folder import replacing, write_json
@@ -100,7 +100,7 @@ def start(session: Session) -> Stage:
         views,
         auto_schedule=AUTO_SCHEDULE,
         least_guidance=TEXTURE_GUIDANCE,
-        controls=depth_controls(mesh, views, prior) if settings.depth else None,
+        controls=shape_controls(mesh, views, prior) if settings.depth else None,
         strength=(settings.strength or STRENGTH) if settings.from_texture else None,
         box=Box(*mesh.bounds),
     )
@@ -170,7 +170,7 @@ class Texturing:
         session.stage("Writing the results")
         made = write_textured_mesh(session, self.mesh, baked, self.settings.front_degrees)
         sheet = sheet_of_views(session, self.mesh, baked, views, pictures)
-        told = {
+        told: dict[str, Any] = {
             "not_agreed": not_agreed,
             "views": [camera.name for camera in views],
             "left_out": self.outlook.left_out_names,
@@ -186,11 +186,9 @@ def rays_across(prior: Prior) -> int:
     return latent_size * rays_along_pixel(latent_size)
 
 
-def depth_controls(mesh: Mesh, views: Views, prior: Prior) -> Controls:
-    """How far the mesh is from every view, for a prior that hears it."""
-    if "depth" not in hears(prior):
-        return {}
-    return {"depth": depth_maps(mesh, views, prior.image_size, prior.image_size, subsamples=2)}
+def shape_controls(mesh: Mesh, views: Views, prior: Prior) -> Controls:
+    """What the mesh shows to a prior that hears it, from every view: its depth, its normals, its lines."""
+    return control_signals(mesh, views, prior.image_size, prior.image_size, hears(prior))
 
 
 def tell_left_out(session: Session, outlook: Outlook) -> None:

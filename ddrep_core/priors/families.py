@@ -10,7 +10,7 @@ from typing import Any
 from ddrep_core.errors import RequestError
 from ddrep_core.priors.prompts import TextStyle
 
-SUPPORTED = "Stable Diffusion 1.x and 2.x, SDXL, and Stable Diffusion 3"
+SUPPORTED = "Stable Diffusion 1.x and 2.x, SDXL, Stable Diffusion 3, and FLUX.1"
 
 
 @dataclass(frozen=True)
@@ -51,15 +51,26 @@ SD3 = Family(
     guidance_scale=7.0,
     native=128,
 )
+FLUX = Family(
+    "flux",
+    "transformer",
+    ("transformer", "vae", "scheduler", "text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2"),
+    guidance_scale=3.5,
+    native=128,
+)
+
+TOLD_GUIDANCE = 8.5
+"""What suits a latent consistency model that is told its guidance (as in diffusers' pipeline)."""
 
 PIPELINES = re.compile(
     r"(StableDiffusion|StableDiffusionXL|StableDiffusion3)(ControlNet|PAG)*(Img2Img|Inpaint)?Pipeline"
-    r"|LatentConsistencyModel(Img2Img)?Pipeline"
+    r"|LatentConsistencyModel(Img2Img)?Pipeline|Flux(Img2Img|Inpaint)?Pipeline"
 )
 """Pipelines whose parts make a text-to-image model. What paints in or refines is told by its networks."""
 
 REASONS = (
-    (r"^Flux", "its transformer reads packed latents and is told the guidance, which is not there yet"),
+    (r"^Flux2", "its text encoder is a language model of its own"),
+    (r"^Flux", "it is told pictures beside words"),
     (r"^(PixArt|Sana|Hunyuan|AuraFlow|Lumina|CogView|Qwen|ZImage|Chroma)", "its transformer is of another kind"),
     (r"Kolors", "its text encoder is a language model of its own"),
     (r"^(IF|DeepFloyd)", "it denoises pixels in three stages"),
@@ -100,6 +111,8 @@ def family_of(index: Mapping[str, Any], name: str) -> Family:
         )
     if class_of(index, "transformer") == "SD3Transformer2DModel":
         family = SD3
+    elif class_of(index, "transformer") == "FluxTransformer2DModel":
+        family = FLUX
     elif class_of(index, "unet") == "UNet2DConditionModel":
         family = SDXL if class_of(index, "text_encoder_2") else STABLE_DIFFUSION
     else:

@@ -43,7 +43,7 @@ def load_prior(
     loras: Sequence[Lora] = (),
     ip_adapter: IpAdapter | None = None,
 ) -> DiffusersPrior:
-    """A diffusion model as a prior: Stable Diffusion 1.x and 2.x, SDXL, Stable Diffusion 3.
+    """A diffusion model as a prior: Stable Diffusion 1.x and 2.x, SDXL, Stable Diffusion 3, FLUX.1.
 
     Args:
         source: "bundled", a folder in diffusers' format, a checkpoint in one .safetensors file, or a hub id
@@ -195,15 +195,16 @@ def _assemble(
     from ddrep_core.priors.autoencoder import Autoencoder, autoencoder_dtype, check_autoencoder
     from ddrep_core.priors.diffusers_prior import DiffusersPrior, Origin
     from ddrep_core.priors.families import FEW_STEPS
+    from ddrep_core.priors.flux import FluxTransformer
     from ddrep_core.priors.levels import noise_levels
     from ddrep_core.priors.memory import VIEWS
     from ddrep_core.priors.networks import FlowTransformer, UNet
-    from ddrep_core.priors.prompts import T5_LENGTH, PromptEncoder, TextEncoder
+    from ddrep_core.priors.prompts import PromptEncoder, TextEncoder
     from ddrep_core.priors.self_check import likeliest
     from ddrep_core.priors.single_file import SingleFile
     from ddrep_core.priors.try_out import try_out
 
-    levels = noise_levels(folder.scheduler(), folder.name)
+    noise_levels(folder.scheduler(), folder.name)  # refused before anything large is read
     settings = folder.settings()
     core = folder.network(folder.family.network, dtype)
     texts = {part: folder.network(part, dtype) for part in folder.text_encoders()}
@@ -238,9 +239,13 @@ def _assemble(
             f"A ControlNet cannot be used with '{folder.name}'.",
             "ControlNets go with Stable Diffusion and SDXL. Leave it out, or move it out of the model's folder.",
         )
+    elif folder.family.style == "flux":
+        network = FluxTransformer(_settled(core, device))
     else:
         network = FlowTransformer(_settled(core, device))
     latent_size = _latent_size(core, folder.family, autoencoder.factor, image_size or settings.image_size)
+    tokens = latent_size[0] * latent_size[1] // _multiple(core) ** 2
+    levels = noise_levels(folder.scheduler(), folder.name, tokens)
     network.to(device)
     autoencoder.place(device, beside=2 * VIEWS * network.row_bytes(*latent_size))
 
@@ -248,7 +253,7 @@ def _assemble(
         TextEncoder(
             folder.tokenizer(part.replace("text_encoder", "tokenizer")),
             texts[part],
-            T5_LENGTH if part == "text_encoder_3" else None,
+            _text_length(part, core, folder.family),
         )
         for part in folder.text_encoders()
     ]
@@ -272,7 +277,7 @@ def _assemble(
         max_batch=max_batch,
         default_guidance_scale=settings.guidance_scale,
         directions=settings.directions,
-        distilled=settings.guidance_scale <= 1,
+        distilled=settings.guidance_scale <= 1 or network.told_guidance,
     )
     adapters = [lora.file for lora in loras] + ([adapter_file(ip_adapter.file)] if ip_adapter else [])
     prior.origin = Origin((folder.path, *adapters), folder.scheduler())
@@ -296,6 +301,8 @@ def _check_network(network: Any, latent_channels: int, folder: ModelSource) -> N
         RequestError: an inpainting, editing, upscaling or distilled model, or one with other prompts.
     """
     config = network.config
+    if folder.family.style == "flux":
+        latent_channels *= 4  # packed
     if config.in_channels != latent_channels:
         raise RequestError(
             f"The model '{folder.name}' sees {config.in_channels} channels where its images have {latent_channels}: "
@@ -308,7 +315,7 @@ def _check_network(network: Any, latent_channels: int, folder: ModelSource) -> N
             f"{config.in_channels}, which is not supported.",
             "Choose the family's base model.",
         )
-    unusual = ("encoder_hid_dim_type", "class_embed_type", "num_class_embeds", "time_cond_proj_dim")
+    unusual = ("encoder_hid_dim_type", "class_embed_type", "num_class_embeds")
     if told := [key for key in unusual if config.get(key) is not None]:
         raise RequestError(
             f"The model '{folder.name}' wants to be told more than a prompt ({', '.join(told)}), which ddrep cannot.",
@@ -324,7 +331,7 @@ def _latent_size(network: Any, family: Family, factor: int, image_size: int | No
     Raises:
         RequestError: a size that the network cannot take.
     """
-    native = network.config.sample_size
+    native = network.config.get("sample_size")
     multiple = _multiple(network)
     if image_size is not None:
         if image_size < factor * multiple or image_size % (factor * multiple):
@@ -342,7 +349,18 @@ def _latent_size(network: Any, family: Family, factor: int, image_size: int | No
     return sides[0], sides[1]
 
 
+def _text_length(part: str, network: Any, family: Family) -> int | None:
+    """Tokens that a T5 encoder reads; None for CLIP's, which say so themselves."""
+    from ddrep_core.priors.prompts import LONG_T5_LENGTH, T5_LENGTH
+
+    if family.style == "flux" and part == "text_encoder_2":
+        return LONG_T5_LENGTH if network.config.guidance_embeds else T5_LENGTH
+    return T5_LENGTH if part == "text_encoder_3" else None
+
+
 def _multiple(network: Any) -> int:
     """Sides of latents are multiples of this."""
+    if network.config.get("guidance_embeds") is not None:
+        return 2  # FLUX packs its latents
     blocks = network.config.get("block_out_channels")
     return 2 ** (len(blocks) - 1) if blocks else network.config.patch_size

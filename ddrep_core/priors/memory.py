@@ -91,7 +91,8 @@ def memory_needs(folder: ModelFolder | SingleFile, dtype: torch.dtype, controlne
     if widths:
         row = 40.0 * widths[0] * cells**2 * dtype.itemsize
     else:
-        tokens = cells**2 / config.get("patch_size", 2) ** 2 + 333
+        side = 2 if folder.family.style == "flux" else config.get("patch_size", 2)
+        tokens = cells**2 / side**2 + 512
         row = (
             20.0 * config.get("num_attention_heads", 1) * config.get("attention_head_dim", 64) * tokens * dtype.itemsize
         )

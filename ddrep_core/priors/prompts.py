@@ -13,10 +13,14 @@ from torch.nn.functional import pad
 
 from ddrep_core.errors import DdrepWarning
 
-TextStyle: TypeAlias = Literal["sd", "sdxl", "sd3"]
+TextStyle: TypeAlias = Literal["sd", "sdxl", "sd3", "flux"]
 
 T5_LENGTH = 256
-"""Tokens of SD3's third encoder, as in diffusers' pipeline (the model was trained with up to 256)."""
+"""Tokens of SD3's third encoder, as in diffusers' pipeline (the model was trained with up to 256); of FLUX.1 schnell's
+second, too."""
+
+LONG_T5_LENGTH = 512
+"""Tokens of FLUX.1 dev's second encoder."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,8 @@ class PromptEncoder:
     Args:
         style: "sd": one CLIP encoder, its last layer. "sdxl": two CLIP encoders (the first optional), their last
             layers but one side by side, the second's pooled vector. "sd3": the same with both pooled vectors, padded to
-            the width of a T5 encoder's tokens, which follow (zeros where there is no T5).
+            the width of a T5 encoder's tokens, which follow (zeros where there is no T5). "flux": a T5 encoder's
+            tokens, and CLIP's pooled vector.
         encoders: in the order of the pipeline.
         device: where they run. They stay in main memory otherwise, for they are large and used once.
         dtype: of the embeddings.
@@ -142,6 +147,8 @@ class PromptEncoder:
     def _join(self, outputs: list[Any]) -> TextEmbedding:
         if self.style == "sd":
             return TextEmbedding(outputs[0][0])
+        if self.style == "flux":
+            return TextEmbedding(outputs[1][0].to(self.device), outputs[0].pooler_output)
         clip = outputs[:2]
         tokens = torch.cat([output.hidden_states[-2].to(self.device) for output in clip], dim=-1)
         if self.style == "sdxl":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
-from pathlib import PurePosixPath
+from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 from urllib.parse import quote
 
@@ -121,8 +121,18 @@ def _flat(record: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(value, Mapping):
             found |= _flat(value)
         elif value not in (None, "", []):
-            found[key.replace("_", " ")] = ", ".join(map(str, value)) if isinstance(value, list) else value
+            found[key.replace("_", " ")] = ", ".join(map(_said, value)) if isinstance(value, list) else value
     return found
+
+
+def _said(entry: object) -> str:
+    """One of a list: an adapter is told by its file's name and what else was said of it."""
+    if not isinstance(entry, Mapping):
+        return str(entry)
+    (_, name), *rest = entry.items()
+    told = [f"{value:g}" if isinstance(value, float) else str(value) for _, value in rest if value is not None]
+    plain = PureWindowsPath(str(name)).name or str(name)
+    return f"{plain} ({', '.join(told)})" if told else plain
 
 
 def _table(rows: Mapping[str, Any]) -> str:
