@@ -104,7 +104,7 @@ class Worn:
             return self
         box, size = Image.Resampling.BOX, (resolution, resolution)
         share = np.asarray(Image.fromarray(self.kept.astype(np.float32)).resize(size, box))
-        return Worn(np.asarray(Image.fromarray(self.picture).resize(size, box)), share > 1 - 1e-4)
+        return Worn(np.array(Image.fromarray(self.picture).resize(size, box)), share > 1 - 1e-4)
 
 
 class Baker:

@@ -42,4 +42,4 @@ def base_colour(mesh: Mesh, part: Part) -> Pixels | None:
 
 def _pixels(content: bytes) -> Pixels:
     with Image.open(io.BytesIO(content)) as picture:
-        return np.asarray(picture.convert("RGB"))
+        return np.array(picture.convert("RGB"))

@@ -73,7 +73,7 @@ def worn_by(mesh: Mesh, settings: TextureRequest, folder: JobFolder) -> dict[str
                     f"{size} x {size}: kept texels would not stay what they are.",
                     _same_size(picture),
                 )
-            picture = np.asarray(Image.fromarray(picture).resize((size, size), Image.Resampling.LANCZOS))
+            picture = np.array(Image.fromarray(picture).resize((size, size), Image.Resampling.LANCZOS))
         found[part.name] = Worn(picture, kept)
     if settings.keep:
         _refuse_nothing_or_all([(part, found[part.name]) for part in mesh.textured_parts if part.name in found], mesh)
@@ -135,7 +135,7 @@ def _picture(path: Path, name: str) -> NDArray[np.uint8]:
 def _read(path: Path, name: str, what: str, mode: str) -> NDArray[np.uint8]:
     try:
         with Image.open(path) as picture:
-            return np.asarray(picture.convert(mode))
+            return np.array(picture.convert(mode))
     except UNREADABLE as error:
         raise RequestError(f"The {what} {name} cannot be read as a picture.", "Save it as a PNG.") from error
 
