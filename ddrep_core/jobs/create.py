@@ -24,6 +24,7 @@ def create_job(
     mesh: str | Path | None = None,
     cameras: str | Path | None = None,
     files: Mapping[str, str | Path] | None = None,
+    edited: str | Path | None = None,
     reference: str | Path | None = None,
     unlike: Sequence[str | Path] = (),
     overwrite: bool = False,
@@ -37,6 +38,7 @@ def create_job(
         mesh: the mesh to copy, with the material files and pictures that it names.
         cameras: a camera file to copy.
         files: other files to copy, by their path in inputs/; the request names them itself.
+        edited: what is edited, to copy: a mesh, with what it names, or a picture.
         reference: a picture to copy, for the request's block of that name.
         unlike: job folders whose results to copy, all samples of each, or pictures and meshes themselves.
         overwrite: replace another request's job in that folder.
@@ -52,6 +54,10 @@ def create_job(
         source = existing_file(mesh, "mesh")
         copies |= side_files(source)
         data["texture"] = {**data.get("texture", {}), "mesh": f"inputs/{source.name}"}
+    if edited is not None:
+        source = existing_file(edited, "mesh or picture")
+        copies |= side_files(source)
+        data["edit"] = {**data.get("edit", {}), "source": f"inputs/{source.name}"}
     if cameras is not None:
         copies[PurePosixPath("cameras.json")] = existing_file(cameras, "camera file")
         data["cameras"] = "inputs/cameras.json"

@@ -194,6 +194,40 @@ class PanoramaRequest(Block):
     hdr: Annotated[bool, JOB] = Field(False, description="Write an HDR file too.")
 
 
+class EditRequest(Block):
+    """Change what exists while it stays itself: a result, a textured mesh or a picture, by other words."""
+
+    takes_cameras: ClassVar[bool] = True
+
+    source: RelativePath = Field(description="A job's folder, one of its files, a textured mesh, or a picture.")
+    kind: Annotated[Literal["auto", "texture", "image", "panorama"], JOB] = Field(
+        "auto", description="As what it is edited; told from the file by default."
+    )
+    source_prompt: Annotated[Prompt, JOB] = Field(
+        "", description="What it shows now, in words; the job's own prompt where a job made it."
+    )
+    method: Annotated[Literal["difference", "sdedit", "dds", "pds", "sds"], SAMPLING] = Field(
+        "difference", description="How: docs/methods.md."
+    )
+    strength: Annotated[float | None, SAMPLING] = Field(
+        None, gt=0, le=1, description="How much may change, of difference (by default 1) and sdedit (0.7)."
+    )
+    resolution: Annotated[int | None, JOB] = Field(
+        None, ge=16, le=8192, description="Side of a texture in pixels; its own when not given."
+    )
+    mesh_up: Annotated[Literal["auto", "y", "z"], JOB] = Field("auto", description="A mesh file's upward axis.")
+    objects: Annotated[list[str] | None, Option("Job", ("--object",))] = Field(
+        None, min_length=1, description="Edit only this object of a mesh; may be repeated."
+    )
+    front_degrees: Annotated[float, Option("Job", ("--front",))] = Field(
+        0.0, description="Which way an object faces: degrees around Z from -Y (0) towards +X (90)."
+    )
+    depth: Annotated[bool, SAMPLING] = Field(True, description="Show a mesh's depth to a ControlNet.")
+    projection: Annotated[Literal["sphere", "cylinder"], JOB] = Field(
+        "sphere", description="Of a panorama: the whole sphere, or a band."
+    )
+
+
 class VectorRequest(Block):
     """A drawing of closed paths, one colour each: an SVG whose layers can be edited."""
 
@@ -231,6 +265,7 @@ TASKS: dict[str, tuple[type[Block], str]] = {
     "image": (ImageRequest, "ddrep_core.jobs.image:start"),
     "panorama": (PanoramaRequest, "ddrep_core.jobs.panorama:start"),
     "vector": (VectorRequest, "ddrep_core.jobs.vector:start"),
+    "edit": (EditRequest, "ddrep_core.jobs.edit:start"),
 }
 """Every task: its name, which is also its block's and its command's; its settings; and where it starts (a
 `jobs.task.Start`), as "module:function": imported when a job is run, for torch comes with it, and reading a job needs
