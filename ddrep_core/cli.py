@@ -25,7 +25,7 @@ from ddrep_core.jobs.create import create_job
 from ddrep_core.jobs.events import JsonLines, ProgressLine
 from ddrep_core.jobs.folder import JobFolder, read_json
 from ddrep_core.jobs.named_files import taken_in
-from ddrep_core.jobs.request import TASKS, Request
+from ddrep_core.jobs.request import TASKS, EditRequest, Request
 
 app = typer.Typer(
     name="ddrep",
@@ -79,6 +79,7 @@ REST = (
 )  # fmt: skip
 OF_CAMERAS = ("controlnets", "cameras")
 OF_FILES = ("loras", "controlnets", "reference", "cameras", "unlike")  # which a job has copies of, or paths in full
+OWN_FILES = ("picture", "mask")  # of a task's own block
 
 
 def add_task_command(task: str) -> None:
@@ -89,6 +90,16 @@ def add_task_command(task: str) -> None:
     if "mesh" in block.model_fields:
         words = block.model_fields["mesh"].description
         files.append(parameter("mesh", Annotated[Path, typer.Argument(help=words, show_default=False)]))
+    if "picture" in block.model_fields:
+        words = block.model_fields["picture"].description
+        files.append(parameter("picture", Annotated[Path, typer.Argument(help=words, show_default=False)]))
+    if "mask" in block.model_fields:
+        words = block.model_fields["mask"].description
+        masked = typer.Option("--mask", help=words, rich_help_panel="Job")
+        files.append(parameter("mask", Annotated[Path | None, masked], None))
+    if "source" in block.model_fields:
+        words = block.model_fields["source"].description
+        files.append(parameter("source", Annotated[Path, typer.Argument(help=words, show_default=False)]))
 
     @app.command(task, help=(block.__doc__ or "").split("\n\n")[0])
     @takes(
@@ -251,13 +262,19 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 def _write_and_run(task: str, told: dict[str, Any]) -> None:
     """Write the job that a task's command was told of, and run it."""
     block, _ = TASKS[task]
-    mesh, debug = told.get("mesh"), told["debug"]
-    own = {key: plain(told[key]) for key in block.model_fields if key in told and key != "mesh"}
+    mesh, source, debug = told.get("mesh"), told.get("source"), told["debug"]
+    files = {key: told[key] for key in OWN_FILES if told.get(key) is not None}
+    apart = ("mesh", "source", *OWN_FILES)
+    own = {key: plain(told[key]) for key in block.model_fields if key in told and key not in apart}
     own = {key: value or None if isinstance(value, list) else value for key, value in own.items()}
     with _answering(debug):
         own, files = taken_in(own)
+    if source is not None:
+        with _answering(debug):
+            source, own = _of_origin(source, own)
     request = {"task": task, **_common(told), task: own}
-    out = told["out"] or Path(_slug(f"{mesh.stem if mesh else block.called or task} {told['prompt']}"))
+    named = next((path.stem for path in (mesh, files.get("picture")) if path), block.called or task)
+    out = told["out"] or Path(_slug(f"{named} {told['prompt']}"))
     cameras, camera_file = told.get("cameras"), None
     if cameras is not None:
         if re.fullmatch("orbit(:.*)?", cameras):  # and not orbit.json
@@ -273,11 +290,24 @@ def _write_and_run(task: str, told: dict[str, Any]) -> None:
             mesh=mesh,
             cameras=camera_file,
             files=files,
+            edited=source,
             reference=picture,
             unlike=unlike,
+            files=files,
             overwrite=told["overwrite"],
         )
     _run(folder, None if not told["overwrite"] else False, told["events"], debug)
+
+
+def _of_origin(source: Path, told: dict[str, Any]) -> tuple[Path, dict[str, Any]]:
+    """The file that is edited, and what a command was told of it, with what the job that made it says where it was told
+    nothing."""
+    from ddrep_core.jobs.edit_source import find_origin
+
+    origin = find_origin(source)
+    known = {"kind": origin.kind, "source_prompt": origin.prompt, **origin.settings}
+    defaults = {key: EditRequest.model_fields[key].default for key in known}
+    return origin.file, told | {key: value for key, value in known.items() if told[key] == defaults[key]}
 
 
 def _common(told: dict[str, Any]) -> dict[str, Any]:

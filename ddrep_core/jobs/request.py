@@ -19,6 +19,7 @@ from ddrep_core.errors import RequestError
 from ddrep_core.json_text import is_writable_text, parse_json
 
 SCHEMA_VERSION = 1
+DAMAGE = re.compile(r"inpaint|(?:(upscale|deblur):(\d{1,3}(?:\.\d{1,3})?))")
 ORBIT = re.compile(r"orbit:(\d+)")
 MOST_ORBIT_CAMERAS = 512
 
@@ -206,11 +207,64 @@ class PanoramaRequest(Block):
     )
 
 
+class EditRequest(Block):
+    """Change what exists while it stays itself: a result, a textured mesh or a picture, by other words."""
+
+    takes_cameras: ClassVar[bool] = True
+
+    source: RelativePath = Field(description="A job's folder, one of its files, a textured mesh, or a picture.")
+    kind: Annotated[Literal["auto", "texture", "image", "panorama"], JOB] = Field(
+        "auto", description="As what it is edited; told from the file by default."
+    )
+    source_prompt: Annotated[Prompt, JOB] = Field(
+        "", description="What it shows now, in words; the job's own prompt where a job made it."
+    )
+    method: Annotated[Literal["difference", "sdedit", "dds", "pds", "sds"], SAMPLING] = Field(
+        "difference", description="How: docs/methods.md."
+    )
+    strength: Annotated[float | None, SAMPLING] = Field(
+        None, gt=0, le=1, description="How much may change, of difference (by default 1) and sdedit (0.7)."
+    )
+    resolution: Annotated[int | None, JOB] = Field(
+        None, ge=16, le=8192, description="Side of a texture in pixels; its own when not given."
+    )
+    mesh_up: Annotated[Literal["auto", "y", "z"], JOB] = Field("auto", description="A mesh file's upward axis.")
+    objects: Annotated[list[str] | None, Option("Job", ("--object",))] = Field(
+        None, min_length=1, description="Edit only this object of a mesh; may be repeated."
+    )
+    front_degrees: Annotated[float, Option("Job", ("--front",))] = Field(
+        0.0, description="Which way an object faces: degrees around Z from -Y (0) towards +X (90)."
+    )
+    depth: Annotated[bool, SAMPLING] = Field(True, description="Show a mesh's depth to a ControlNet.")
+    projection: Annotated[Literal["sphere", "cylinder"], JOB] = Field(
+        "sphere", description="Of a panorama: the whole sphere, or a band."
+    )
+
+
 class VectorRequest(Block):
     """A drawing of closed paths, one colour each: an SVG whose layers can be edited."""
 
     paths: Annotated[int, JOB] = Field(32, ge=1, le=512, description="At most so many; what does not show is left out.")
     size: Annotated[int, JOB] = Field(512, ge=16, le=8192, description="Side of the PNG beside it, in pixels.")
+
+
+def _damage(value: str) -> str:
+    match = DAMAGE.fullmatch(value)
+    most = {"upscale": 16.0, "deblur": 64.0}
+    if match is None or (match[1] and not 0 < float(match[2]) <= most[match[1]]):
+        raise PydanticCustomError("damage", "must be inpaint, upscale:K (to 16) or deblur:K (to 64)")
+    return value
+
+
+class RestoreRequest(Block):
+    """Several answers to what a damaged picture may have been."""
+
+    picture: RelativePath = Field(description="The damaged picture: PNG, JPEG, ...")
+    damage: Annotated[str, AfterValidator(_damage), Option("Job", ("--task",))] = Field(
+        "inpaint",
+        description="inpaint: fill the mask; upscale:K: K times as large; deblur:K: a blur of K pixels is undone.",
+    )
+    mask: RelativePath | None = Field(None, description="For inpaint: white where the picture is to be found.")
 
 
 class LoraRequest(Block):
@@ -243,6 +297,8 @@ TASKS: dict[str, tuple[type[Block], str]] = {
     "image": (ImageRequest, "ddrep_core.jobs.image:start"),
     "panorama": (PanoramaRequest, "ddrep_core.jobs.panorama:start"),
     "vector": (VectorRequest, "ddrep_core.jobs.vector:start"),
+    "edit": (EditRequest, "ddrep_core.jobs.edit:start"),
+    "restore": (RestoreRequest, "ddrep_core.jobs.restore:start"),
 }
 """Every task: its name, which is also its block's and its command's; its settings; and where it starts (a
 `jobs.task.Start`), as "module:function": imported when a job is run, for torch comes with it, and reading a job needs
@@ -428,7 +484,7 @@ def _problem(details: ErrorDetails) -> str:
     wanted = _wanted(kind, context)
     if wanted:
         return f"'{where}' must be {wanted}, not {_in_words(value)}"
-    if kind in ("path", "cameras"):
+    if kind in ("path", "cameras", "damage"):
         return f"'{where}' ({_in_words(value)}) {details['msg']}"
     return f"'{where}': {details['msg']}" if where else details["msg"]
 

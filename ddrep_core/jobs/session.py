@@ -216,8 +216,9 @@ class Session:
 
         def show(step: StepReport) -> None:
             if previews is not None and step.clean is not None:
+                pairs = zip(numbers, step.each(), strict=True)
                 with torch.no_grad():
-                    for number, each in zip(numbers, step.each(), strict=True):
+                    for number, each in reversed(list(pairs)):  # a reader shows what comes last: the first
                         self._write_previews(previews(self, each), number, step.index)
 
         def on_step(step: StepReport) -> None:
@@ -296,6 +297,7 @@ class Session:
             nfe=step.nfe,
             seconds_left=self._time_left.step(steps_left),
             agreement=agreement(step.disagreement),
+            **({"together": len(samples)} if len(samples) > 1 else {}),
         )
 
     def _write_previews(self, previews: Sequence[Preview], sample: int, index: int) -> None:

@@ -167,11 +167,12 @@ def follow(run: Run, walk: Walk, tell: Tell) -> None:
                 share = langevin_share(sigma, sigma_next, eta)  # λ, line 5
                 render, noise = run.render(fit.moving), run.noise(fit.moving)  # f(θ, π), ε(π)
                 look = run.look(render, noise, sigma, fit)  # x̂0 and ε̂, line 11, bent by guides
-                target = process.target(look.render, look.clean, sigma, sigma_next, share)  # f', Eq. 4
+                drift = 0.0 if ask.source is not None else share  # a noise that both branches share costs neither any
+                target = process.target(look.render, look.clean, sigma, sigma_next, drift)  # f', Eq. 4
                 if word.heun:
-                    target = heun_target(run, look, fit, sigma_next, share)
+                    target = heun_target(run, look, fit, sigma_next, drift)
                 run.pull_back(target, fit, sigma_next)  # θ ← argmin E_π w(π) ‖f(θ, π) − f'(π)‖², Eq. 5-8
-                moved = run.compare(target, look, fit, reach(sigma, sigma_next, share))
+                moved = run.compare(target, look, fit, reach(sigma, sigma_next, drift))
                 if share > 0:  # ε ← √(1−λ²) ε + λ ξ, line 16; ξ gives back the variance that x̂0 lacks
                     white = word.heun or ask.source is not None  # a source has ε in common: it stays white
                     fresh = [1.0] * len(look.clean) if white else fresh_scales(look, process, sigma_next, share)
