@@ -268,7 +268,7 @@ def _write_and_run(task: str, told: dict[str, Any]) -> None:
     own = {key: plain(told[key]) for key in block.model_fields if key in told and key not in apart}
     own = {key: value or None if isinstance(value, list) else value for key, value in own.items()}
     with _answering(debug):
-        own, files = taken_in(own)
+        own, pictures = taken_in(own)
     if source is not None:
         with _answering(debug):
             source, own = _of_origin(source, own)
@@ -289,7 +289,7 @@ def _write_and_run(task: str, told: dict[str, Any]) -> None:
             request,
             mesh=mesh,
             cameras=camera_file,
-            files=files,
+            pictures=pictures,
             edited=source,
             reference=picture,
             unlike=unlike,
