@@ -24,10 +24,10 @@ def create_job(
     mesh: str | Path | None = None,
     cameras: str | Path | None = None,
     files: Mapping[str, str | Path] | None = None,
+    own_files: Mapping[str, str | Path] | None = None,
     edited: str | Path | None = None,
     reference: str | Path | None = None,
     unlike: Sequence[str | Path] = (),
-    files: Mapping[str, str | Path] | None = None,
     overwrite: bool = False,
 ) -> JobFolder:
     """Write JOB/job.json and JOB/inputs/.
@@ -39,10 +39,10 @@ def create_job(
         mesh: the mesh to copy, with the material files and pictures that it names.
         cameras: a camera file to copy.
         files: other files to copy, by their path in inputs/; the request names them itself.
+        own_files: what the task's own block names, by its key there; copied, and named in it.
         edited: what is edited, to copy: a mesh, with what it names, or a picture.
         reference: a picture to copy, for the request's block of that name.
         unlike: job folders whose results to copy, all samples of each, or pictures and meshes themselves.
-        files: what else the task's own block names, by its key there; copied.
         overwrite: replace another request's job in that folder.
 
     Raises:
@@ -68,7 +68,7 @@ def create_job(
         picture = existing_file(reference, "picture")
         copies[PurePosixPath(f"reference{picture.suffix.lower()}")] = picture
         data["reference"] = {**data.get("reference", {}), "picture": f"inputs/reference{picture.suffix.lower()}"}
-    for key, path in (files or {}).items():
+    for key, path in (own_files or {}).items():
         source = existing_file(path, key)
         copies[PurePosixPath(f"{key}{source.suffix.lower()}")] = source
         data[data["task"]] = {**data.get(data["task"], {}), key: f"inputs/{key}{source.suffix.lower()}"}
