@@ -24,6 +24,7 @@ from ddrep_core.errors import Cancelled, DdrepError, RequestError
 from ddrep_core.jobs.create import create_job
 from ddrep_core.jobs.events import JsonLines, ProgressLine
 from ddrep_core.jobs.folder import JobFolder, read_json
+from ddrep_core.jobs.named_files import taken_in
 from ddrep_core.jobs.request import TASKS, EditRequest, Request
 
 app = typer.Typer(
@@ -262,15 +263,17 @@ def _write_and_run(task: str, told: dict[str, Any]) -> None:
     """Write the job that a task's command was told of, and run it."""
     block, _ = TASKS[task]
     mesh, source, debug = told.get("mesh"), told.get("source"), told["debug"]
-    files = {key: told[key] for key in OWN_FILES if told.get(key) is not None}
+    own_files = {key: told[key] for key in OWN_FILES if told.get(key) is not None}
     apart = ("mesh", "source", *OWN_FILES)
     own = {key: plain(told[key]) for key in block.model_fields if key in told and key not in apart}
     own = {key: value or None if isinstance(value, list) else value for key, value in own.items()}
+    with _answering(debug):
+        own, files = taken_in(own)
     if source is not None:
         with _answering(debug):
             source, own = _of_origin(source, own)
     request = {"task": task, **_common(told), task: own}
-    named = next((path.stem for path in (mesh, files.get("picture")) if path), block.called or task)
+    named = next((path.stem for path in (mesh, own_files.get("picture")) if path), block.called or task)
     out = told["out"] or Path(_slug(f"{named} {told['prompt']}"))
     cameras, camera_file = told.get("cameras"), None
     if cameras is not None:
@@ -286,10 +289,11 @@ def _write_and_run(task: str, told: dict[str, Any]) -> None:
             request,
             mesh=mesh,
             cameras=camera_file,
+            files=files,
+            own_files=own_files,
             edited=source,
             reference=picture,
             unlike=unlike,
-            files=files,
             overwrite=told["overwrite"],
         )
     _run(folder, None if not told["overwrite"] else False, told["events"], debug)

@@ -46,7 +46,7 @@ def files(tmp_path: Path) -> dict[str, Path]:
 
 
 def job_of(folder: Path, files: dict[str, Path], **request: Any) -> JobFolder:
-    return create_job(folder, {"task": "restore", "steps": 60, **request}, files=files)
+    return create_job(folder, {"task": "restore", "steps": 60, **request}, own_files=files)
 
 
 def answers_of(job: JobFolder) -> list[np.ndarray]:

@@ -23,10 +23,11 @@ def create_job(
     *,
     mesh: str | Path | None = None,
     cameras: str | Path | None = None,
+    files: Mapping[str, str | Path] | None = None,
+    own_files: Mapping[str, str | Path] | None = None,
     edited: str | Path | None = None,
     reference: str | Path | None = None,
     unlike: Sequence[str | Path] = (),
-    files: Mapping[str, str | Path] | None = None,
     overwrite: bool = False,
 ) -> JobFolder:
     """Write JOB/job.json and JOB/inputs/.
@@ -37,10 +38,11 @@ def create_job(
             own paths.
         mesh: the mesh to copy, with the material files and pictures that it names.
         cameras: a camera file to copy.
+        files: other files to copy, by their path in inputs/; the request names them itself.
+        own_files: what the task's own block names, by its key there; copied, and named in it.
         edited: what is edited, to copy: a mesh, with what it names, or a picture.
         reference: a picture to copy, for the request's block of that name.
         unlike: job folders whose results to copy, all samples of each, or pictures and meshes themselves.
-        files: what else the task's own block names, by its key there; copied.
         overwrite: replace another request's job in that folder.
 
     Raises:
@@ -61,11 +63,12 @@ def create_job(
     if cameras is not None:
         copies[PurePosixPath("cameras.json")] = existing_file(cameras, "camera file")
         data["cameras"] = "inputs/cameras.json"
+    copies |= {PurePosixPath(name): existing_file(path, "picture") for name, path in (files or {}).items()}
     if reference is not None:
         picture = existing_file(reference, "picture")
         copies[PurePosixPath(f"reference{picture.suffix.lower()}")] = picture
         data["reference"] = {**data.get("reference", {}), "picture": f"inputs/reference{picture.suffix.lower()}"}
-    for key, path in (files or {}).items():
+    for key, path in (own_files or {}).items():
         source = existing_file(path, key)
         copies[PurePosixPath(f"{key}{source.suffix.lower()}")] = source
         data[data["task"]] = {**data.get(data["task"], {}), key: f"inputs/{key}{source.suffix.lower()}"}

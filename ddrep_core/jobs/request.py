@@ -99,6 +99,22 @@ class Block(BaseModel):
 Resolution = Annotated[int, Field(ge=16, le=8192, description="Side of the texture in pixels."), JOB]
 
 
+class OfObject(Block):
+    """A picture in an object's UV space."""
+
+    object: str | None = Field(None, min_length=1)
+    """None: of all that is textured."""
+    file: RelativePath
+
+
+class Pin(Block):
+    """What one camera's view shall show: a render, a photograph, a painting over; its alpha says how far."""
+
+    camera: str = Field(min_length=1)
+    file: RelativePath
+    weight: float = Field(1.0, gt=0, le=1)
+
+
 class TextureRequest(Block):
     """Texture an existing mesh: the same mesh comes back, painted from all sides at once."""
 
@@ -120,6 +136,27 @@ class TextureRequest(Block):
     )
     both_sides: Annotated[bool, JOB, Later()] = Field(
         False, description="Paint faces seen from behind, too: sheets, rooms from inside."
+    )
+    keep: Annotated[list[OfObject], Option("Job", ("--keep",)), Later()] = Field(
+        default_factory=list,
+        max_length=256,
+        description="Texels that stay: MASK or OBJECT=MASK, in UV space, white is kept; may be repeated.",
+    )
+    base: Annotated[list[OfObject], Option("Job", ("--base",)), Later()] = Field(
+        default_factory=list,
+        max_length=256,
+        description="What is worn now, PICTURE or OBJECT=PICTURE; the mesh's own when not given. May be repeated.",
+    )
+    from_texture: Annotated[bool, JOB, Later()] = Field(
+        False, description="Start from what is worn now, as far as --strength says."
+    )
+    strength: Annotated[float | None, JOB, Later()] = Field(
+        None, gt=0, le=1, description="With --from-texture: how much may change, up to 1; 0.6 when not given."
+    )
+    pins: Annotated[list[Pin], Option("Job", ("--pin",)), Later()] = Field(
+        default_factory=list,
+        max_length=512,
+        description="CAMERA=PICTURE or CAMERA=PICTURE:WEIGHT: what that view shows; may be repeated.",
     )
 
 
@@ -143,6 +180,12 @@ class ImageRequest(Block):
 
     width: Annotated[int, JOB] = Field(512, ge=8, le=16384, description="Of the PNG; any size will do.")
     height: Annotated[int, JOB] = Field(512, ge=8, le=16384, description="Of the PNG.")
+    keep: Annotated[RelativePath | None, JOB, Later()] = Field(
+        None, description="What stays of --base: a mask of the result's size, white is kept."
+    )
+    base: Annotated[RelativePath | None, JOB, Later()] = Field(
+        None, description="The picture that --keep keeps a part of."
+    )
 
 
 class PanoramaRequest(Block):
@@ -156,6 +199,12 @@ class PanoramaRequest(Block):
     )
     width: Annotated[int, JOB] = Field(2048, ge=64, le=16384, description="Of the panorama in pixels.")
     hdr: Annotated[bool, JOB] = Field(False, description="Write an HDR file too.")
+    keep: Annotated[RelativePath | None, JOB, Later()] = Field(
+        None, description="What stays of --base: a mask of the result's size, white is kept."
+    )
+    base: Annotated[RelativePath | None, JOB, Later()] = Field(
+        None, description="The picture that --keep keeps a part of."
+    )
 
 
 class EditRequest(Block):
