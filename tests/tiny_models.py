@@ -17,9 +17,12 @@ from diffusers import (
     AutoencoderKL,
     ControlNetModel,
     DDIMScheduler,
+    DPMSolverMultistepScheduler,
     FlowMatchEulerDiscreteScheduler,
     FluxPipeline,
     FluxTransformer2DModel,
+    PixArtSigmaPipeline,
+    PixArtTransformer2DModel,
     SD3Transformer2DModel,
     StableDiffusion3Pipeline,
     StableDiffusionPipeline,
@@ -266,6 +269,35 @@ def build_flux(folder: Path, seed: int = 0, dev: bool = True) -> Path:
         tokenizer=clip_tokenizer(),
         text_encoder_2=t5,
         tokenizer_2=t5_tokenizer(),
+    ).save_pretrained(folder)
+    return folder
+
+
+def build_pixart(folder: Path, seed: int = 0, alpha: bool = False) -> Path:
+    """PixArt-Σ: a transformer that predicts noise and its uncertainty, a T5 encoder, betas from 1e-4 to 0.02."""
+    with seeded(seed):
+        transformer = PixArtTransformer2DModel(
+            num_attention_heads=2,
+            attention_head_dim=16,
+            in_channels=4,
+            out_channels=8,
+            num_layers=2,
+            cross_attention_dim=32,
+            caption_channels=TEXT_WIDTH,
+            sample_size=LATENT_SIZE,
+            use_additional_conditions=alpha,
+        ).eval()
+        torch.nn.init.normal_(transformer.proj_out.weight, std=0.3)
+        enlarge(transformer)
+        t5 = T5EncoderModel(
+            T5Config(vocab_size=len(t5_tokenizer()), d_model=TEXT_WIDTH, d_kv=8, d_ff=37, num_layers=2, num_heads=4)
+        ).eval()
+    PixArtSigmaPipeline(
+        transformer=transformer,
+        scheduler=DPMSolverMultistepScheduler(),
+        vae=autoencoder(seed=seed, scaling_factor=0.13025),
+        text_encoder=t5,
+        tokenizer=t5_tokenizer(),
     ).save_pretrained(folder)
     return folder
 

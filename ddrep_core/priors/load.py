@@ -43,7 +43,7 @@ def load_prior(
     loras: Sequence[Lora] = (),
     ip_adapter: IpAdapter | None = None,
 ) -> DiffusersPrior:
-    """A diffusion model as a prior: Stable Diffusion 1.x and 2.x, SDXL, Stable Diffusion 3, FLUX.1.
+    """A diffusion model as a prior: Stable Diffusion 1.x and 2.x, SDXL, Stable Diffusion 3, FLUX.1, PixArt-Σ.
 
     Args:
         source: "bundled", a folder in diffusers' format, a checkpoint in one .safetensors file, or a hub id
@@ -199,6 +199,7 @@ def _assemble(
     from ddrep_core.priors.levels import noise_levels
     from ddrep_core.priors.memory import VIEWS
     from ddrep_core.priors.networks import FlowTransformer, UNet
+    from ddrep_core.priors.pixart import PixArtTransformer
     from ddrep_core.priors.prompts import PromptEncoder, TextEncoder
     from ddrep_core.priors.self_check import likeliest
     from ddrep_core.priors.single_file import SingleFile
@@ -241,6 +242,8 @@ def _assemble(
         )
     elif folder.family.style == "flux":
         network = FluxTransformer(_settled(core, device))
+    elif folder.family.style == "pixart":
+        network = PixArtTransformer(_settled(core, device))
     else:
         network = FlowTransformer(_settled(core, device))
     latent_size = _latent_size(core, folder.family, autoencoder.factor, image_size or settings.image_size)
@@ -309,7 +312,9 @@ def _check_network(network: Any, latent_channels: int, folder: ModelSource) -> N
             "it is made for inpainting, editing or depth.",
             "Choose the text-to-image model of the family.",
         )
-    if config.out_channels not in (None, config.in_channels):
+    # PixArt answers with its uncertainty, too.
+    expected = 2 * config.in_channels if folder.family.style == "pixart" else config.in_channels
+    if config.out_channels not in (None, expected):
         raise RequestError(
             f"The network of the model '{folder.name}' answers with {config.out_channels} channels for "
             f"{config.in_channels}, which is not supported.",
@@ -321,17 +326,26 @@ def _check_network(network: Any, latent_channels: int, folder: ModelSource) -> N
             f"The model '{folder.name}' wants to be told more than a prompt ({', '.join(told)}), which ddrep cannot.",
             "Choose the family's base model.",
         )
+    if folder.family.style == "pixart" and (
+        config.norm_type != "ada_norm_single" or config.use_additional_conditions is not False
+    ):
+        raise RequestError(
+            f"The model '{folder.name}' is told the picture's size and aspect, as PixArt-α is, which ddrep cannot.",
+            "Choose PixArt-Σ.",
+        )
     if folder.index.get("requires_aesthetics_score"):
         raise RequestError(f"The model '{folder.name}' is a refiner.", "Choose the base model that it refines.")
 
 
 def _latent_size(network: Any, family: Family, factor: int, image_size: int | None) -> tuple[int, int]:
-    """(h, w) of the latents.
+    """(h, w) of the latents. Warns where the network's configuration is not believed.
 
     Raises:
         RequestError: a size that the network cannot take.
     """
-    native = network.config.get("sample_size")
+    from ddrep_core.priors.families import native_sides
+
+    told = network.config.get("sample_size")
     multiple = _multiple(network)
     if image_size is not None:
         if image_size < factor * multiple or image_size % (factor * multiple):
@@ -340,21 +354,28 @@ def _latent_size(network: Any, family: Family, factor: int, image_size: int | No
                 f"Choose a multiple of {factor * multiple}.",
             )
         return image_size // factor, image_size // factor
-    sides = [native, native] if isinstance(native, int) else list(native or [family.native] * 2)
-    if family.style == "sd" and len(network.config.block_out_channels) == 4 and max(sides) < family.native:
-        # Early conversions of Stable Diffusion say 32; all of its relatives were trained on 512 pixels and more.
-        sides = [family.native] * 2
+    sides = native_sides(network.config, family)
+    if told not in (None, sides[0], sides):
+        warnings.warn(
+            f"The model's files say that it draws {told * factor if isinstance(told, int) else told} pixels; Stable "
+            f"Diffusion, which it is, was trained on {sides[0] * factor}, and that is what it is asked for. If it was "
+            'made for less, say so in its ddrep.json: {"image_size": 256}.',
+            DdrepWarning,
+            stacklevel=2,
+        )
     if len(sides) != 2 or any(side < 1 or side % multiple for side in sides):
-        raise RequestError(f"The network's sample_size of {native!r} cannot be.", "Download the model again.")
+        raise RequestError(f"The network's sample_size of {told!r} cannot be.", "Download the model again.")
     return sides[0], sides[1]
 
 
 def _text_length(part: str, network: Any, family: Family) -> int | None:
     """Tokens that a T5 encoder reads; None for CLIP's, which say so themselves."""
-    from ddrep_core.priors.prompts import LONG_T5_LENGTH, T5_LENGTH
+    from ddrep_core.priors.prompts import LONG_T5_LENGTH, PIXART_LENGTH, T5_LENGTH
 
     if family.style == "flux" and part == "text_encoder_2":
         return LONG_T5_LENGTH if network.config.guidance_embeds else T5_LENGTH
+    if family.style == "pixart":
+        return PIXART_LENGTH
     return T5_LENGTH if part == "text_encoder_3" else None
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from ddrep_core.errors import DdrepWarning, RequestError
-from ddrep_core.priors.families import FLUX, TOLD_GUIDANCE, class_of, family_of, was_distilled
+from ddrep_core.priors.families import FLUX, PIXART, TOLD_GUIDANCE, class_of, family_of, was_distilled
 from ddrep_core.priors.model_files import ModelFiles
 from ddrep_core.priors.model_parts import load_network, load_tokenizer
 from ddrep_core.views.directions import DirectionWords
@@ -120,7 +120,10 @@ class ModelFolder:
 
     def network(self, part: str, dtype: torch.dtype) -> Any:
         """A network, its weights in `dtype`, in main memory."""
-        return load_network(self.files, part, self._class_of(part) or "", dtype)
+        kind = self._class_of(part) or ""
+        if self.family is PIXART and kind == "Transformer2DModel":  # what PixArt's was called at first
+            kind = "PixArtTransformer2DModel"
+        return load_network(self.files, part, kind, dtype)
 
     def controlnet(self, dtype: torch.dtype) -> Any | None:
         """The ControlNet that lies in the folder, if one does."""

@@ -24,6 +24,7 @@ CLASSES = {
     "UNet2DConditionModel": "diffusers",
     "SD3Transformer2DModel": "diffusers",
     "FluxTransformer2DModel": "diffusers",
+    "PixArtTransformer2DModel": "diffusers",
     "AutoencoderKL": "diffusers",
     "ControlNetModel": "diffusers",
     "CLIPTextModel": "transformers",
