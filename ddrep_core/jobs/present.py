@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -119,20 +120,27 @@ def _by_object(mesh: Mesh, entries: Sequence[OfObject], what: str) -> dict[str, 
 
 
 def _mask(path: Path, name: str, size: int) -> NDArray[np.bool_]:
-    """[T, T] what a mask keeps: white, and of a picture with alpha, opaque white."""
-    pixels = _read(path, name, "mask", "LA")
-    if pixels.shape[:2] != (size, size):
+    """[T, T] what a mask of a texture keeps."""
+    kept = mask_of(path, name)
+    if kept.shape != (size, size):
         raise RequestError(
-            f"The mask {name} is {_size(pixels)}, but the texture will be {size} x {size}.", _same_size(pixels)
+            f"The mask {name} is {_size(kept)}, but the texture will be {size} x {size}.", _same_size(kept)
         )
+    return kept
+
+
+def mask_of(path: Path, name: str) -> NDArray[np.bool_]:
+    """[H, W] what a mask keeps: white, and of a picture with alpha, opaque white."""
+    pixels = pixels_of(path, name, "mask", "LA")
     return (pixels[..., 0] >= WHITE) & (pixels[..., 1] >= WHITE)
 
 
 def _picture(path: Path, name: str) -> NDArray[np.uint8]:
-    return _read(path, name, "picture", "RGB")
+    return pixels_of(path, name, "picture", "RGB")
 
 
-def _read(path: Path, name: str, what: str, mode: str) -> NDArray[np.uint8]:
+def pixels_of(path: Path, name: str, what: str, mode: str) -> NDArray[np.uint8]:
+    """[H, W, C] bytes of a picture file in one of Pillow's modes. Raises a RequestError where it is none."""
     try:
         with Image.open(path) as picture:
             return np.array(picture.convert(mode))
@@ -140,11 +148,11 @@ def _read(path: Path, name: str, what: str, mode: str) -> NDArray[np.uint8]:
         raise RequestError(f"The {what} {name} cannot be read as a picture.", "Save it as a PNG.") from error
 
 
-def _size(pixels: NDArray[np.uint8]) -> str:
+def _size(pixels: NDArray[Any]) -> str:
     return f"{pixels.shape[1]} x {pixels.shape[0]} pixels"
 
 
-def _same_size(pixels: NDArray[np.uint8]) -> str:
+def _same_size(pixels: NDArray[Any]) -> str:
     height, width = pixels.shape[:2]
     if width == height:
         return f"Ask for --resolution {width}, or save it in the size of the texture."

@@ -180,6 +180,12 @@ class ImageRequest(Block):
 
     width: Annotated[int, JOB] = Field(512, ge=8, le=16384, description="Of the PNG; any size will do.")
     height: Annotated[int, JOB] = Field(512, ge=8, le=16384, description="Of the PNG.")
+    keep: Annotated[RelativePath | None, JOB, Later()] = Field(
+        None, description="What stays of --base: a mask of the result's size, white is kept."
+    )
+    base: Annotated[RelativePath | None, JOB, Later()] = Field(
+        None, description="The picture that --keep keeps a part of."
+    )
 
 
 class PanoramaRequest(Block):
@@ -193,6 +199,12 @@ class PanoramaRequest(Block):
     )
     width: Annotated[int, JOB] = Field(2048, ge=64, le=16384, description="Of the panorama in pixels.")
     hdr: Annotated[bool, JOB] = Field(False, description="Write an HDR file too.")
+    keep: Annotated[RelativePath | None, JOB, Later()] = Field(
+        None, description="What stays of --base: a mask of the result's size, white is kept."
+    )
+    base: Annotated[RelativePath | None, JOB, Later()] = Field(
+        None, description="The picture that --keep keeps a part of."
+    )
 
 
 class EditRequest(Block):
