@@ -231,6 +231,50 @@ class DDREP_PG_texture(SamplingSettings, KeepingAway, bpy.types.PropertyGroup):
         default="OBJECT",
         update=_cameras_changed,
     )
+    keep: EnumProperty(
+        name="Keep",
+        description="What of the picture that the object wears now stays, to the last bit; the rest is painted to suit",
+        items=(
+            ("NONE", "Nothing", "Everything is painted anew"),
+            ("FACES", "Selected Faces", "The faces that are selected (choose them in Edit Mode)"),
+            ("GROUP", "Vertex Group", "The faces whose vertices belong to a vertex group"),
+            ("SLOT", "Active Slot", "The faces that wear the active material slot"),
+            ("IMAGE", "Mask", "Where a picture in the UV map is white"),
+        ),
+        default="NONE",
+    )
+    keep_group: StringProperty(name="Vertex Group", description="Its faces stay as they are")
+    keep_image: PointerProperty(
+        type=bpy.types.Image, name="Mask", description="White stays, black is painted; of the texture's size"
+    )
+    from_texture: BoolProperty(
+        name="Start from What It Wears",
+        description="Change the present picture instead of starting from nothing",
+        default=False,
+    )
+    change: FloatProperty(
+        name="Change",
+        description="How much of the present picture may change: little keeps its forms, 1 nearly forgets it",
+        default=0.6,
+        min=0.05,
+        max=1.0,
+        subtype="FACTOR",
+    )
+    pin_camera: PointerProperty(
+        type=bpy.types.Object,
+        name="Camera",
+        description="The camera whose view is given",
+        poll=lambda self, thing: thing.type == "CAMERA",
+    )
+    pin_image: PointerProperty(
+        type=bpy.types.Image,
+        name="Picture",
+        description="What that camera sees: a render, a photograph, a painting over. Where it is transparent, it "
+        "says nothing",
+    )
+    pin_weight: FloatProperty(
+        name="Weight", description="How far the picture is believed", default=1.0, min=0.05, max=1.0, subtype="FACTOR"
+    )
     storage: EnumProperty(
         name="Keep Texture",
         description="Where the picture is kept",

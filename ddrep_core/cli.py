@@ -24,6 +24,7 @@ from ddrep_core.errors import Cancelled, DdrepError, RequestError
 from ddrep_core.jobs.create import create_job
 from ddrep_core.jobs.events import JsonLines, ProgressLine
 from ddrep_core.jobs.folder import JobFolder, read_json
+from ddrep_core.jobs.named_files import taken_in
 from ddrep_core.jobs.request import TASKS, EditRequest, Request
 
 app = typer.Typer(
@@ -78,6 +79,7 @@ REST = (
 )  # fmt: skip
 OF_CAMERAS = ("controlnets", "cameras")
 OF_FILES = ("loras", "controlnets", "reference", "cameras", "unlike")  # which a job has copies of, or paths in full
+OWN_FILES = ("picture", "mask")  # of a task's own block
 
 
 def add_task_command(task: str) -> None:
@@ -88,6 +90,13 @@ def add_task_command(task: str) -> None:
     if "mesh" in block.model_fields:
         words = block.model_fields["mesh"].description
         files.append(parameter("mesh", Annotated[Path, typer.Argument(help=words, show_default=False)]))
+    if "picture" in block.model_fields:
+        words = block.model_fields["picture"].description
+        files.append(parameter("picture", Annotated[Path, typer.Argument(help=words, show_default=False)]))
+    if "mask" in block.model_fields:
+        words = block.model_fields["mask"].description
+        masked = typer.Option("--mask", help=words, rich_help_panel="Job")
+        files.append(parameter("mask", Annotated[Path | None, masked], None))
     if "source" in block.model_fields:
         words = block.model_fields["source"].description
         files.append(parameter("source", Annotated[Path, typer.Argument(help=words, show_default=False)]))
@@ -254,13 +263,18 @@ def _write_and_run(task: str, told: dict[str, Any]) -> None:
     """Write the job that a task's command was told of, and run it."""
     block, _ = TASKS[task]
     mesh, source, debug = told.get("mesh"), told.get("source"), told["debug"]
-    own = {key: plain(told[key]) for key in block.model_fields if key in told and key not in ("mesh", "source")}
+    own_files = {key: told[key] for key in OWN_FILES if told.get(key) is not None}
+    apart = ("mesh", "source", *OWN_FILES)
+    own = {key: plain(told[key]) for key in block.model_fields if key in told and key not in apart}
     own = {key: value or None if isinstance(value, list) else value for key, value in own.items()}
+    with _answering(debug):
+        own, files = taken_in(own)
     if source is not None:
         with _answering(debug):
             source, own = _of_origin(source, own)
     request = {"task": task, **_common(told), task: own}
-    out = told["out"] or Path(_slug(f"{mesh.stem if mesh else block.called or task} {told['prompt']}"))
+    named = next((path.stem for path in (mesh, own_files.get("picture")) if path), block.called or task)
+    out = told["out"] or Path(_slug(f"{named} {told['prompt']}"))
     cameras, camera_file = told.get("cameras"), None
     if cameras is not None:
         if re.fullmatch("orbit(:.*)?", cameras):  # and not orbit.json
@@ -275,6 +289,8 @@ def _write_and_run(task: str, told: dict[str, Any]) -> None:
             request,
             mesh=mesh,
             cameras=camera_file,
+            files=files,
+            own_files=own_files,
             edited=source,
             reference=picture,
             unlike=unlike,

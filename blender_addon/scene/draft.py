@@ -15,6 +15,7 @@ import numpy as np
 from ..problems import Problem
 from .cameras import View, chosen_views, require_cameras
 from .front import front_degrees
+from .keep import keeping, pinned
 from .meshes import CapturedMesh, capture, job_names, obj_pieces, require_textureable
 from .sampling import LARGEST_SEED, STEPS
 from .slots import Target, split
@@ -123,7 +124,8 @@ def texture_draft(
     wanted: list[Target] = []
     in_the_way: list[CapturedMesh] = []
     for thing in objects:
-        mesh = capture(thing, depsgraph, settings.uv_source, settings.uv_name)
+        group = settings.keep_group if settings.keep == "GROUP" else ""
+        mesh = capture(thing, depsgraph, settings.uv_source, settings.uv_name, group=group)
         pieces, rest = split(thing, mesh, settings.material_target, not mesh.makes_layer)
         wanted += pieces
         in_the_way += [rest] if rest is not None else []
@@ -138,6 +140,7 @@ def texture_draft(
         mesh.key = key
     front = front_degrees(context, objects) if front is None else front
     views = chosen_views(context, objects, front)
+    kept, pinned_view = keeping(objects, wanted, settings), pinned(settings, [view.name for view in views])
     request = {
         **_common(settings, default_prior, "texture"),
         "cameras": "inputs/cameras.json",
@@ -150,6 +153,8 @@ def texture_draft(
             "depth": settings.depth,
             "front_degrees": front,
             **({"both_sides": True} if settings.both_sides else {}),
+            **kept.block,
+            **pinned_view.block,
         },
     }
     about = {
@@ -162,6 +167,7 @@ def texture_draft(
     if _shows_instances(depsgraph, objects):
         warnings.append("Instances are not textured; make them real first (Object > Apply > Make Instances Real).")
     files = {"inputs/mesh.obj": obj_pieces([*targeted, *in_the_way]), "inputs/cameras.json": [camera_file(views)]}
+    files |= {**kept.files, **pinned_view.files}
     return Draft(request, about, files, warnings)
 
 
@@ -230,11 +236,12 @@ def keep_away(draft: Draft, meshes: Sequence[Path]) -> None:
     """Have a job keep away from these results, of which it gets copies."""
     for number, mesh in enumerate(meshes):
         place = f"inputs/unlike/{number:03d}{mesh.suffix.lower()}"
-        draft.files[place] = _pieces(mesh)
+        draft.files[place] = file_pieces(mesh)
         draft.request["unlike"] = [*draft.request.get("unlike", []), place]
 
 
-def _pieces(path: Path) -> Iterator[bytes]:
+def file_pieces(path: Path) -> Iterator[bytes]:
+    """A file, a piece at a time."""
     with path.open("rb") as file:
         while piece := file.read(1 << 20):
             yield piece

@@ -182,6 +182,32 @@ class DDREP_PT_texture_placing(_Tab, bpy.types.Panel):
         column.prop(settings, "both_sides")
 
 
+class DDREP_PT_texture_keep(_Tab, bpy.types.Panel):
+    bl_label = "Keep and Pin"
+    bl_parent_id = "DDREP_PT_texture"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        column = split_column(self.layout)
+        settings = context.scene.ddrep.texture
+        column.prop(settings, "keep")
+        thing = context.object
+        if settings.keep == "GROUP" and thing is not None and thing.type == "MESH":
+            column.prop_search(settings, "keep_group", thing, "vertex_groups")
+        elif settings.keep == "IMAGE":
+            column.template_ID(settings, "keep_image", open="image.open")
+        column.prop(settings, "from_texture")
+        row = column.row()
+        row.enabled = settings.from_texture
+        row.prop(settings, "change", slider=True)
+        column.separator()
+        column.prop(settings, "pin_camera", text="Pinned View")
+        column.template_ID(settings, "pin_image", open="image.open")
+        row = column.row()
+        row.enabled = settings.pin_image is not None
+        row.prop(settings, "pin_weight", slider=True)
+
+
 class DDREP_PT_texture_advanced(_AdvancedPanel, bpy.types.Panel):
     bl_parent_id = "DDREP_PT_texture"
     task = "texture"
@@ -470,6 +496,7 @@ class DDREP_PT_results(_Tab, bpy.types.Panel):
         is_kept = kept(job.task, job.folder.name, sample.number)
         for operator, symbol in (
             ("ddrep.keep_sample", "FAKE_USER_ON" if is_kept else "FAKE_USER_OFF"),
+            *((("ddrep.edit_sample", "GREASEPENCIL"),) if job.task != "generate" else ()),
             ("ddrep.mark_asset", "ASSET_MANAGER"),
             ("ddrep.discard_sample", "TRASH"),
         ):
@@ -499,6 +526,7 @@ def shown_sample(context: bpy.types.Context, job: Job) -> int | None:
 CLASSES = (
     DDREP_PT_texture,
     DDREP_PT_texture_placing,
+    DDREP_PT_texture_keep,
     DDREP_PT_texture_advanced,
     DDREP_PT_cameras,
     DDREP_PT_generate,

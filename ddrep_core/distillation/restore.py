@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -20,11 +19,13 @@ from torch.nn import functional
 from ddrep_core.diffreps.latent_pictures import LatentPictures
 from ddrep_core.diffreps.protocol import Diffrep
 from ddrep_core.distillation.descend import distill
+from ddrep_core.distillation.guided import Guided
 from ddrep_core.distillation.objective import ModeSeeker, Objective
 from ddrep_core.distillation.repulsive import Repulsive
 from ddrep_core.distillation.sds import ScoreDistillation
 from ddrep_core.errors import RequestError
 from ddrep_core.priors.protocol import Prior
+from ddrep_core.sampling.guide import Guide
 from ddrep_core.sampling.kernel import RadialKernel
 from ddrep_core.sampling.look import Ask, Look
 from ddrep_core.sampling.particle_guidance import Features
@@ -90,7 +91,7 @@ def _column(values: Tensor) -> Tensor:
 
 def masked(known: Tensor) -> Operator:
     """H of inpainting: what is known [1, H, W] stays, the rest is black."""
-    return partial(torch.mul, known.float())
+    return lambda pictures: pictures * known.to(pictures)
 
 
 def smaller(height: int, width: int) -> Operator:
@@ -111,6 +112,13 @@ def blurred(spread: float) -> Operator:
         return functional.conv2d(down, kernel.reshape(1, 1, 1, -1).expand(channels, -1, -1, -1), groups=channels)
 
     return blur
+
+
+class BoundedRepulsion(Repulsive):
+    """With γ √(1 − ᾱ) in place of γσ, as the authors' code for inverse problems has it: it starts at high noise."""
+
+    def reach(self, sigma: float) -> float:
+        return sigma / math.sqrt(1 + sigma**2)
 
 
 class LevelWeighted(ScoreDistillation):
@@ -189,7 +197,8 @@ def restore(
     negative_prompt: str = "",
     guidance_scale: float | None = None,
     samples: int = 4,
-    gamma: float = 50.0,
+    gamma: float = 0.0,
+    guide: Guide | None = None,
     kernel: RadialKernel | None = None,
     features: Features | None = None,
     strength: float = 0.01,
@@ -204,7 +213,8 @@ def restore(
         prior, prompt, negative_prompt, guidance_scale, seed, callback, state: as `distill` takes them.
         image_shape: (C, h, w) of the latents of one view.
         rep: whose renders are z (a SIREN, a texture); pictures that are their own parameters when not given.
-        samples, gamma, kernel, features: how many answers, and how they repel (`Repulsive`).
+        samples, gamma, kernel, features: how many answers, and how they repel (`BoundedRepulsion`).
+        guide: bends what the prior says of all of them, instead or besides (`Guided`).
         strength, coupling: λ and ρ (`Augmented`); the defaults are the paper's for half of a face.
 
     Raises:
@@ -217,8 +227,10 @@ def restore(
     make = method.objective
 
     def objective() -> Objective:
-        base = Repulsive(make(), gamma, kernel or RadialKernel(), features)
-        return Augmented(base, measurement, strength, coupling)
+        base = make() if guide is None else Guided(make(), guide)
+        return Augmented(
+            BoundedRepulsion(base, gamma, kernel or RadialKernel(), features), measurement, strength, coupling
+        )
 
     result = distill(
         started, prior, method=replace(method, objective=objective), prompt=prompt, negative_prompt=negative_prompt,

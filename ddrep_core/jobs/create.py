@@ -5,7 +5,7 @@ from __future__ import annotations
 import filecmp
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote
@@ -23,6 +23,8 @@ def create_job(
     *,
     mesh: str | Path | None = None,
     cameras: str | Path | None = None,
+    files: Mapping[str, str | Path] | None = None,
+    own_files: Mapping[str, str | Path] | None = None,
     edited: str | Path | None = None,
     reference: str | Path | None = None,
     unlike: Sequence[str | Path] = (),
@@ -36,6 +38,8 @@ def create_job(
             own paths.
         mesh: the mesh to copy, with the material files and pictures that it names.
         cameras: a camera file to copy.
+        files: other files to copy, by their path in inputs/; the request names them itself.
+        own_files: what the task's own block names, by its key there; copied, and named in it.
         edited: what is edited, to copy: a mesh, with what it names, or a picture.
         reference: a picture to copy, for the request's block of that name.
         unlike: job folders whose results to copy, all samples of each, or pictures and meshes themselves.
@@ -59,10 +63,15 @@ def create_job(
     if cameras is not None:
         copies[PurePosixPath("cameras.json")] = existing_file(cameras, "camera file")
         data["cameras"] = "inputs/cameras.json"
+    copies |= {PurePosixPath(name): existing_file(path, "picture") for name, path in (files or {}).items()}
     if reference is not None:
         picture = existing_file(reference, "picture")
         copies[PurePosixPath(f"reference{picture.suffix.lower()}")] = picture
         data["reference"] = {**data.get("reference", {}), "picture": f"inputs/reference{picture.suffix.lower()}"}
+    for key, path in (own_files or {}).items():
+        source = existing_file(path, key)
+        copies[PurePosixPath(f"{key}{source.suffix.lower()}")] = source
+        data[data["task"]] = {**data.get(data["task"], {}), key: f"inputs/{key}{source.suffix.lower()}"}
     for number, source in enumerate(file for each in unlike for file in kept_results(each)):
         place = PurePosixPath("unlike", f"{number:03d}{source.suffix.lower()}")
         copies[place] = source

@@ -19,6 +19,7 @@ from ddrep_core.errors import RequestError
 from ddrep_core.json_text import is_writable_text, parse_json
 
 SCHEMA_VERSION = 1
+DAMAGE = re.compile(r"inpaint|(?:(upscale|deblur):(\d{1,3}(?:\.\d{1,3})?))")
 ORBIT = re.compile(r"orbit:(\d+)")
 MOST_ORBIT_CAMERAS = 512
 
@@ -98,6 +99,22 @@ class Block(BaseModel):
 Resolution = Annotated[int, Field(ge=16, le=8192, description="Side of the texture in pixels."), JOB]
 
 
+class OfObject(Block):
+    """A picture in an object's UV space."""
+
+    object: str | None = Field(None, min_length=1)
+    """None: of all that is textured."""
+    file: RelativePath
+
+
+class Pin(Block):
+    """What one camera's view shall show: a render, a photograph, a painting over; its alpha says how far."""
+
+    camera: str = Field(min_length=1)
+    file: RelativePath
+    weight: float = Field(1.0, gt=0, le=1)
+
+
 class TextureRequest(Block):
     """Texture an existing mesh: the same mesh comes back, painted from all sides at once."""
 
@@ -119,6 +136,27 @@ class TextureRequest(Block):
     )
     both_sides: Annotated[bool, JOB, Later()] = Field(
         False, description="Paint faces seen from behind, too: sheets, rooms from inside."
+    )
+    keep: Annotated[list[OfObject], Option("Job", ("--keep",)), Later()] = Field(
+        default_factory=list,
+        max_length=256,
+        description="Texels that stay: MASK or OBJECT=MASK, in UV space, white is kept; may be repeated.",
+    )
+    base: Annotated[list[OfObject], Option("Job", ("--base",)), Later()] = Field(
+        default_factory=list,
+        max_length=256,
+        description="What is worn now, PICTURE or OBJECT=PICTURE; the mesh's own when not given. May be repeated.",
+    )
+    from_texture: Annotated[bool, JOB, Later()] = Field(
+        False, description="Start from what is worn now, as far as --strength says."
+    )
+    strength: Annotated[float | None, JOB, Later()] = Field(
+        None, gt=0, le=1, description="With --from-texture: how much may change, up to 1; 0.6 when not given."
+    )
+    pins: Annotated[list[Pin], Option("Job", ("--pin",)), Later()] = Field(
+        default_factory=list,
+        max_length=512,
+        description="CAMERA=PICTURE or CAMERA=PICTURE:WEIGHT: what that view shows; may be repeated.",
     )
 
 
@@ -142,6 +180,12 @@ class ImageRequest(Block):
 
     width: Annotated[int, JOB] = Field(512, ge=8, le=16384, description="Of the PNG; any size will do.")
     height: Annotated[int, JOB] = Field(512, ge=8, le=16384, description="Of the PNG.")
+    keep: Annotated[RelativePath | None, JOB, Later()] = Field(
+        None, description="What stays of --base: a mask of the result's size, white is kept."
+    )
+    base: Annotated[RelativePath | None, JOB, Later()] = Field(
+        None, description="The picture that --keep keeps a part of."
+    )
 
 
 class PanoramaRequest(Block):
@@ -155,6 +199,12 @@ class PanoramaRequest(Block):
     )
     width: Annotated[int, JOB] = Field(2048, ge=64, le=16384, description="Of the panorama in pixels.")
     hdr: Annotated[bool, JOB] = Field(False, description="Write an HDR file too.")
+    keep: Annotated[RelativePath | None, JOB, Later()] = Field(
+        None, description="What stays of --base: a mask of the result's size, white is kept."
+    )
+    base: Annotated[RelativePath | None, JOB, Later()] = Field(
+        None, description="The picture that --keep keeps a part of."
+    )
 
 
 class EditRequest(Block):
@@ -185,6 +235,10 @@ class EditRequest(Block):
     front_degrees: Annotated[float, Option("Job", ("--front",))] = Field(
         0.0, description="Which way an object faces: degrees around Z from -Y (0) towards +X (90)."
     )
+    both_sides: Annotated[bool, JOB] = Field(False, description="Edit faces of a mesh seen from behind, too.")
+    textures: dict[str, RelativePath] | None = Field(
+        None, description="Pictures that a mesh wears, by its objects' names, where its file does not say."
+    )
     depth: Annotated[bool, SAMPLING] = Field(True, description="Show a mesh's depth to a ControlNet.")
     projection: Annotated[Literal["sphere", "cylinder"], JOB] = Field(
         "sphere", description="Of a panorama: the whole sphere, or a band."
@@ -196,6 +250,25 @@ class VectorRequest(Block):
 
     paths: Annotated[int, JOB] = Field(32, ge=1, le=512, description="At most so many; what does not show is left out.")
     size: Annotated[int, JOB] = Field(512, ge=16, le=8192, description="Side of the PNG beside it, in pixels.")
+
+
+def _damage(value: str) -> str:
+    match = DAMAGE.fullmatch(value)
+    most = {"upscale": 16.0, "deblur": 64.0}
+    if match is None or (match[1] and not 0 < float(match[2]) <= most[match[1]]):
+        raise PydanticCustomError("damage", "must be inpaint, upscale:K (to 16) or deblur:K (to 64)")
+    return value
+
+
+class RestoreRequest(Block):
+    """Several answers to what a damaged picture may have been."""
+
+    picture: RelativePath = Field(description="The damaged picture: PNG, JPEG, ...")
+    damage: Annotated[str, AfterValidator(_damage), Option("Job", ("--task",))] = Field(
+        "inpaint",
+        description="inpaint: fill the mask; upscale:K: K times as large; deblur:K: a blur of K pixels is undone.",
+    )
+    mask: RelativePath | None = Field(None, description="For inpaint: white where the picture is to be found.")
 
 
 class LoraRequest(Block):
@@ -229,6 +302,7 @@ TASKS: dict[str, tuple[type[Block], str]] = {
     "panorama": (PanoramaRequest, "ddrep_core.jobs.panorama:start"),
     "vector": (VectorRequest, "ddrep_core.jobs.vector:start"),
     "edit": (EditRequest, "ddrep_core.jobs.edit:start"),
+    "restore": (RestoreRequest, "ddrep_core.jobs.restore:start"),
 }
 """Every task: its name, which is also its block's and its command's; its settings; and where it starts (a
 `jobs.task.Start`), as "module:function": imported when a job is run, for torch comes with it, and reading a job needs
@@ -414,7 +488,7 @@ def _problem(details: ErrorDetails) -> str:
     wanted = _wanted(kind, context)
     if wanted:
         return f"'{where}' must be {wanted}, not {_in_words(value)}"
-    if kind in ("path", "cameras"):
+    if kind in ("path", "cameras", "damage"):
         return f"'{where}' ({_in_words(value)}) {details['msg']}"
     return f"'{where}': {details['msg']}" if where else details["msg"]
 

@@ -26,6 +26,7 @@ from ddrep_core.jobs.request import Request
 from ddrep_core.pictures import png_bytes, read_picture
 from ddrep_core.priors.protocol import REFERENCE, Controls, Prior
 from ddrep_core.sampling.sample import Result, SamplerState, StepReport
+from ddrep_core.schedules.named import lower_levels
 from ddrep_core.schedules.parse import parse_schedule
 from ddrep_core.views.camera import Views
 
@@ -114,6 +115,7 @@ class Session:
         least_guidance: float = 0.0,
         controls: Controls | None = None,
         views_per_step: int | None = None,
+        strength: float | None = None,
         box: Box | None = None,
     ) -> Recipe:
         """How the request wants a representation sampled.
@@ -124,6 +126,7 @@ class Session:
         Args:
             rep, views, controls, views_per_step: as `dd.sample` takes them.
             auto_schedule: what the task takes for the schedule "auto".
+            strength: how much may change of what the representation shows already; None: it starts from nothing.
             least_guidance: where the request leaves it to the prior, the task asks for no weaker guidance than this,
                 except of a prior that was distilled to draw without.
             box: where the object stands, to put there what it is to be unlike.
@@ -133,13 +136,15 @@ class Session:
         """
         request = self.request
         schedule = auto_schedule if request.schedule == "auto" else request.schedule
+        sigmas = self.prior.sigmas if strength is None else lower_levels(self.prior.sigmas, strength)
         recipe = Recipe(
             rep,
             views,
             prompt=request.prompt,
             negative_prompt=request.negative_prompt,
             guidance_scale=guidance_of(self.prior, request.guidance_scale, least_guidance),
-            schedule=parse_schedule(schedule, self.prior.sigmas, request.steps),
+            schedule=parse_schedule(schedule, sigmas, request.steps),
+            from_scratch=strength is None,
             controls={**(controls or {}), **self._reference()},
             views_per_step=views_per_step,
         )

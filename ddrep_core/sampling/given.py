@@ -99,6 +99,15 @@ class Given:
         known = (self.weights > 0).expand_as(self.pictures)
         return float(self.pictures[known].square().mean()) if bool(known.any()) else 0.0
 
+    def over(self, other: Given) -> Given:
+        """Both; where both know something, what is believed more."""
+        mine = self.weights >= other.weights
+        return replace(
+            self,
+            pictures=torch.where(mine, self.pictures, other.pictures),
+            weights=torch.maximum(self.weights, other.weights),
+        )
+
     def held(self, images: Tensor) -> Tensor:
         """[..., V, C, h, w] with what is held in its place."""
         return torch.where(self.weights == 1, self.pictures, images)

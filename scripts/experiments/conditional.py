@@ -101,7 +101,8 @@ def errors(found: Tensor, mean: Tensor, variance: Tensor) -> str:
     return f"{100 * off:.0f}, {100 * (found.var(0) / variance - 1).mean():+.0f}"
 
 
-def closed_forms() -> None:
+def closed_forms(only: str, count: int) -> None:
+    """A row for each way whose name holds `only`."""
     sigmas = two_modes(0.05).sigmas
     plain, repaint = ddim_schedule(sigmas, 50), repaint_schedule(sigmas, 25)
     long, short = (annealed_schedule(sigmas, 50, repeats, (8.0, 0.1), 0.05) for repeats in (160, 40))
@@ -124,10 +125,12 @@ def closed_forms() -> None:
     print(f"| way | evaluations | {' | '.join(heads)} | modes, y 1 | y .3 |")
     print("|---" * (len(heads) + 4) + "|")
     for name, schedule, eta, probes in ways:
+        if only not in name:
+            continue
         cells = []
-        for size, count, values in (
-            (2, DRAWS, torch.tensor([KEPT_VALUE, 0.0], dtype=torch.float64)),
-            (8, DRAWS, torch.tensor([1.2, 1.0, 0.6, 0.9, 0, 0, 0, 0], dtype=torch.float64)),
+        for size, values in (
+            (2, torch.tensor([KEPT_VALUE, 0.0], dtype=torch.float64)),
+            (8, torch.tensor([1.2, 1.0, 0.6, 0.9, 0, 0, 0, 0], dtype=torch.float64)),
         ):
             kept = torch.arange(size) < size // 2
             for correlation in CORRELATIONS:
@@ -136,7 +139,7 @@ def closed_forms() -> None:
                 cells.append(errors(found, *conditional(covariance, kept, values)))
         for value in (1.0, 0.3):
             prior, values = two_modes(0.05), torch.tensor([value, 0.0])
-            found, nfe = draws(prior, [True, False], values, schedule, eta, probes, DRAWS)
+            found, nfe = draws(prior, [True, False], values, schedule, eta, probes, count)
             cells.append(f"{(found > 0).double().mean():.3f}")
         print(f"| {name} | {nfe:g} | {' | '.join(cells)} |", flush=True)
 
@@ -188,4 +191,7 @@ def bundled() -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundled", action="store_true")
-    bundled() if parser.parse_args().bundled else closed_forms()
+    parser.add_argument("--only", default="", help="ways whose name holds this")
+    parser.add_argument("--draws", type=int, default=DRAWS)
+    told = parser.parse_args()
+    bundled() if told.bundled else closed_forms(told.only, told.draws)

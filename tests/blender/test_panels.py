@@ -120,10 +120,10 @@ def test_every_setting_can_be_reached(addon, cube):
         task.loras.add()
     everything.texture.uv_source = "NAMED"
     reached = set()
-    for source in ("SCENE", "FRAMES", "ORBIT"):
-        everything.cameras.source = source
+    for source, keep in (("SCENE", "NONE"), ("FRAMES", "GROUP"), ("ORBIT", "IMAGE")):
+        everything.cameras.source, everything.texture.keep = source, keep
         for layout in draw_all(addon).values():
-            shown = [arguments for name, arguments, _ in layout.record if name.startswith("prop")]
+            shown = [arguments for name, arguments, _ in layout.record if name.startswith(("prop", "template_ID"))]
             reached |= {(type(owner).__name__, name) for owner, name, *_ in shown}
     for settings in (everything.texture, everything.generate, everything.panorama, everything.cameras):
         own = set(settings.bl_rna.properties.keys()) - {"rna_type", "name", "index", "loras"}
