@@ -129,6 +129,7 @@ def _common(command: argparse.ArgumentParser) -> None:
     command.add_argument("--negative-prompt", metavar="TEXT")
     command.add_argument("--seed", action="append", type=int, metavar="S", help="(repeat for several)")
     command.add_argument("--samples", type=int, metavar="N", help="results for each seed")
+    command.add_argument("--diversity", type=float, metavar="W", help="how different they are: 0 to 1 or more")
     command.add_argument("--steps", type=int, metavar="N")
     command.add_argument("--guidance-scale", type=float, metavar="W")
     command.add_argument("--prior", metavar="ID", help="bundled, a folder or a hub id")
@@ -313,6 +314,7 @@ def _sampling(options: argparse.Namespace, prompt: str, seed: int | None) -> dic
         "negative_prompt": options.negative_prompt,
         "seed": seed,
         "samples": options.samples,
+        "diversity": options.diversity,
         "quality": "CUSTOM" if options.steps else None,
         "steps": options.steps,
         "own_guidance": True if options.guidance_scale is not None else None,

@@ -34,6 +34,23 @@ def square_sizes(sizes: Sequence[int], default: int) -> Any:
     )
 
 
+class DDREP_PG_lora(bpy.types.PropertyGroup):
+    """A LoRA, and how much it counts."""
+
+    file: StringProperty(name="File", description="The .safetensors file", subtype="FILE_PATH")
+    weight: FloatProperty(
+        name="Weight",
+        description="How much it counts: 1 as its author meant it, 0 not at all",
+        default=1.0,
+        min=-10.0,
+        max=10.0,
+        soft_min=0.0,
+        soft_max=1.5,
+        step=10,
+        precision=2,
+    )
+
+
 class SamplingSettings:
     """What every task has in common (mixed into each task's own settings)."""
 
@@ -63,6 +80,15 @@ class SamplingSettings:
         max=64,
         soft_max=16,
     )
+    diversity: FloatProperty(
+        name="How Different",
+        description="How much the samples keep away from each other: 0 not at all, 1 clearly. They are made together, "
+        "and need memory for all at once",
+        default=0.0,
+        min=0.0,
+        max=100.0,
+        soft_max=2.0,
+    )
     quality: EnumProperty(
         name="Quality",
         description="How many steps the sampler takes",
@@ -81,7 +107,12 @@ class SamplingSettings:
         "Empty: the one in the preferences",
     )
     controlnet: StringProperty(
-        name="ControlNet", description="A depth ControlNet for the prior: a folder or a hub id. Empty: none"
+        name="ControlNet",
+        description="A ControlNet for the prior: a folder or a hub id; then :depth, :normal, :canny or :lineart "
+        "where its name does not say what it is shown, and :0.5 for how much it counts. Empty: none",
+    )
+    loras: CollectionProperty(
+        type=DDREP_PG_lora, name="LoRAs", description="Files that bend the prior towards a style or a thing"
     )
     own_guidance: BoolProperty(
         name="Own Guidance", description="Set the guidance scale instead of using the prior's own", default=False
@@ -136,7 +167,17 @@ class SamplingSettings:
     )
 
 
-class DDREP_PG_texture(SamplingSettings, bpy.types.PropertyGroup):
+class KeepingAway:
+    """What tasks have that can be told what to be unlike."""
+
+    unlike_kept: BoolProperty(
+        name="Unlike What I Kept",
+        description="Keep away from the results that are kept in this file: for a texture, those of the same objects",
+        default=False,
+    )
+
+
+class DDREP_PG_texture(SamplingSettings, KeepingAway, bpy.types.PropertyGroup):
     """Texture the selected meshes."""
 
     resolution: square_sizes(TEXTURE_SIZES, 1024)
@@ -151,8 +192,8 @@ class DDREP_PG_texture(SamplingSettings, bpy.types.PropertyGroup):
         default="auto",
     )
     depth: BoolProperty(
-        name="Depth to ControlNet",
-        description="Let a depth ControlNet see the surface's depth, so that what is drawn follows the shape",
+        name="Shape to ControlNet",
+        description="Let ControlNets see the surface's depth, normals or lines: what is drawn follows the shape",
         default=True,
     )
     occluders: BoolProperty(
@@ -190,6 +231,50 @@ class DDREP_PG_texture(SamplingSettings, bpy.types.PropertyGroup):
         default="OBJECT",
         update=_cameras_changed,
     )
+    keep: EnumProperty(
+        name="Keep",
+        description="What of the picture that the object wears now stays, to the last bit; the rest is painted to suit",
+        items=(
+            ("NONE", "Nothing", "Everything is painted anew"),
+            ("FACES", "Selected Faces", "The faces that are selected (choose them in Edit Mode)"),
+            ("GROUP", "Vertex Group", "The faces whose vertices belong to a vertex group"),
+            ("SLOT", "Active Slot", "The faces that wear the active material slot"),
+            ("IMAGE", "Mask", "Where a picture in the UV map is white"),
+        ),
+        default="NONE",
+    )
+    keep_group: StringProperty(name="Vertex Group", description="Its faces stay as they are")
+    keep_image: PointerProperty(
+        type=bpy.types.Image, name="Mask", description="White stays, black is painted; of the texture's size"
+    )
+    from_texture: BoolProperty(
+        name="Start from What It Wears",
+        description="Change the present picture instead of starting from nothing",
+        default=False,
+    )
+    change: FloatProperty(
+        name="Change",
+        description="How much of the present picture may change: little keeps its forms, 1 nearly forgets it",
+        default=0.6,
+        min=0.05,
+        max=1.0,
+        subtype="FACTOR",
+    )
+    pin_camera: PointerProperty(
+        type=bpy.types.Object,
+        name="Camera",
+        description="The camera whose view is given",
+        poll=lambda self, thing: thing.type == "CAMERA",
+    )
+    pin_image: PointerProperty(
+        type=bpy.types.Image,
+        name="Picture",
+        description="What that camera sees: a render, a photograph, a painting over. Where it is transparent, it "
+        "says nothing",
+    )
+    pin_weight: FloatProperty(
+        name="Weight", description="How far the picture is believed", default=1.0, min=0.05, max=1.0, subtype="FACTOR"
+    )
     storage: EnumProperty(
         name="Keep Texture",
         description="Where the picture is kept",
@@ -206,7 +291,7 @@ class DDREP_PG_texture(SamplingSettings, bpy.types.PropertyGroup):
     )
 
 
-class DDREP_PG_generate(SamplingSettings, bpy.types.PropertyGroup):
+class DDREP_PG_generate(SamplingSettings, KeepingAway, bpy.types.PropertyGroup):
     """A new object at the 3D cursor."""
 
     size: FloatProperty(
@@ -442,6 +527,7 @@ class DDREP_PG_window(bpy.types.PropertyGroup):
 
 
 CLASSES = (
+    DDREP_PG_lora,
     DDREP_PG_texture,
     DDREP_PG_generate,
     DDREP_PG_panorama,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,6 +13,10 @@ import torch
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 from PIL import Image
 from torch import Tensor
+
+from ddrep_core.errors import RequestError
+
+LARGEST_PICTURE = 100_000_000  # pixels
 
 
 class Decoder(Protocol):
@@ -39,6 +44,23 @@ def settle(prior: object) -> None:
     """
     if (wait := getattr(prior, "settle", None)) is not None:
         wait()
+
+
+def read_picture(path: Path) -> Tensor:
+    """[3, H, W] sRGB in [0, 1] of a picture file; what is transparent lies on white.
+
+    Raises:
+        RequestError: no picture that can be read, or one of more than 100 million pixels.
+    """
+    try:
+        with Image.open(path) as file:
+            if file.width * file.height > LARGEST_PICTURE:
+                raise RequestError(f"{path.name} is too large a picture.", "Make it smaller.")
+            picture = file.convert("RGBA")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise RequestError(f"{path.name} is no picture that can be read.", "Save it as PNG or JPEG.") from error
+    flat = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
+    return torch.from_numpy(np.asarray(flat).copy()).permute(2, 0, 1).float() / 255
 
 
 def to_picture(image: Tensor) -> Image.Image:

@@ -30,6 +30,11 @@ def torch_csr(matrix: SparseMatrix, dtype: torch.dtype, device: torch.device | s
         )
 
 
+def identity(count: int, dtype: torch.dtype, device: torch.device | str) -> Tensor:
+    """The identity as a CSR matrix."""
+    return torch_csr(sparse.identity(count, format="csr"), dtype, device)
+
+
 def unchecked_csr(rows: Tensor, columns: Tensor, values: Tensor, size: tuple[int, ...]) -> Tensor:
     """A CSR matrix of which we know that it is one."""
     with warnings.catch_warnings():

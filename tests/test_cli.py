@@ -49,7 +49,7 @@ def load_once(monkeypatch, short_film):
             request.precision,
             request.controlnet,
             request.max_batch,
-            str(request.loras),
+            str((request.loras, request.controlnets, request.reference)),
         )
         if key not in LOADED:
             LOADED[key] = load(request)

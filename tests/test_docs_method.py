@@ -1,4 +1,4 @@
-"""Every piece of code in docs/method.md runs, by itself, as it stands."""
+"""Every piece of code in docs/method.md runs, by itself, as it stands; and every module that docs name is there."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-PAGE = Path(__file__).parent.parent / "docs" / "method.md"
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "method.md"
 BLOCKS = re.findall(r"^## ([^\n]+)\n(?:(?!^## ).)*?^```python\n(.*?)^```$", PAGE.read_text(), re.M | re.S)
 
 
@@ -18,3 +19,13 @@ def test_the_example_runs(title: str, code: str) -> None:
 
 def test_every_piece_of_code_is_among_them() -> None:
     assert len(BLOCKS) == PAGE.read_text().count("```python") >= 7
+
+
+PAGES = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_module_that_a_page_names_is_there(page: Path) -> None:
+    named = set(re.findall(r"`([\w/]+/\w+\.py)\b", page.read_text()))
+    rooms = (ROOT, ROOT / "ddrep_core", ROOT / "blender_addon")
+    assert {name for name in named if not any((room / name).is_file() for room in rooms)} == set()

@@ -176,11 +176,11 @@ def test_an_edit_without_words_for_the_source_says_so() -> None:
 # The sampler: source and target side by side
 
 
-@pytest.mark.parametrize("start", [0.5, 4.0, 14.6])
-def test_the_difference_of_samplings_moves_gaussians_by_a_share_that_the_first_level_sets(start) -> None:
+@pytest.mark.parametrize(("start", "eta"), [(0.5, 0.0), (4.0, 1.0), (14.6, 0.5)])
+def test_the_difference_of_samplings_moves_gaussians_by_a_share_that_the_first_level_sets(start, eta) -> None:
     schedule = Schedule((Segment((*karras_levels(start, 0.02, 50), 0.0)),))
     found = sample(
-        there(THERE, 0.2), words(), prompt="after", source_prompt="before", schedule=schedule, eta=0.0, seed=3
+        there(THERE, 0.2), words(), prompt="after", source_prompt="before", schedule=schedule, eta=eta, seed=3
     )  # fmt: skip
     share = 1 - math.sqrt(VARIANCE / (VARIANCE + start**2))
     moved = found.diffrep.theta[:, 0] - torch.tensor([THERE, 0.2])  # whatever the noise, and whatever the source

@@ -12,7 +12,7 @@ import torch
 from ddrep_core.errors import DdrepWarning
 from ddrep_core.geometry import load_mesh
 from ddrep_core.geometry.bake import SEEN, bake
-from ddrep_core.geometry.facing import facing_views
+from ddrep_core.geometry.facing import seen_backs, turned_outward, warn_of_backs
 from ddrep_core.geometry.mesh import Mesh
 from ddrep_core.views import Camera, Views, look_at, orbit_views, perspective_projection
 
@@ -28,6 +28,14 @@ def cube(folder: Path, turned: bool) -> Mesh:
 
 def around(mesh: Mesh) -> Views:
     return orbit_views(count=4, elevations=(30.0, -30.0), target=mesh, width=16, height=16)
+
+
+def facing_views(mesh: Mesh, views: Views) -> Mesh:
+    """The mesh as these views take it, with what is said of it."""
+    backs = seen_backs(mesh, views)
+    mesh = turned_outward(mesh, backs)
+    warn_of_backs(mesh, backs)
+    return mesh
 
 
 def test_an_inside_out_cube_is_painted_like_one_that_is_not(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """What a session runs: samples side by side, guided or not; procedures of a method's own; old checkpoints."""
 
+import io
 import json
 from dataclasses import dataclass, fields, replace
 from inspect import signature
@@ -7,6 +8,7 @@ from inspect import signature
 import pytest
 import torch
 from job_outputs import outputs_of
+from rich.console import Console
 from test_jobs_run import StopAfter, Toy, events_of, make_job, play, prior  # noqa: F401  (fixtures)
 
 from ddrep_core.diffreps.protocol import Diffrep
@@ -14,6 +16,7 @@ from ddrep_core.distillation import SCORE_DISTILLATION, distill
 from ddrep_core.errors import Cancelled
 from ddrep_core.jobs import recipe as recipe_module
 from ddrep_core.jobs.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from ddrep_core.jobs.events import ProgressLine
 from ddrep_core.jobs.recipe import Recipe
 from ddrep_core.jobs.run import run_job
 from ddrep_core.jobs.task import Made, Stage
@@ -65,6 +68,7 @@ def test_samples_together_are_the_samples_one_by_one(make_job, play):  # noqa: F
     for one, other in zip(thetas(alone), thetas(together), strict=True):
         assert torch.allclose(one, other, rtol=0, atol=1e-12)
     assert len(steps_of(together)) == 6 + 3 * 6  # one run for the shapes, one for each one's colours
+    assert [event.get("together") for event in steps_of(together)] == [3] * 6 + [None] * 18
     shown = {event["sample"] for event in events_of(together) if event["event"] == "preview"}
     assert shown == {0, 1, 2}
     entries = [json.loads(folder.result_file.read_text())["samples"] for folder in (alone, together)]
@@ -79,6 +83,16 @@ def test_guides_see_all_samples_of_the_job(make_job, play):  # noqa: F811
     run_job(guided.path)
     pairs = list(zip(thetas(plain), thetas(guided), strict=True))
     assert all((one - other).abs().max() > 1e-3 for one, other in pairs)
+
+
+def test_a_step_that_samples_take_together_is_told_as_one():
+    words = io.StringIO()
+    line = ProgressLine(Console(file=words))
+    line.seconds_between_plain_lines = 0
+    line({"event": "started", "samples": 3})
+    for rest in ({"sample": 0, "together": 3}, {"sample": 1}):
+        line({"event": "step", "index": 1, "of": 6, **rest})
+    assert words.getvalue().splitlines() == ["samples 1 to 3/3 · step 1/6", "sample 2/3 · step 1/6"]
 
 
 @pytest.mark.parametrize("steps", [3, 9, 14])  # among the shapes, in the colour of the first, of the second

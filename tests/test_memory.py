@@ -90,15 +90,15 @@ def test_needs_are_those_of_the_weights(tmp_path: Path) -> None:
 
 def test_doctor_examines_a_prior(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tiny_models.build_sd(tmp_path / "sd")
-    checks = doctor._prior_checks(str(tmp_path / "sd"), None, "cpu", "auto")
+    checks = doctor._prior_checks(doctor.Model(str(tmp_path / "sd"), device="cpu"))
     assert [c["name"] for c in checks] == ["memory", "prior"]
     assert checks[0]["ok"] and "at least" in checks[0]["message"] and "free" in checks[0]["message"]
     assert not checks[1]["ok"] and "does not do what its files say" in checks[1]["message"] and checks[1]["fix"]
     monkeypatch.setattr(doctor, "_free_memory", lambda device: (1000.0, "the graphics card"))
-    checks = doctor._prior_checks(str(tmp_path / "sd"), None, "cpu", "auto")
+    checks = doctor._prior_checks(doctor.Model(str(tmp_path / "sd"), device="cpu"))
     assert len(checks) == 1 and not checks[0]["ok"]  # it is not loaded to find out
     assert "the graphics card has 0.0 GB free" in checks[0]["message"] and "--precision fp16" in checks[0]["fix"]
-    missing = doctor._prior_checks("no/where", None, "cpu", "auto")
+    missing = doctor._prior_checks(doctor.Model("no/where", device="cpu"))
     assert not missing[0]["ok"] and "nothing may be fetched" in missing[0]["message"]
 
 

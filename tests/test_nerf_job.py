@@ -15,7 +15,6 @@ from ddrep_core.diffreps.ray_samples import ball_interval
 from ddrep_core.diffreps.voxel_nerf import VoxelNerfDiffrep
 from ddrep_core.errors import Cancelled, RunError
 from ddrep_core.jobs import generate as generate_module
-from ddrep_core.jobs import run as run_module
 from ddrep_core.jobs.folder import JobFolder, write_json
 from ddrep_core.jobs.generate import BANK
 from ddrep_core.jobs.run import run_job
@@ -68,9 +67,12 @@ def ball_pictures(radius: float = 0.45) -> torch.Tensor:
     return torch.where(hit[:, None], red, 1.0)[:, None]
 
 
+def run(folder: JobFolder, prior: BallPrior | None = None, **named) -> None:
+    run_job(folder.path, load_prior=lambda request: prior or BallPrior(ball_pictures()), **named)
+
+
 @pytest.fixture
 def make_job(tmp_path, monkeypatch, short_film):
-    monkeypatch.setattr(run_module, "load_request_prior", lambda request: BallPrior(ball_pictures()))
     monkeypatch.setattr(generate_module, "SILHOUETTE_SIZE", 24)
 
     def make(name: str = "job", steps: int = 12, **block: object) -> JobFolder:
@@ -89,7 +91,7 @@ def make_job(tmp_path, monkeypatch, short_film):
 
 def test_makes_a_closed_red_ball_of_its_size_on_the_ground(make_job) -> None:
     folder = make_job()
-    run_job(folder.path)
+    run(folder)
     entry = json.loads(folder.result_file.read_text())["samples"][0]
     assert {"mesh", "texture", "coverage", "turntable", "contact_sheet"} <= set(entry["files"])
     assert entry["silhouette_likeness"] > 0.85
@@ -107,11 +109,10 @@ def test_makes_a_closed_red_ball_of_its_size_on_the_ground(make_job) -> None:
     assert red > 2 * green
 
 
-def test_a_prior_that_knows_depth_paints_the_surface_itself(make_job, monkeypatch) -> None:
+def test_a_prior_that_knows_depth_paints_the_surface_itself(make_job) -> None:
     prior = DepthPrior(ball_pictures())
-    monkeypatch.setattr(run_module, "load_request_prior", lambda request: prior)
     folder = make_job()
-    run_job(folder.path)
+    run(folder, prior)
     entry = json.loads(folder.result_file.read_text())["samples"][0]
     assert entry["nfe"] == 24  # 12 for the field, 12 for its paint
     red, green, _ = np.asarray(Image.open(folder.outputs / "texture.png"), np.float64).mean(axis=(0, 1))
@@ -121,12 +122,10 @@ def test_a_prior_that_knows_depth_paints_the_surface_itself(make_job, monkeypatc
     assert 0.4 < shown < 0.9 and prior.depth.max() > 0.9
 
 
-def test_an_object_cancelled_while_it_grows_and_while_it_is_painted_goes_on_to_the_same_bytes(
-    make_job, monkeypatch
-) -> None:
-    monkeypatch.setattr(run_module, "load_request_prior", lambda request: DepthPrior(ball_pictures()))
+def test_an_object_cancelled_while_it_grows_and_while_it_is_painted_goes_on_to_the_same_bytes(make_job) -> None:
+    prior = DepthPrior(ball_pictures())
     whole, parts = make_job("whole", 5), make_job("parts", 5)
-    run_job(whole.path)
+    run(whole, prior)
 
     seen = []
 
@@ -137,8 +136,8 @@ def test_an_object_cancelled_while_it_grows_and_while_it_is_painted_goes_on_to_t
 
     for resume in (False, True):  # the object's second step, and its paint's
         with pytest.raises(Cancelled):
-            run_job(parts.path, listeners=(stop,), checkpoint_seconds=0, resume=resume)
-    run_job(parts.path, resume=True)
+            run(parts, prior, listeners=(stop,), checkpoint_seconds=0, resume=resume)
+    run(parts, prior, resume=True)
     assert len(seen) == 2
     for name in ("mesh.glb", "texture.png"):
         assert (parts.outputs / name).read_bytes() == (whole.outputs / name).read_bytes()
@@ -148,4 +147,4 @@ def test_an_empty_field_is_said_in_words(make_job, monkeypatch) -> None:
     monkeypatch.setattr(VoxelNerfDiffrep, "field", lambda self: torch.zeros(4, 24, 24, 24))
     monkeypatch.setattr(WarmStartSolver, "fit", lambda *arguments: 1)
     with pytest.raises(RunError, match="nothing solid"):
-        run_job(make_job(steps=1).path)
+        run(make_job(steps=1))

@@ -11,7 +11,6 @@ from PIL import Image
 
 import ddrep_core as dd
 from ddrep_core.errors import Cancelled
-from ddrep_core.jobs import run as run_module
 from ddrep_core.jobs.folder import JobFolder, write_json
 from ddrep_core.jobs.panorama import _resize_around, write_radiance
 from ddrep_core.jobs.run import run_job
@@ -27,13 +26,20 @@ class SmoothPrior(dd.priors.GaussianPrior):
 
 
 @pytest.fixture
-def make_job(tmp_path, monkeypatch):
+def run():
     line = torch.arange(8.0)
     near = torch.exp(-((line[:, None] - line[None]) ** 2) / 18)
     covariance = torch.kron(torch.eye(3), torch.kron(near, near)) + 1e-4 * torch.eye(192)
     prior = SmoothPrior(torch.zeros(SHAPE), covariance)
-    monkeypatch.setattr(run_module, "load_request_prior", lambda request: prior)
 
+    def run(folder: JobFolder, **named) -> None:
+        run_job(folder.path, load_prior=lambda request: prior, **named)
+
+    return run
+
+
+@pytest.fixture
+def make_job(tmp_path):
     def make(name: str = "job", **block: object) -> JobFolder:
         folder = JobFolder(tmp_path / name)
         folder.inputs.mkdir(parents=True)
@@ -45,9 +51,9 @@ def make_job(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(("projection", "size"), [("sphere", (128, 64)), ("cylinder", (128, 16))])
-def test_writes_a_picture_whose_ends_meet(make_job, projection: str, size: tuple[int, int]) -> None:
+def test_writes_a_picture_whose_ends_meet(make_job, run, projection: str, size: tuple[int, int]) -> None:
     folder = make_job(projection=projection, width=128, hdr=True)
-    run_job(folder.path)
+    run(folder)
     entry = json.loads(folder.result_file.read_text())["samples"][0]
     assert set(entry["files"]) == {"panorama", "panorama_hdr"}
     assert 0 <= entry["agreement"] <= 1
@@ -60,17 +66,17 @@ def test_writes_a_picture_whose_ends_meet(make_job, projection: str, size: tuple
     assert (folder.path / entry["files"]["panorama_hdr"]).stat().st_size > 4 * size[0] * size[1]
 
 
-def test_a_cancelled_panorama_goes_on_to_the_same_bytes(make_job) -> None:
+def test_a_cancelled_panorama_goes_on_to_the_same_bytes(make_job, run) -> None:
     whole, parts = make_job("whole", width=64), make_job("parts", width=64)
-    run_job(whole.path)
+    run(whole)
 
     def stop(event: dict) -> None:
         if event["event"] == "step" and event["index"] == 3:
             parts.cancel_file.touch()
 
     with pytest.raises(Cancelled):
-        run_job(parts.path, listeners=(stop,), checkpoint_seconds=0)
-    run_job(parts.path, resume=True)
+        run(parts, listeners=(stop,), checkpoint_seconds=0)
+    run(parts, resume=True)
     assert (parts.outputs / "panorama.png").read_bytes() == (whole.outputs / "panorama.png").read_bytes()
 
 

@@ -13,7 +13,17 @@ from ddrep_core.diffreps import LinearDiffrep
 from ddrep_core.diffreps.siren import image_siren
 from ddrep_core.errors import RequestError
 from ddrep_core.priors import EmpiricalPrior, GaussianMixturePrior, GaussianPrior
-from ddrep_core.sampling import Auto, Grown, Guide, Look, noise_levels, repaint_schedule, restart_schedule, sample
+from ddrep_core.sampling import (
+    Auto,
+    Grown,
+    Guide,
+    Look,
+    given_views,
+    noise_levels,
+    repaint_schedule,
+    restart_schedule,
+    sample,
+)
 from ddrep_core.sampling.guide import Decode
 from ddrep_core.schedules.named import ddim_schedule
 
@@ -170,7 +180,12 @@ def test_what_decides_for_one_sample_is_refused_for_several() -> None:
     with pytest.raises(RequestError, match="several samples together"):
         sample(representation(), prior, schedule=Grown(levels), samples=2, together=True)
     with pytest.raises(RequestError, match="views that are given"):
-        sample(representation(), prior, schedule=Grown(levels), known={0: torch.zeros(SHAPE)})
+        sample(
+            representation(),
+            prior,
+            schedule=Grown(levels),
+            given=given_views({0: torch.zeros(SHAPE)}, representation(), prior),
+        )
     # `auto` takes what can be done.
     auto = Auto(levels, tuple(prior.sigmas.tolist()))
     assert len(sample(representation(), prior, schedule=auto, samples=2, together=True).samples) == 2
@@ -185,16 +200,24 @@ def test_known_views_stay_what_they_are() -> None:
     rep = LinearDiffrep(torch.cat([eye, eye]), image_shape=(1, 2, 4))  # both views see the same
     for number in range(3):
         known = {0: objects[number].reshape(1, 2, 4)}
-        found = sample(rep, prior, known=known, schedule=dd.ddim_schedule(prior.sigmas, 10), seed=1)
+        found = sample(
+            rep, prior, given=given_views(known, rep, prior), schedule=dd.ddim_schedule(prior.sigmas, 10), seed=1
+        )
         nearest = (found.diffrep.render()[0].reshape(-1) - objects).square().sum(-1).argmin()
         assert int(nearest) == number
     apart = LinearDiffrep(torch.eye(16, dtype=torch.float64), image_shape=(1, 2, 4))
-    found = sample(apart, prior, known=known, schedule=dd.ddim_schedule(prior.sigmas, 10), views_per_step=1)
+    found = sample(
+        apart,
+        prior,
+        given=given_views(known, apart, prior),
+        schedule=dd.ddim_schedule(prior.sigmas, 10),
+        views_per_step=1,
+    )
     torch.testing.assert_close(found.diffrep.render()[0], known[0], atol=1e-6, rtol=0)
     with pytest.raises(RequestError, match="no view 5"):
-        sample(rep, prior, known={5: known[0]})
+        given_views({5: known[0]}, rep, prior)
     with pytest.raises(RequestError, match="nothing is left"):
-        sample(rep, prior, known={0: known[0], 1: known[0]})
+        sample(rep, prior, given=given_views({0: known[0], 1: known[0]}, rep, prior))
 
 
 def test_controls_are_a_table_and_depth_is_short_for_one() -> None:

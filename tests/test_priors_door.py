@@ -207,6 +207,7 @@ def test_json_that_nobody_should_read(model: Path, name: str) -> None:
         ('{"a":' * 80 + "1" + "}" * 80, "nested too deeply"),
         ('{"a": NaN}', "not finite"),
         ('{"a": 1e999}', "not finite"),
+        ('{"lambda_min_clipped": Infinity}', "not finite"),
         ('{"a": ' + "9" * 400 + "}", "400 digits"),
         ('{"a": ' + "9" * 5000 + "}", "cannot be read"),
         ("[]", "does not hold an object"),

@@ -110,7 +110,7 @@ def drop_a_weight(folder: Path) -> None:
 
 
 def other_pipeline(folder: Path) -> None:
-    index = {"_class_name": "FluxPipeline", "transformer": ["diffusers", "FluxTransformer2DModel"]}
+    index = {"_class_name": "HunyuanDiTPipeline", "transformer": ["diffusers", "HunyuanDiT2DModel"]}
     (folder / "model_index.json").write_text(json.dumps(index))
 
 
@@ -137,7 +137,7 @@ def edm(folder: Path) -> None:
         (pickle_only, "only pickled weights, which can run code when opened.*safetensors"),
         (damage, "part 'unet' .* cannot be read"),
         (drop_a_weight, r"lacks 1 of its weights \(conv_in.weight"),
-        (other_pipeline, "is a FluxPipeline, which ddrep cannot use.*packed latents.*Stable Diffusion 3"),
+        (other_pipeline, "is a HunyuanDiTPipeline, which ddrep cannot use.*another kind.*Stable Diffusion 3"),
         (own_code, "is a MyAutoencoder, which ddrep does not know"),
         (made_for_inpainting, "sees 9 channels where its images have 4"),
         (edm, "noise schedule of EDM's kind"),

@@ -8,7 +8,7 @@ import shutil
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import diffusers
 import pytest
@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from ddrep_core.errors import DdrepWarning, RequestError
 from ddrep_core.jobs.recipe import guidance_of
 from ddrep_core.priors import load_prior
-from ddrep_core.priors.families import family_of, was_distilled
+from ddrep_core.priors.families import STABLE_DIFFUSION, family_of, native_sides, was_distilled
 from ddrep_core.priors.levels import VARIANCE_PRESERVING, noise_levels
 from ddrep_core.priors.model_files import choose_weights
 
@@ -170,8 +170,40 @@ def test_configurations_of_the_first_years(copy: Callable[[str], Path], models: 
     assert torch.equal(new.decode(x), early.decode(x))
 
 
-@pytest.mark.parametrize("changes", [{"sample_size": 32}, {"sample_size": None}])
-def test_early_conversions_of_stable_diffusion_draw_at_512(tmp_path: Path, changes: dict[str, Any]) -> None:
+SD1 = {"block_out_channels": [320, 640, 1280, 1280], "cross_attention_dim": 768}
+
+
+@pytest.mark.parametrize(
+    ("config", "sides"),
+    [
+        (SD1 | {"sample_size": 32}, [64, 64]),  # Counterfeit-V2.5
+        (SD1 | {"sample_size": None}, [64, 64]),
+        (SD1 | {"sample_size": [32, 32], "cross_attention_dim": 1024}, [64, 64]),
+        (SD1 | {"sample_size": 96}, [96, 96]),
+        (SD1 | {"sample_size": [64, 96]}, [64, 96]),
+        ({"sample_size": 32, "block_out_channels": [64, 128, 256, 256], "cross_attention_dim": 768}, [32, 32]),
+        ({"sample_size": 16, "block_out_channels": [64, 128, 192], "cross_attention_dim": 128}, [16, 16]),
+    ],
+)
+def test_only_stable_diffusion_itself_is_not_believed_when_it_says_256(
+    config: dict[str, Any], sides: list[int]
+) -> None:
+    assert native_sides(config, STABLE_DIFFUSION) == sides
+
+
+def test_a_size_that_is_not_believed_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ddrep_core.priors import load
+
+    class Network:
+        config: ClassVar[dict[str, Any]] = SD1 | {"sample_size": 32}
+
+    with pytest.warns(DdrepWarning, match=r"say that it draws 256 pixels.*trained on 512.*ddrep\.json"):
+        assert load._latent_size(Network, STABLE_DIFFUSION, 8, None) == (64, 64)
+    assert load._latent_size(Network, STABLE_DIFFUSION, 8, 256) == (32, 32)  # what a person says
+
+
+@pytest.mark.parametrize(("changes", "cells"), [({"sample_size": 32}, 32), ({"sample_size": None}, 64)])
+def test_small_networks_draw_what_they_say(tmp_path: Path, changes: dict[str, Any], cells: int) -> None:
     tiny_models.build_sd(tmp_path / "sd")
     unet = tiny_models.unet(
         block_out_channels=(16, 16, 32, 32),
@@ -180,7 +212,7 @@ def test_early_conversions_of_stable_diffusion_draw_at_512(tmp_path: Path, chang
     )
     unet.save_pretrained(tmp_path / "sd" / "unet")
     edit(tmp_path / "sd" / "unet" / "config.json", **changes)
-    assert load_prior(tmp_path / "sd", device="cpu").latent_size == (64, 64)
+    assert load_prior(tmp_path / "sd", device="cpu").latent_size == (cells, cells)
     (tmp_path / "sd" / "ddrep.json").write_text('{"image_size": 64}')
     assert load_prior(tmp_path / "sd", device="cpu").latent_size == (32, 32)
 
@@ -255,7 +287,7 @@ def test_guidance_zero_with_a_prompt_is_noticed(models: Path) -> None:
 @pytest.mark.parametrize(
     ("pipeline", "message"),
     [
-        ("FluxPipeline", "packed latents"),
+        ("FluxFillPipeline", "told pictures"),
         ("PixArtSigmaPipeline", "another kind"),
         ("SanaPipeline", "another kind"),
         ("KolorsPipeline", "language model of its own"),

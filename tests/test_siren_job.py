@@ -13,7 +13,6 @@ import ddrep_core as dd
 from ddrep_core.cli import main
 from ddrep_core.diffreps.siren import SirenDiffrep, grid_coordinates, image_siren
 from ddrep_core.errors import Cancelled
-from ddrep_core.jobs import run as run_module
 from ddrep_core.jobs.folder import JobFolder, write_json
 from ddrep_core.jobs.image import draw, shape_for
 from ddrep_core.jobs.run import run_job
@@ -35,9 +34,15 @@ def prior() -> PixelPrior:
 
 
 @pytest.fixture
-def make_job(tmp_path, monkeypatch, prior):
-    monkeypatch.setattr(run_module, "load_request_prior", lambda request: prior)
+def run(prior):
+    def run(folder: JobFolder, **named) -> None:
+        run_job(folder.path, load_prior=lambda request: prior, **named)
 
+    return run
+
+
+@pytest.fixture
+def make_job(tmp_path):
     def make(name: str = "job", **block: int) -> JobFolder:
         folder = JobFolder(tmp_path / name)
         folder.inputs.mkdir(parents=True)
@@ -48,9 +53,9 @@ def make_job(tmp_path, monkeypatch, prior):
     return make
 
 
-def test_writes_a_picture_of_the_prior_at_the_size_asked_for(make_job, prior) -> None:
+def test_writes_a_picture_of_the_prior_at_the_size_asked_for(make_job, run, prior) -> None:
     folder = make_job(width=64, height=64)
-    run_job(folder.path)
+    run(folder)
     result = json.loads(folder.result_file.read_text())
     entry = result["samples"][0]
     assert set(entry["files"]) == {"image", "siren"}
@@ -65,9 +70,9 @@ def test_writes_a_picture_of_the_prior_at_the_size_asked_for(make_job, prior) ->
     assert expected.tobytes() == picture.tobytes()
 
 
-def test_a_cancelled_image_goes_on_to_the_same_bytes(make_job, monkeypatch) -> None:
+def test_a_cancelled_image_goes_on_to_the_same_bytes(make_job, run) -> None:
     whole, parts = make_job("whole", width=64, height=64), make_job("parts", width=64, height=64)
-    run_job(whole.path)
+    run(whole)
     steps: list[int] = []
 
     def stop_in_the_middle(event: dict) -> None:
@@ -77,8 +82,8 @@ def test_a_cancelled_image_goes_on_to_the_same_bytes(make_job, monkeypatch) -> N
                 parts.cancel_file.touch()
 
     with pytest.raises(Cancelled):
-        run_job(parts.path, listeners=(stop_in_the_middle,), checkpoint_seconds=0)
-    run_job(parts.path, resume=True)
+        run(parts, listeners=(stop_in_the_middle,), checkpoint_seconds=0)
+    run(parts, resume=True)
     for name in ("image.png", "image.safetensors"):
         assert (parts.outputs / name).read_bytes() == (whole.outputs / name).read_bytes()
 
@@ -115,9 +120,9 @@ def test_a_siren_that_is_a_pipe_or_says_an_impossible_size_is_refused_at_once(tm
     assert not (tmp_path / "none.png").exists()
 
 
-def test_a_kept_siren_is_drawn_again_by_the_command_line(make_job, prior, tmp_path, monkeypatch, capsys) -> None:
+def test_a_kept_siren_is_drawn_again_by_the_command_line(make_job, run, prior, tmp_path, monkeypatch, capsys) -> None:
     folder = make_job(width=64, height=64)
-    run_job(folder.path)
+    run(folder)
     kept = folder.outputs / "image.safetensors"
     monkeypatch.setattr("ddrep_core.priors.load_prior", lambda name: prior)
 

@@ -46,8 +46,8 @@ def polygon(points: list[tuple[float, float]]) -> Tensor:
 
 def covered(points: list[tuple[float, float]], size: int, rule: str = "nonzero", subsamples: int = 4) -> Tensor:
     edges = polygon(points)
-    winding = mean_winding(edges, torch.zeros(len(edges), dtype=torch.long), 1, size, size)
-    return coverage(edges, winding[0], rule, subsamples)
+    area = torch.zeros(len(edges), dtype=torch.long)
+    return coverage(edges, area, torch.tensor([rule == "evenodd"]), (size, size), subsamples)[0]
 
 
 def drawn(text: str, size: int = 24) -> Tensor:
@@ -167,6 +167,18 @@ def test_a_file_that_did_not_move_is_kept_to_the_byte_and_one_that_did_is_drawn_
     again, _ = parse_svg(text)
     pictures = [Renderer(each, 48, 48).over(n) for each, n in ((drawing, moved), (again, Numbers.of(again)))]
     assert (pictures[0] - pictures[1]).abs().max() < 0.5 / 255
+
+
+def test_sizes_below_zero_are_drawn_and_written_as_none() -> None:
+    body = '<circle cx="2" cy="2" r="1"/><rect x="5" y="5" width="6" height="4" rx="2" ry="1.5"/>'
+    drawing, markup = parse_svg(f'<svg viewBox="0 0 12 12">{body}</svg>')
+    numbers = Numbers.of(drawing)
+    moved = replace(numbers, coordinates=torch.tensor([2.0, 2, -1, 5, 5, 3, 4, 2, 3]))
+    again, _ = parse_svg(write_svg(drawing, markup, moved))
+    assert len(again.coordinates) == 6 and again.coordinates[4:] == [1.5, 2]
+    pictures = [Renderer(each, 24, 24).over(n) for each, n in ((drawing, moved), (again, Numbers.of(again)))]
+    assert torch.allclose(*pictures, atol=1e-5)
+    assert pictures[0][0, 4, 4] == 1
 
 
 def test_a_picture_that_is_too_large_is_refused() -> None:

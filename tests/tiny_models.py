@@ -17,7 +17,12 @@ from diffusers import (
     AutoencoderKL,
     ControlNetModel,
     DDIMScheduler,
+    DPMSolverMultistepScheduler,
     FlowMatchEulerDiscreteScheduler,
+    FluxPipeline,
+    FluxTransformer2DModel,
+    PixArtSigmaPipeline,
+    PixArtTransformer2DModel,
     SD3Transformer2DModel,
     StableDiffusion3Pipeline,
     StableDiffusionPipeline,
@@ -229,6 +234,70 @@ def build_sd3(folder: Path, seed: int = 0, shift: float = 3.0, t5: bool = True) 
         tokenizer_2=clip_tokenizer(),
         text_encoder_3=text_encoder_3 if t5 else None,
         tokenizer_3=t5_tokenizer() if t5 else None,
+    ).save_pretrained(folder)
+    return folder
+
+
+def build_flux(folder: Path, seed: int = 0, dev: bool = True) -> Path:
+    """FLUX.1 dev, which is told its guidance, or schnell: packed latents, T5's tokens, CLIP's pooled vector."""
+    with seeded(seed):
+        transformer = FluxTransformer2DModel(
+            patch_size=1,
+            in_channels=64,
+            num_layers=1,
+            num_single_layers=1,
+            attention_head_dim=16,
+            num_attention_heads=2,
+            joint_attention_dim=TEXT_WIDTH,
+            pooled_projection_dim=TEXT_WIDTH,
+            guidance_embeds=dev,
+            axes_dims_rope=(4, 4, 8),
+        ).eval()
+        torch.nn.init.normal_(transformer.proj_out.weight, std=0.3)
+        enlarge(transformer)
+        t5 = T5EncoderModel(
+            T5Config(vocab_size=len(t5_tokenizer()), d_model=TEXT_WIDTH, d_kv=8, d_ff=37, num_layers=2, num_heads=4)
+        ).eval()
+    shifting = {"use_dynamic_shifting": True, "base_shift": 0.5, "max_shift": 1.15, "shift": 3.0} if dev else {}
+    FluxPipeline(
+        transformer=transformer,
+        scheduler=FlowMatchEulerDiscreteScheduler(**shifting),
+        vae=autoencoder(
+            16, seed, scaling_factor=0.3611, shift_factor=0.1159, use_quant_conv=False, use_post_quant_conv=False
+        ),
+        text_encoder=clip_text_model(seed=seed),
+        tokenizer=clip_tokenizer(),
+        text_encoder_2=t5,
+        tokenizer_2=t5_tokenizer(),
+    ).save_pretrained(folder)
+    return folder
+
+
+def build_pixart(folder: Path, seed: int = 0, alpha: bool = False) -> Path:
+    """PixArt-Σ: a transformer that predicts noise and its uncertainty, a T5 encoder, betas from 1e-4 to 0.02."""
+    with seeded(seed):
+        transformer = PixArtTransformer2DModel(
+            num_attention_heads=2,
+            attention_head_dim=16,
+            in_channels=4,
+            out_channels=8,
+            num_layers=2,
+            cross_attention_dim=32,
+            caption_channels=TEXT_WIDTH,
+            sample_size=LATENT_SIZE,
+            use_additional_conditions=alpha,
+        ).eval()
+        torch.nn.init.normal_(transformer.proj_out.weight, std=0.3)
+        enlarge(transformer)
+        t5 = T5EncoderModel(
+            T5Config(vocab_size=len(t5_tokenizer()), d_model=TEXT_WIDTH, d_kv=8, d_ff=37, num_layers=2, num_heads=4)
+        ).eval()
+    PixArtSigmaPipeline(
+        transformer=transformer,
+        scheduler=DPMSolverMultistepScheduler(),
+        vae=autoencoder(seed=seed, scaling_factor=0.13025),
+        text_encoder=t5,
+        tokenizer=t5_tokenizer(),
     ).save_pretrained(folder)
     return folder
 

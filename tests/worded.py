@@ -57,7 +57,7 @@ class WordedPrior:
         return conditioning.one.predict_clean(x, sigma, conditioning.told)
 
     def decode(self, latents: Tensor) -> Tensor:
-        return latents
+        return latents.clamp(0, 1)
 
     def encode(self, images: Tensor) -> Tensor:
         return images

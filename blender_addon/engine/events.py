@@ -64,6 +64,7 @@ class Progress:
     pid: int = 0
     samples: int = 1
     sample: int = 0
+    together: int = 1  # how many samples take this step, from `sample` on
     index: int = 0  # steps of this sample that are done
     of: int = 0
     stage: str = ""
@@ -92,6 +93,7 @@ class Progress:
         elif kind == "step":
             self.stage = ""
             self.sample = _whole(event.get("sample"))
+            self.together = max(1, _whole(event.get("together"), 1))
             self.index = _whole(event.get("index"))
             self.of = _whole(event.get("of")) or self.of
             self.seconds_left = _number(event.get("seconds_left"))
@@ -120,7 +122,7 @@ class Progress:
             return 1.0
         if not self.of:
             return 0.0
-        return min(1.0, (self.sample + min(1.0, self.index / self.of)) / self.samples)
+        return min(1.0, (self.sample + self.together * min(1.0, self.index / self.of)) / self.samples)
 
 
 def _whole(value: Any, otherwise: int = 0) -> int:

@@ -10,9 +10,11 @@ from .. import runtime
 from ..engine.folder import require_space, write_job
 from ..preferences import preferences
 from ..problems import Problem
+from ..results.kept import kept
 from ..scene.draft import (
     Draft,
     generate_draft,
+    keep_away,
     panorama_draft,
     require_scene,
     roll,
@@ -20,6 +22,8 @@ from ..scene.draft import (
     texture_draft,
 )
 from .telling import allowed, tell, telling
+
+MOST_KEPT = 16
 
 TASKS = (
     ("texture", "Texture", "The selected meshes"),
@@ -31,9 +35,26 @@ TASKS = (
 def draft(context: bpy.types.Context, task: str) -> Draft:
     """The job that the settings ask for now."""
     prior = preferences().prior
-    if task == "texture":
-        return texture_draft(context, targets(context), prior)
-    return generate_draft(context, prior) if task == "generate" else panorama_draft(context, prior)
+    if task == "panorama":
+        return panorama_draft(context, prior)
+    made = texture_draft(context, targets(context), prior) if task == "texture" else generate_draft(context, prior)
+    if getattr(context.scene.ddrep, task).unlike_kept:
+        keep_away(made, kept_meshes(task, {entry["name"] for entry in made.scene.get("objects", [])}))
+    return made
+
+
+def kept_meshes(task: str, names: set[str]) -> list[Path]:
+    """What results of a task are kept in the file, the latest last; of textures, those of these objects."""
+    found = []
+    for job in sorted(runtime.current().manager.jobs.values(), key=lambda each: each.name):
+        if job.task != task or job.state != "done":
+            continue
+        own = job.folder.scene().get("objects", []) if names else []
+        if names and not any(isinstance(entry, dict) and entry.get("name") in names for entry in own):
+            continue
+        samples = [each for each in runtime.samples_of(job) if kept(task, job.folder.name, each.number)]
+        found += [sample.mesh for sample in samples if sample.mesh is not None]
+    return found[-MOST_KEPT:]
 
 
 class _Start:

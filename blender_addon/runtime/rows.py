@@ -32,7 +32,9 @@ def words_of(job: Job) -> str:
         return progress.stage
     if not progress.index:
         return WORDS["running"]
-    parts = [f"sample {progress.sample + 1} of {progress.samples}"] if progress.samples > 1 else []
+    first, last = progress.sample + 1, progress.sample + progress.together
+    which = f"sample {first}" if first == last else f"samples {first} to {last}"
+    parts = [f"{which} of {progress.samples}"] if progress.samples > 1 else []
     parts.append(f"step {progress.index} of {progress.of}")
     if progress.seconds_left is not None:
         parts.append(f"{duration(progress.seconds_left)} left")

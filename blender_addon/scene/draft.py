@@ -3,9 +3,10 @@
 
 import json
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import bpy
@@ -14,6 +15,7 @@ import numpy as np
 from ..problems import Problem
 from .cameras import View, chosen_views, require_cameras
 from .front import front_degrees
+from .keep import keeping, pinned
 from .meshes import CapturedMesh, capture, job_names, obj_pieces, require_textureable
 from .sampling import LARGEST_SEED, STEPS
 from .slots import Target, split
@@ -122,7 +124,8 @@ def texture_draft(
     wanted: list[Target] = []
     in_the_way: list[CapturedMesh] = []
     for thing in objects:
-        mesh = capture(thing, depsgraph, settings.uv_source, settings.uv_name)
+        group = settings.keep_group if settings.keep == "GROUP" else ""
+        mesh = capture(thing, depsgraph, settings.uv_source, settings.uv_name, group=group)
         pieces, rest = split(thing, mesh, settings.material_target, not mesh.makes_layer)
         wanted += pieces
         in_the_way += [rest] if rest is not None else []
@@ -137,6 +140,7 @@ def texture_draft(
         mesh.key = key
     front = front_degrees(context, objects) if front is None else front
     views = chosen_views(context, objects, front)
+    kept, pinned_view = keeping(objects, wanted, settings), pinned(settings, [view.name for view in views])
     request = {
         **_common(settings, default_prior, "texture"),
         "cameras": "inputs/cameras.json",
@@ -149,6 +153,8 @@ def texture_draft(
             "depth": settings.depth,
             "front_degrees": front,
             **({"both_sides": True} if settings.both_sides else {}),
+            **kept.block,
+            **pinned_view.block,
         },
     }
     about = {
@@ -161,6 +167,7 @@ def texture_draft(
     if _shows_instances(depsgraph, objects):
         warnings.append("Instances are not textured; make them real first (Object > Apply > Make Instances Real).")
     files = {"inputs/mesh.obj": obj_pieces([*targeted, *in_the_way]), "inputs/cameras.json": [camera_file(views)]}
+    files |= {**kept.files, **pinned_view.files}
     return Draft(request, about, files, warnings)
 
 
@@ -225,6 +232,21 @@ def camera_file(views: Sequence[View]) -> bytes:
     return (json.dumps({"cameras": [view.to_json() for view in views]}, indent=1, ensure_ascii=False) + "\n").encode()
 
 
+def keep_away(draft: Draft, meshes: Sequence[Path]) -> None:
+    """Have a job keep away from these results, of which it gets copies."""
+    for number, mesh in enumerate(meshes):
+        place = f"inputs/unlike/{number:03d}{mesh.suffix.lower()}"
+        draft.files[place] = file_pieces(mesh)
+        draft.request["unlike"] = [*draft.request.get("unlike", []), place]
+
+
+def file_pieces(path: Path) -> Iterator[bytes]:
+    """A file, a piece at a time."""
+    with path.open("rb") as file:
+        while piece := file.read(1 << 20):
+            yield piece
+
+
 def roll(settings: Any) -> None:
     """Roll the dice for the next job, unless the seed is locked. What is shown is always what will run."""
     if not settings.seed_locked:
@@ -232,6 +254,8 @@ def roll(settings: Any) -> None:
 
 
 def _common(settings: Any, default_prior: str, task: str) -> dict[str, Any]:
+    """Raises a Problem where a LoRA's file is not there."""
+    loras = [_lora(lora) for lora in settings.loras]
     return {
         "schema_version": SCHEMA_VERSION,
         "task": task,
@@ -241,6 +265,7 @@ def _common(settings: Any, default_prior: str, task: str) -> dict[str, Any]:
         "samples": settings.samples,
         "prior": settings.prior.strip() or default_prior.strip() or "bundled",
         "controlnet": settings.controlnet.strip() or None,
+        **({"loras": loras} if loras else {}),  # as the engine writes it: left out where there are none
         "guidance_scale": round(settings.guidance_scale, 6) if settings.own_guidance else None,
         "steps": settings.steps if settings.quality == "CUSTOM" else STEPS[settings.quality],
         "eta": round(settings.eta, 6) if settings.own_eta else None,
@@ -248,7 +273,16 @@ def _common(settings: Any, default_prior: str, task: str) -> dict[str, Any]:
         "device": settings.device,
         "precision": settings.precision,
         "max_batch": settings.max_batch or None,
+        **({"diversity": round(settings.diversity, 6)} if settings.samples > 1 and settings.diversity else {}),
     }
+
+
+def _lora(lora: Any) -> dict[str, Any]:
+    path = Path(bpy.path.abspath(lora.file))
+    if not lora.file.strip() or not path.is_file():
+        named = f"There is no LoRA file {path}." if lora.file.strip() else "A LoRA has no file."
+        raise Problem(f"{named} Choose it again in the Advanced panel, or take it off the list.")
+    return {"file": str(path.resolve()), "weight": round(lora.weight, 6)}
 
 
 def _about(context: bpy.types.Context, task: str) -> dict[str, Any]:

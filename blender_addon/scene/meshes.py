@@ -38,6 +38,8 @@ class CapturedMesh:
     layer: str  # the UV map they come from, or the one to be made
     warnings: list[str] = field(default_factory=list)
     key: str = ""  # in the job: letters, digits, "_", "-", "."
+    selected: np.ndarray | None = None  # [F] whether each face is selected
+    groups: dict[str, np.ndarray] = field(default_factory=dict)  # [N] by vertex group, which vertices belong to it
 
     @property
     def makes_layer(self) -> bool:
@@ -166,12 +168,14 @@ def capture(
     uv_source: str = "ACTIVE",
     uv_name: str = "",
     needs_uv: bool = True,
+    group: str = "",
 ) -> CapturedMesh:
     """Copy an object's evaluated surface into arrays.
 
     Args:
         uv_source: "ACTIVE", "NAMED" (`uv_name`) or "NEW": leave the UVs out, the engine makes a layer.
         needs_uv: False for an object that only stands in the way.
+        group: a vertex group whose members are told, where the object has it.
 
     Raises:
         Problem: it has no surface, its UVs were lost by a modifier, or are spread over UDIM tiles.
@@ -179,7 +183,7 @@ def capture(
     evaluated = thing.evaluated_get(depsgraph)
     mesh = evaluated.to_mesh(preserve_all_data_layers=True, depsgraph=depsgraph)
     try:
-        return _captured(thing, mesh, np.array(evaluated.matrix_world, float), uv_source, uv_name, needs_uv)
+        return _captured(thing, mesh, np.array(evaluated.matrix_world, float), uv_source, uv_name, needs_uv, group)
     finally:
         evaluated.to_mesh_clear()
 
@@ -191,11 +195,13 @@ def _captured(
     uv_source: str,
     uv_name: str,
     needs_uv: bool,
+    group: str = "",
 ) -> CapturedMesh:
     vertices = _world_vertices(thing, mesh, matrix)
     layer = _layer_name(thing.data if thing.data.polygons else mesh, uv_source, uv_name) if needs_uv else ""
     makes_layer = needs_uv and not layer
     slots = slots_of(thing, mesh)
+    selected = _integers(mesh.polygons, "select").astype(bool)
     if makes_layer:
         _require_same_topology(thing, mesh)
         corners, loops = _integers(mesh.loops, "vertex_index"), np.arange(len(mesh.loops))
@@ -205,7 +211,8 @@ def _captured(
         corners = _integers(mesh.loop_triangles, "vertices", 3).reshape(-1)
         loops = _integers(mesh.loop_triangles, "loops", 3).reshape(-1)
         sizes = np.full(len(mesh.loop_triangles), 3)
-        slots = slots[_integers(mesh.loop_triangles, "polygon_index")]
+        polygon = _integers(mesh.loop_triangles, "polygon_index")
+        slots, selected = slots[polygon], selected[polygon]
     uv, warnings = None, []
     if layer:
         uv = _uv_of(thing, mesh, layer)[loops]
@@ -216,7 +223,18 @@ def _captured(
         order = reversed_faces(sizes)
         corners, loops = corners[order], loops[order]
         uv = uv[order] if uv is not None else None
-    return CapturedMesh(thing.name, vertices, corners, sizes, loops, slots, uv, layer or NEW_LAYER, warnings)
+    return CapturedMesh(
+        thing.name, vertices, corners, sizes, loops, slots, uv, layer or NEW_LAYER, warnings, selected=selected,
+        groups={group: _members(thing, mesh, group)} if group in thing.vertex_groups else {},
+    )  # fmt: skip
+
+
+def _members(thing: bpy.types.Object, mesh: bpy.types.Mesh, group: str) -> np.ndarray:
+    """[N] which vertices belong to a vertex group by half at least."""
+    index = thing.vertex_groups[group].index
+    return np.array(
+        [any(each.group == index and each.weight >= 0.5 for each in vertex.groups) for vertex in mesh.vertices], bool
+    )
 
 
 def slots_of(thing: bpy.types.Object, mesh: bpy.types.Mesh) -> np.ndarray:

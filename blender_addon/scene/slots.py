@@ -93,6 +93,8 @@ def _faces_of(mesh: CapturedMesh, chosen: np.ndarray) -> CapturedMesh:
         sizes=mesh.sizes[chosen],
         loops=mesh.loops[corner],
         slots=mesh.slots[chosen],
+        selected=mesh.selected[chosen] if mesh.selected is not None else None,
+        groups={name: member[used] for name, member in mesh.groups.items()},
         uv=mesh.uv[corner] if mesh.uv is not None else None,
     )
 

@@ -10,11 +10,12 @@ from .. import runtime
 from ..engine.manager import Job
 from ..problems import Problem
 from ..results import gallery
+from ..results.kept import kept
 from ..results.textures import MARK
 from ..scene.cameras import scene_cameras
 from ..scene.draft import targets
 from .presets import DDREP_PT_generate_presets, DDREP_PT_panorama_presets, DDREP_PT_texture_presets
-from .widgets import draw_problem, paragraph, width_of
+from .widgets import draw_loras, draw_problem, paragraph, width_of
 
 BEHIND = 0.1  # of the surface seen only from behind: above that, the panel says so
 
@@ -59,6 +60,11 @@ def draw_sampling(layout: bpy.types.UILayout, settings: Any, task: str) -> None:
     row.prop(settings, "seed_locked", text="", icon="LOCKED" if settings.seed_locked else "UNLOCKED")
     row.operator("ddrep.roll_seed", text="", icon="FILE_REFRESH").task = task
     column.prop(settings, "samples")
+    row = column.row()
+    row.active = settings.samples > 1
+    row.prop(settings, "diversity", slider=True)
+    if task != "panorama":
+        column.prop(settings, "unlike_kept")
     column.prop(settings, "quality")
     if settings.quality == "CUSTOM":
         column.prop(settings, "steps")
@@ -121,7 +127,8 @@ class _AdvancedPanel(_Tab):
         column = split_column(self.layout)
         column.prop(settings, "prior")
         column.prop(settings, "controlnet")
-        column.separator()
+        draw_loras(self.layout, settings, self.task)
+        column = split_column(self.layout)
         draw_own(column, settings, "Guidance", "own_guidance", "guidance_scale")
         draw_own(column, settings, "Noise Share", "own_eta", "eta")
         column.separator()
@@ -173,6 +180,32 @@ class DDREP_PT_texture_placing(_Tab, bpy.types.Panel):
         column.prop(settings, "coverage_map")
         column.prop(settings, "occluders")
         column.prop(settings, "both_sides")
+
+
+class DDREP_PT_texture_keep(_Tab, bpy.types.Panel):
+    bl_label = "Keep and Pin"
+    bl_parent_id = "DDREP_PT_texture"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        column = split_column(self.layout)
+        settings = context.scene.ddrep.texture
+        column.prop(settings, "keep")
+        thing = context.object
+        if settings.keep == "GROUP" and thing is not None and thing.type == "MESH":
+            column.prop_search(settings, "keep_group", thing, "vertex_groups")
+        elif settings.keep == "IMAGE":
+            column.template_ID(settings, "keep_image", open="image.open")
+        column.prop(settings, "from_texture")
+        row = column.row()
+        row.enabled = settings.from_texture
+        row.prop(settings, "change", slider=True)
+        column.separator()
+        column.prop(settings, "pin_camera", text="Pinned View")
+        column.template_ID(settings, "pin_image", open="image.open")
+        row = column.row()
+        row.enabled = settings.pin_image is not None
+        row.prop(settings, "pin_weight", slider=True)
 
 
 class DDREP_PT_texture_advanced(_AdvancedPanel, bpy.types.Panel):
@@ -448,6 +481,8 @@ class DDREP_PT_results(_Tab, bpy.types.Panel):
         self._draw_fact(facts, f"Seed {sample.seed}")
         if sample.agreement is not None:
             self._draw_fact(facts, f"Views agree {sample.agreement:.0%}", active=False)
+        if sample.distance is not None:
+            self._draw_fact(facts, f"Differs {sample.distance:.0%}", active=False)
         is_shown = shown == sample.number
         button = column.operator(
             "ddrep.bring_in",
@@ -458,8 +493,10 @@ class DDREP_PT_results(_Tab, bpy.types.Panel):
         button.job, button.sample = job.name, sample.number
         row = column.row(align=True)
         row.alignment = "CENTER"
+        is_kept = kept(job.task, job.folder.name, sample.number)
         for operator, symbol in (
-            ("ddrep.keep_sample", "FAKE_USER_ON" if kept(job, sample.number) else "FAKE_USER_OFF"),
+            ("ddrep.keep_sample", "FAKE_USER_ON" if is_kept else "FAKE_USER_OFF"),
+            *((("ddrep.edit_sample", "GREASEPENCIL"),) if job.task != "generate" else ()),
             ("ddrep.mark_asset", "ASSET_MANAGER"),
             ("ddrep.discard_sample", "TRASH"),
         ):
@@ -486,18 +523,10 @@ def shown_sample(context: bpy.types.Context, job: Job) -> int | None:
     return None
 
 
-def kept(job: Job, number: int) -> bool:
-    """Whether a sample is kept in the file."""
-    prefix = f"{job.folder.name}/{number}/"
-    blocks = bpy.data.worlds if job.task == "panorama" else bpy.data.materials
-    if job.task == "generate":
-        blocks = bpy.data.objects
-    return any(block.use_fake_user for block in blocks if str(block.get(MARK, "")).startswith(prefix))
-
-
 CLASSES = (
     DDREP_PT_texture,
     DDREP_PT_texture_placing,
+    DDREP_PT_texture_keep,
     DDREP_PT_texture_advanced,
     DDREP_PT_cameras,
     DDREP_PT_generate,

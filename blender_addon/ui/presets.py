@@ -8,6 +8,7 @@ from bl_ui.utils import PresetPanel
 COMMON = (
     "negative_prompt",
     "samples",
+    "diversity",
     "quality",
     "steps",
     "prior",
@@ -22,6 +23,7 @@ COMMON = (
 )
 OWN = {
     "texture": (
+        "unlike_kept",
         "resolution",
         "space",
         "depth",
@@ -33,7 +35,7 @@ OWN = {
         "storage",
         "coverage_map",
     ),
-    "generate": ("size", "faces", "grid", "views", "resolution"),
+    "generate": ("unlike_kept", "size", "faces", "grid", "views", "resolution"),
     "panorama": ("width", "hdr", "target", "strength"),
 }
 

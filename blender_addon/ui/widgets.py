@@ -2,6 +2,7 @@
 """Small pieces of layout."""
 
 import textwrap
+from typing import Any
 
 import bpy
 
@@ -33,6 +34,20 @@ def fix_button(layout: bpy.types.UILayout, problem: Problem) -> None:
     for name, value in problem.arguments.items():
         if name in button.bl_rna.properties and isinstance(value, str | int | float | bool):
             setattr(button, name, value)
+
+
+def draw_loras(layout: bpy.types.UILayout, settings: Any, task: str) -> None:
+    """A row for each LoRA, and a button for more."""
+    column = layout.column(align=True)
+    for index, lora in enumerate(settings.loras):
+        row = column.row(align=True)
+        row.prop(lora, "file", text="")
+        weight = row.row(align=True)
+        weight.ui_units_x = 3.5
+        weight.prop(lora, "weight", text="")
+        remove = row.operator("ddrep.remove_lora", text="", icon="X")
+        remove.task, remove.index = task, index
+    column.operator("ddrep.add_lora", icon="ADD").task = task
 
 
 def draw_problem(

@@ -98,6 +98,12 @@ class MatrixDiffrep:
             return images.reshape(-1, 1)
         return images.permute(0, 2, 3, 1).reshape(-1, images.shape[1])
 
+    def with_offset(self, offset: Tensor) -> Self:
+        """A copy with [V, C, h, w] more added to every render."""
+        twin = self.copy()
+        twin._offset = offset if self._offset is None else self._offset + offset
+        return twin
+
     def freed(self, columns: Tensor) -> MatrixDiffrep:
         """The same pictures, with only some rows of θ left to move; all others go into the offset.
 

@@ -84,6 +84,14 @@ def equirectangular_directions(width: int) -> Tensor:
     ).float()
 
 
+def equirectangular_places(camera: Camera, size: int) -> Tensor:
+    """[size, size, 2] where the pixels of a camera at the middle lie in an equirectangular picture: 0..1 of its width,
+    from the left, and of its height, from the top."""
+    ray = torch.from_numpy(camera.pixel_grid_rays(size, size)[1][:, :, 0])
+    azimuth, elevation = torch.atan2(ray[..., 0], ray[..., 1]), ray[..., 2].clamp(-1, 1).asin()
+    return torch.stack([azimuth / (2 * math.pi) + 0.5, 0.5 - elevation / math.pi], dim=-1).float()
+
+
 def _splat(camera: Camera, picture: Tensor, directions: Tensor, total: Tensor, weight: Tensor) -> None:
     """Add one window's picture [3, H, W] to the panorama, feathered towards its edges."""
     to_camera = torch.from_numpy(np.array(camera.matrix_world[:3, :3])).float()

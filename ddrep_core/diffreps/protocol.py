@@ -108,3 +108,16 @@ class Descended(Diffrep, Protocol):
     def render_and_penalty(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         """The views [B, C, h, w], and what descent pays beside their error."""
         ...
+
+
+@runtime_checkable
+class Renewing(Descended, Protocol):
+    """What a diffrep adds when θ is rows of like things, of which idle ones can serve elsewhere."""
+
+    def renew(self, target: Tensor) -> list[int]:
+        """Use idle rows of θ anew, in place, where they bring the view nearest to its target [C, h, w].
+
+        Returns:
+            the rows as they lie now, each by its number before, and −1 where it is new; empty where nothing changed.
+        """
+        ...

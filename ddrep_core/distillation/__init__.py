@@ -2,6 +2,7 @@
 
 from ddrep_core.distillation.dds import DELTA_DENOISING
 from ddrep_core.distillation.descend import distill
+from ddrep_core.distillation.guided import Guided
 from ddrep_core.distillation.nfsd import NOISE_FREE_SCORE_DISTILLATION
 from ddrep_core.distillation.objective import ModeSeeker, Objective
 from ddrep_core.distillation.pds import POSTERIOR_DISTILLATION, posterior_distillation
@@ -17,6 +18,7 @@ __all__ = [
     "SCORE_DISTILLATION",
     "SCORE_JACOBIAN_CHAINING",
     "VARIATIONAL_SCORE_DISTILLATION",
+    "Guided",
     "ModeSeeker",
     "Objective",
     "ParticlesThemselves",

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ from ddrep_core.errors import RequestError, StaleState
 from ddrep_core.pictures import settle
 from ddrep_core.priors.protocol import Controls, Prior
 from ddrep_core.sampling.look import Ask, Clock, Look, Source, pixel_importance, together
+from ddrep_core.sampling.particle import below
 from ddrep_core.sampling.sample import Result, SamplerState, StepReport
 from ddrep_core.views.camera import Views
 
@@ -82,25 +84,17 @@ def distill(
             each.reset(generator)
     leaves = [tensor.requires_grad_(True) for each in reps for tensor in each.parameters().values()]
     rate = method.learning_rate or (rep.learning_rate if isinstance(rep, Descended) else 1e-3)
-    optimizer = method.optimizer(leaves, lr=rate, betas=method.betas)
-    done = 0 if state is None else _load(state, leaves, optimizer, generators, objective, ask)
+    descent = Descent(reps, leaves, generators, ask, objective, method.optimizer(leaves, lr=rate, betas=method.betas))
+    done = 0 if state is None else descent.load(state)
     start = time.perf_counter() - ask.clock.seconds["total"]
     for step in range(done, method.steps):
         indices = torch.randperm(rep.view_count, generator=generators[0])[:count].sort().values
         drawn = int(torch.randint(len(levels), (1,), generator=generators[0]))
         sigma = float(levels[step * len(levels) // method.steps if method.falling else drawn])
-        with ask.clock.measure("render"):
-            render = together([each.render(indices.to(weights.device)) for each in reps])
-        noise = together([torch.randn(render.shape[1:], generator=g, dtype=render.dtype) for g in generators])
-        look = ask(render, noise.to(render.device), sigma, indices)
-        with ask.clock.measure("pullback"):
-            optimizer.zero_grad()
-            objective.loss(look, ask).backward()
-            optimizer.step()
-            objective.after(look)
+        look = descent.step(indices, sigma)
         ask.clock.seconds["total"] = time.perf_counter() - start
         if callback is not None:
-            callback(_report(look, step + 1, method.steps, ask, reps, leaves, optimizer, generators, objective))
+            callback(descent.report(look, step + 1, method.steps))
     for leaf in leaves:
         leaf.requires_grad_(False)
     settle(prior)
@@ -113,74 +107,88 @@ def distill(
     return results[0]
 
 
-def _report(
-    look: Look,
-    index: int,
-    of: int,
-    ask: Ask,
-    reps: list[Diffrep],
-    leaves: list[Tensor],
-    optimizer: torch.optim.Optimizer,
-    generators: list[torch.Generator],
-    objective: Objective,
-) -> StepReport:
-    def state() -> SamplerState:
-        moments = optimizer.state_dict()["state"]
-        tensors = {f"theta.{number}": leaf.detach().clone() for number, leaf in enumerate(leaves)}
-        tensors |= {f"generator.{number}": each.get_state() for number, each in enumerate(generators)}
-        tensors |= {f"objective.{name}": tensor.detach().clone() for name, tensor in objective.state().items()}
-        for number, kept in moments.items():
+@dataclass(frozen=True)
+class Descent:
+    """What a run moves: N representations side by side, and all that a checkpoint keeps of them.
+
+    Attributes:
+        reps: the samples; `leaves` are their parameters, one after another.
+        generators: each sample's own; the first draws the views and levels that all see.
+    """
+
+    reps: list[Diffrep]
+    leaves: list[Tensor]
+    generators: list[torch.Generator]
+    ask: Ask
+    objective: Objective
+    optimizer: torch.optim.Optimizer
+
+    def step(self, indices: Tensor, sigma: float) -> Look:
+        """One step down the objective's gradient in these views at this level."""
+        ask, device = self.ask, self.ask.weights.device
+        with ask.clock.measure("render"):
+            render = together([each.render(indices.to(device)) for each in self.reps])
+        noise = together([torch.randn(render.shape[1:], generator=g, dtype=render.dtype) for g in self.generators])
+        look = ask(render, noise.to(render.device), sigma, indices)
+        with ask.clock.measure("pullback"):
+            self.optimizer.zero_grad()
+            self.objective.loss(look, ask).backward()
+            self.optimizer.step()
+            self.objective.after(look)
+        return look
+
+    def report(self, look: Look, index: int, of: int) -> StepReport:
+        """What a callback hears of a step."""
+        return StepReport(
+            index=index,
+            of=of,
+            sigma=look.sigma,
+            nfe=self.ask.evaluations,
+            clean=look.clean[0],
+            indices=look.indices,
+            disagreement=None,
+            diffrep=self.reps[0],
+            state=partial(self.state, index),
+            look=replace(look, render=look.render.detach()),
+            diffreps=tuple(self.reps),
+        )
+
+    def state(self, position: int) -> SamplerState:
+        """All that `load` goes on from, so many steps done."""
+        tensors = {f"theta.{number}": leaf.detach().clone() for number, leaf in enumerate(self.leaves)}
+        tensors |= {f"generator.{number}": each.get_state() for number, each in enumerate(self.generators)}
+        tensors |= {f"objective.{name}": tensor.detach().clone() for name, tensor in self.objective.state().items()}
+        for number, kept in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{number}.{name}": torch.as_tensor(value).clone() for name, value in kept.items()}
-        numbers = {"position": index, "evaluations": ask.evaluations, "seconds": ask.clock.settle()}
+        numbers = {"position": position, "evaluations": self.ask.evaluations, "seconds": self.ask.clock.settle()}
         return SamplerState(tensors, numbers)
 
-    return StepReport(
-        index=index,
-        of=of,
-        sigma=look.sigma,
-        nfe=ask.evaluations,
-        clean=look.clean[0],
-        indices=look.indices,
-        disagreement=None,
-        diffrep=reps[0],
-        state=state,
-        look=replace(look, render=look.render.detach()),
-        diffreps=tuple(reps),
-    )
+    def load(self, state: SamplerState) -> int:
+        """Go on from a state; how many steps were done.
 
-
-def _load(
-    state: SamplerState,
-    leaves: list[Tensor],
-    optimizer: torch.optim.Optimizer,
-    generators: list[torch.Generator],
-    objective: Objective,
-    ask: Ask,
-) -> int:
-    """Go on from a state; how many steps were done."""
-    try:
-        with torch.no_grad():
-            for number, leaf in enumerate(leaves):
-                leaf.copy_(state.tensors[f"theta.{number}"])
-        for number, generator in enumerate(generators):
-            generator.set_state(state.tensors[f"generator.{number}"])
+        Raises:
+            StaleState: it belongs to another method or representation.
+        """
         moments: dict[int, dict[str, Any]] = {}
-        for path, tensor in state.tensors.items():
-            kind, _, rest = path.partition(".")
-            if kind == "optimizer":
-                number, _, name = rest.partition(".")
+        try:
+            with torch.no_grad():
+                for number, leaf in enumerate(self.leaves):
+                    leaf.copy_(state.tensors[f"theta.{number}"])
+            for number, generator in enumerate(self.generators):
+                generator.set_state(state.tensors[f"generator.{number}"])
+            for path, tensor in below(state.tensors, "optimizer").items():
+                number, _, name = path.partition(".")
                 moments.setdefault(int(number), {})[name] = tensor
-        optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
-        objective.load_state(
-            {name.removeprefix("objective."): t for name, t in state.tensors.items() if name.startswith("objective.")}
-        )
-        ask.evaluations = float(state.numbers["evaluations"])
-        ask.clock.seconds = {part: float(value) for part, value in state.numbers["seconds"].items()}
-        return int(state.numbers["position"])
-    except (KeyError, RuntimeError, ValueError) as error:
-        raise StaleState(
-            f"The state to go on from belongs to another method or representation ({error}).", "Start anew."
-        ) from error
+            groups = self.optimizer.state_dict()["param_groups"]
+            self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+            self.objective.load_state(below(state.tensors, "objective"))
+            self.ask.evaluations = float(state.numbers["evaluations"])
+            self.ask.clock.seconds = {part: float(value) for part, value in state.numbers["seconds"].items()}
+            return int(state.numbers["position"])
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise StaleState(
+                f"The state to go on from belongs to another method or representation ({error}).", "Start anew."
+            ) from error
 
 
 def usable_levels(sigmas: Tensor, skipped: tuple[float, float]) -> Tensor:

@@ -37,11 +37,15 @@ class Repulsive(Objective):
     def weight(self, sigma: float) -> float:
         return self.base.weight(sigma)
 
+    def reach(self, sigma: float) -> float:
+        """How γ depends on the level: σ."""
+        return sigma
+
     def loss(self, look: Look, ask: Ask) -> Tensor:
         loss = self.base.loss(look, ask)
         if self.gamma == 0 or len(look.render) == 1:
             return loss
-        strength = self.weight(look.sigma) * self.gamma * look.sigma
+        strength = self.weight(look.sigma) * self.gamma * self.reach(look.sigma)
         return loss - strength * (self._away(look, ask) * look.weights * look.render).sum()
 
     def _away(self, look: Look, ask: Ask) -> Tensor:

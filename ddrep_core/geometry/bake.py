@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -88,6 +88,27 @@ class BakedTexture:
             Image.fromarray(self.coverage).save(coverage_path)
 
 
+@dataclass(frozen=True)
+class Worn:
+    """What a part wears already.
+
+    Args:
+        picture: [T, T, 3] sRGB in 8 bits.
+        kept: [T, T] booleans: texels that stay as they are, to the last bit, inside the islands and outside.
+    """
+
+    picture: NDArray[np.uint8]
+    kept: NDArray[np.bool_]
+
+    def at(self, resolution: int) -> Worn:
+        """The same at another resolution, a coarser texel kept where all of it is."""
+        if resolution == len(self.picture):
+            return self
+        box, size = Image.Resampling.BOX, (resolution, resolution)
+        share = np.asarray(Image.fromarray(self.kept.astype(np.float32)).resize(size, box))
+        return Worn(np.array(Image.fromarray(self.picture).resize(size, box)), share > 1 - 1e-4)
+
+
 class Baker:
     """Makes textures from pictures taken by fixed cameras; what depends on geometry alone is done once.
 
@@ -106,6 +127,8 @@ class Baker:
             that pictures which contradict each other are averaged instead of being met, all of them, by ripples finer
             than any of them shows.
         facing_power: w is the cosine to the surface to this power: views that look straight on decide.
+        worn: of some parts, what they wear already, each T x T. What of it is kept is no unknown: the rest is solved
+            for given it, and goes on from it smoothly.
         most_texels: textures that have more between them are solved for at a lower resolution that still has several
             texels to a pixel, and interpolated along the surface (`geometry.refine`).
         progress: told what share of this is done.
@@ -123,6 +146,7 @@ class Baker:
         *,
         smoothness: float = 0.15,
         facing_power: float = 2.0,
+        worn: Mapping[str, Worn] | None = None,
         most_texels: int = MOST_TEXELS,
         progress: Progress = unheard,
     ) -> None:
@@ -135,6 +159,8 @@ class Baker:
         self.graph: TexelGraph = graph
         if not self.graph.node_count:
             raise RequestError(f"A texture of {resolution} texels is too coarse for the UVs of {mesh.path.name}.")
+        self.worn = dict(worn or {})
+        self._given, self._kept = self._texels_of(self.worn)
         caster = ray_caster(mesh)
         subsamples = subsamples_of(view_size)
         blocks, weights, shares, nearest = [], [], [], []
@@ -223,10 +249,53 @@ class Baker:
         start = np.broadcast_to(mean, rhs.shape).astype(np.float32)
         solved = 0.7 if self.graph.resolution == self.resolution else 0.4
         finding = portion(progress, 0, solved)
-        values = conjugate_gradient(apply, rhs, start, self._multigrid, 3e-3, most_iterations=40, progress=finding)
+        values = self._solve(apply, rhs, start, finding)
         np.clip(values, 0.0, 1.0, out=values)
         delivering = counted(self.graph.parts, portion(progress, solved, 1))
         return {part.part.name: self._texture(part, values) for part in delivering}
+
+    def _solve(
+        self, apply: Callable[[NDArray], NDArray], rhs: NDArray, start: NDArray, progress: Progress
+    ) -> NDArray[np.float32]:
+        """[N, C] the colours of all texels; those that are kept are no unknowns."""
+        if not self._kept.any():
+            return conjugate_gradient(apply, rhs, start, self._multigrid, 3e-3, most_iterations=40, progress=progress)
+        free = ~self._kept
+        given = np.where(free, np.float32(0), self._given)
+        values = conjugate_gradient(
+            lambda x: apply(x) * free,
+            (rhs - apply(given)) * free,
+            start * free,
+            lambda residual: self._multigrid(residual) * free,
+            3e-3,
+            most_iterations=40,
+            progress=progress,
+        )
+        return values + given
+
+    def _texels_of(self, worn: Mapping[str, Worn]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """[N, 3] what texels wear, 0 where nothing is said; and [N, 1] which of them are kept."""
+        kept = np.zeros((self.graph.node_count, 1), bool)
+        colours = np.zeros((self.graph.node_count, 3), np.float32)
+        for part in self.graph.parts:
+            if each := worn.get(part.part.name):
+                each, own = each.at(self.graph.resolution), slice(part.start, part.start + part.count)
+                kept[own, 0] = each.kept.reshape(-1)[part.texels.index]
+                colours[own] = each.picture.reshape(-1, 3)[part.texels.index] / np.float32(255)
+        return colours, kept
+
+    def drawn(self, worn: Mapping[str, Worn]) -> tuple[Tensor, Tensor, Tensor]:
+        """How the views see what parts wear.
+
+        Returns:
+            [V, 3, H, W] colours of the textured share of each pixel, times that share; [V, 1, H, W] that share; and
+            [V, 1, H, W] the share of each pixel that looks at kept texels.
+        """
+        height, width = self.view_size
+        together = np.concatenate(self._texels_of(worn), axis=1).astype(np.float32)
+        seen = torch.from_numpy(self._matrix @ together).reshape(-1, height, width, 4).permute(0, 3, 1, 2)
+        share = torch.from_numpy(self._share).reshape(-1, 1, height, width)
+        return seen[:, :3], share, seen[:, 3:]
 
     def _texture(self, part: PartTexels, values: NDArray[np.float32]) -> BakedTexture:
         size = self.graph.resolution
@@ -235,11 +304,20 @@ class Baker:
             coverage = np.full(inside.shape, OUTSIDE, np.uint8)
             np.copyto(coverage, FILLED, where=inside)
             np.copyto(coverage, SEEN, where=seen)
-            return BakedTexture(torch.from_numpy(image).permute(2, 0, 1), coverage)
+            return self._wearing(part, BakedTexture(torch.from_numpy(image).permute(2, 0, 1), coverage))
         coverage = np.zeros(size * size, np.uint8)
         own = slice(part.start, part.start + part.count)
         coverage[part.texels.index] = np.where(self.seen[own], SEEN, FILLED)
-        return BakedTexture(torch.from_numpy(self.graph.image(values, part)), coverage.reshape(size, size))
+        baked = BakedTexture(torch.from_numpy(self.graph.image(values, part)), coverage.reshape(size, size))
+        return self._wearing(part, baked)
+
+    def _wearing(self, part: PartTexels, baked: BakedTexture) -> BakedTexture:
+        """With what is kept in its place: off the islands, and where a coarser texel was not kept as a whole, too."""
+        if (worn := self.worn.get(part.part.name)) is None:
+            return baked
+        kept = torch.from_numpy(worn.kept)
+        old = torch.from_numpy(worn.picture).permute(2, 0, 1)
+        return replace(baked, image=torch.where(kept, old if baked.in_bytes else old / 255, baked.image))
 
 
 def solving_resolution(mesh: Mesh, resolution: int, pixels: int, most_texels: int = MOST_TEXELS) -> int:

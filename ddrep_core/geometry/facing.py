@@ -22,19 +22,6 @@ PAINT_BACKS = (
 )
 
 
-def facing_views(mesh: Mesh, views: Views) -> Mesh:
-    """The mesh with those parts marked inside out that the cameras see almost only from behind.
-
-    Only cameras outside of the mesh's box are asked: one in a room sees its walls from the front, and one that was
-    put into a solid by mistake must not turn it inside out. A part that is seen from behind in part only, as a sheet
-    is, or a mesh whose faces look both ways, stays as it is, with a warning.
-    """
-    backs = seen_backs(mesh, views)
-    mesh = turned_outward(mesh, backs)
-    warn_of_backs(mesh, backs)
-    return mesh
-
-
 @dataclass(frozen=True)
 class Backs:
     """How much of each part the views see, and how much of that from behind, in pixels; 0 from within the mesh's box.
@@ -53,7 +40,11 @@ class Backs:
 
 
 def seen_backs(mesh: Mesh, views: Views) -> Backs:
-    """Look for backs of faces from every camera."""
+    """Look for backs of faces from every camera outside of the mesh's box.
+
+    One in a room sees its walls from the front, and one that was put into a solid by mistake must not turn it inside
+    out.
+    """
     caster = ray_caster(mesh)
     seen = np.zeros((len(views), len(mesh.parts)), np.int64)
     behind = np.zeros_like(seen)
@@ -68,7 +59,10 @@ def seen_backs(mesh: Mesh, views: Views) -> Backs:
 
 
 def turned_outward(mesh: Mesh, backs: Backs) -> Mesh:
-    """The mesh with those parts marked inside out that are seen almost only from behind."""
+    """The mesh with those parts marked inside out that are seen almost only from behind.
+
+    One that is seen from behind in part only, as a sheet is, or whose faces look both ways, stays as it is.
+    """
     parts = []
     for part, share in zip(mesh.parts, backs.shares(), strict=True):
         inside_out = bool(part.textured and share > MOSTLY)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import filecmp
 import json
 import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote
@@ -22,15 +23,26 @@ def create_job(
     *,
     mesh: str | Path | None = None,
     cameras: str | Path | None = None,
+    files: Mapping[str, str | Path] | None = None,
+    own_files: Mapping[str, str | Path] | None = None,
+    edited: str | Path | None = None,
+    reference: str | Path | None = None,
+    unlike: Sequence[str | Path] = (),
     overwrite: bool = False,
 ) -> JobFolder:
     """Write JOB/job.json and JOB/inputs/.
 
     Args:
         out: the job folder; made if missing.
-        request: as job.json holds it, without schema_version; `mesh` and `cameras` fill in their own paths.
+        request: as job.json holds it, without schema_version; `mesh`, `cameras`, `reference` and `unlike` fill in their
+            own paths.
         mesh: the mesh to copy, with the material files and pictures that it names.
         cameras: a camera file to copy.
+        files: other files to copy, by their path in inputs/; the request names them itself.
+        own_files: what the task's own block names, by its key there; copied, and named in it.
+        edited: what is edited, to copy: a mesh, with what it names, or a picture.
+        reference: a picture to copy, for the request's block of that name.
+        unlike: job folders whose results to copy, all samples of each, or pictures and meshes themselves.
         overwrite: replace another request's job in that folder.
 
     Raises:
@@ -44,9 +56,26 @@ def create_job(
         source = existing_file(mesh, "mesh")
         copies |= side_files(source)
         data["texture"] = {**data.get("texture", {}), "mesh": f"inputs/{source.name}"}
+    if edited is not None:
+        source = existing_file(edited, "mesh or picture")
+        copies |= side_files(source)
+        data["edit"] = {**data.get("edit", {}), "source": f"inputs/{source.name}"}
     if cameras is not None:
         copies[PurePosixPath("cameras.json")] = existing_file(cameras, "camera file")
         data["cameras"] = "inputs/cameras.json"
+    copies |= {PurePosixPath(name): existing_file(path, "picture") for name, path in (files or {}).items()}
+    if reference is not None:
+        picture = existing_file(reference, "picture")
+        copies[PurePosixPath(f"reference{picture.suffix.lower()}")] = picture
+        data["reference"] = {**data.get("reference", {}), "picture": f"inputs/reference{picture.suffix.lower()}"}
+    for key, path in (own_files or {}).items():
+        source = existing_file(path, key)
+        copies[PurePosixPath(f"{key}{source.suffix.lower()}")] = source
+        data[data["task"]] = {**data.get(data["task"], {}), key: f"inputs/{key}{source.suffix.lower()}"}
+    for number, source in enumerate(file for each in unlike for file in kept_results(each)):
+        place = PurePosixPath("unlike", f"{number:03d}{source.suffix.lower()}")
+        copies[place] = source
+        data["unlike"] = [*data.get("unlike", []), f"inputs/{place}"]
     parsed = parse_request(data, "the request")
     if folder.path.is_dir():
         folder.refuse_what_leads_out()
@@ -78,6 +107,36 @@ def existing_file(path: str | Path, what: str) -> Path:
     if empty:
         raise RequestError(f"The {what} {path} is empty.", "Export it again.")
     return path
+
+
+KEPT_KINDS = (".png", ".glb")
+
+
+def kept_results(path: str | Path) -> list[Path]:
+    """What there is to be unlike: a job's meshes or pictures, one a sample; or the PNG or GLB itself.
+
+    Raises:
+        RequestError: no such job or file, one that has no results, or a file of another kind.
+    """
+    path = Path(path).expanduser()
+    if not path.is_dir():
+        file = existing_file(path, "result")
+        if file.suffix.lower() not in KEPT_KINDS:
+            raise RequestError(f"{file} is no result to keep away from.", "Give a job's folder, a PNG or a GLB.")
+        return [file]
+    folder = JobFolder(path)
+    result = read_json(folder.result_file)
+    samples = result.get("samples") if isinstance(result, dict) else None
+    if not isinstance(samples, list) or not samples:
+        raise RequestError(f"{path} holds no results to keep away from.", "Give a job that has run, a PNG or a GLB.")
+    found = []
+    for sample in samples:
+        files = sample.get("files") if isinstance(sample, dict) else None
+        named = [files.get(what) for what in ("mesh", "image")] if isinstance(files, dict) else []
+        if not (own := [name for name in named if isinstance(name, str)]):
+            raise RequestError(f"{path} holds no mesh and no picture to keep away from.", "Name another job.")
+        found.append(existing_file(folder.resolve(own[0]), "result"))
+    return found
 
 
 def side_files(mesh: Path) -> dict[PurePosixPath, Path]:

@@ -7,30 +7,39 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from ddrep_core.errors import DdrepError, RequestError, RunError
 
+if TYPE_CHECKING:
+    from ddrep_core.priors.adapters.controlnet import Control
+    from ddrep_core.priors.adapters.lora import Lora
+
 SCENE_BYTES = 2 * 2**30
 
 
-def examine(
-    folder: Path | None = None,
-    prior: str | None = None,
-    controlnet: str | None = None,
-    device: str = "auto",
-    precision: str = "auto",
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Model:
+    """A prior as a job names it, with what it is used with."""
+
+    prior: str
+    controlnets: tuple[Control, ...] = ()
+    loras: tuple[Lora, ...] = ()
+    device: str = "auto"
+    precision: str = "auto"
+
+
+def examine(folder: Path | None = None, model: Model | None = None) -> dict[str, Any]:
     """Try out each thing that a job needs.
 
     Args:
         folder: where jobs would be written; the current folder when not given.
-        prior: a model to examine, too: how much memory it needs, and whether it does what its files say.
-        controlnet, device, precision: as a job names them, for that model.
+        model: one to examine, too: how much memory it needs, and whether it does what its files say.
 
     Returns:
         {"ok", "version", "device", "checks": [{"name", "ok", "message", "fix"}]}. "ok" is about what every job needs.
@@ -50,33 +59,34 @@ def examine(
         _check("disk", lambda: _disk(folder), "Free some space, or work in another folder."),
         _check("writable", lambda: _writable(folder), "Work in a folder that you may write to."),
     ]
-    if prior is not None:
-        checks += _prior_checks(prior, controlnet, device, precision)
+    if model is not None:
+        checks += _prior_checks(model)
     return {"ok": all(c["ok"] for c in checks), "version": __version__, "device": device_words(), "checks": checks}
 
 
-def _prior_checks(prior: str, controlnet: str | None, device: str, precision: str) -> list[dict[str, Any]]:
+def _prior_checks(model: Model) -> list[dict[str, Any]]:
     """What a model needs before anything of it runs; then, where it fits, whether it does what its files say."""
     smaller = "Use --precision fp16, a smaller model, or --device cpu."
-    checks = [_check("memory", lambda: _memory(prior, controlnet, device, precision), smaller)]
+    checks = [_check("memory", lambda: _memory(model), smaller)]
     if checks[0]["ok"]:
         fix = "Choose another copy of the model."
-        checks.append(_check("prior", lambda: _proof(prior, controlnet, device, precision), fix))
+        checks.append(_check("prior", lambda: _proof(model), fix))
     return checks
 
 
-def _memory(prior: str, controlnet: str | None, device: str, precision: str) -> str:
+def _memory(model: Model) -> str:
     from ddrep_core.priors.load import choose_device, choose_precision, find_model_folder
     from ddrep_core.priors.memory import memory_needs
 
-    chosen = choose_device(device)
-    folder = find_model_folder(prior, chosen, precision, allow_download=False)
-    path = Path(controlnet).expanduser() if controlnet else None
-    needs = memory_needs(folder, choose_precision(precision, chosen, folder), [path] if path and path.is_dir() else [])
+    chosen = choose_device(model.device)
+    folder = find_model_folder(model.prior, chosen, model.precision, allow_download=False)
+    paths = [Path(each.source).expanduser() for each in model.controlnets]
+    dtype = choose_precision(model.precision, chosen, folder)
+    needs = memory_needs(folder, dtype, [path for path in paths if path.is_dir()])
     free, where = _free_memory(chosen)
     if needs.least > free:
-        raise RunError(f"{prior} needs {needs}; {where} has {free / 2**30:.1f} GB free.")
-    return f"{prior} needs {needs}; {where} has {free / 2**30:.1f} GB free"
+        raise RunError(f"{model.prior} needs {needs}; {where} has {free / 2**30:.1f} GB free.")
+    return f"{model.prior} needs {needs}; {where} has {free / 2**30:.1f} GB free"
 
 
 def _free_memory(device: torch.device) -> tuple[float, str]:
@@ -91,15 +101,27 @@ def _free_memory(device: torch.device) -> tuple[float, str]:
         return float("inf"), "this machine"
 
 
-def _proof(prior: str, controlnet: str | None, device: str, precision: str) -> str:
+def _proof(model: Model) -> str:
     from ddrep_core.priors import load_prior
     from ddrep_core.priors.verdicts import prove
 
-    loaded = load_prior(prior, device=device, precision=precision, controlnet=controlnet, allow_download=False)
+    loaded = load_prior(
+        model.prior,
+        device=model.device,
+        precision=model.precision,
+        controlnets=model.controlnets,
+        loras=model.loras,
+        allow_download=False,
+    )
     verdict = prove(loaded)
+    with_them = ", ".join(
+        [f"{lora.file.name} ({lora.weight:g})" for lora in model.loras]
+        + [f"{Path(each.source).name} ({each.scale:g})" for each in model.controlnets]
+    )
+    name = f"{model.prior} with {with_them}" if with_them else model.prior
     if not verdict.sound:
-        raise RequestError(f"{prior} does not do what its files say. {verdict}", verdict.fix)
-    return f"{prior}: {verdict}"
+        raise RequestError(f"{name} does not do what its files say. {verdict}", verdict.fix)
+    return f"{name}: {verdict}"
 
 
 def device_words() -> str:

@@ -4,7 +4,8 @@ Every event is one JSON object with "event" and "time" (seconds since the epoch)
     started {task, pid, samples, of}                 of: samples that are still to be made
     stage   {message, share, seconds}                what is done now, outside the sampling loop. While it lasts, said
                                                      again with the share that is done (0..1) or how long it has taken
-    step    {sample, index, of, sigma, nfe, seconds_left, agreement}    index: steps done of this sample, 1..of
+    step    {sample, index, of, sigma, nfe, seconds_left, agreement, together}    index: steps done of this sample,
+                                                     1..of; together: how many samples took it, where more than one
     preview {path, sample, kind, object}             kind: texture (on the named object's own UVs), views, image, ...
     warning {message, left_out, why}                 left_out: names of cameras that are not sampled, where that is so
     error   {message, fix, status}
@@ -159,7 +160,9 @@ class ProgressLine:
         done, of = event["index"], event["of"]
         words = [f"step {done}/{of}"]
         if self._samples > 1:
-            words.insert(0, f"sample {event['sample'] + 1}/{self._samples}")
+            first, together = event["sample"] + 1, event.get("together", 1)
+            which = f"sample {first}" if together == 1 else f"samples {first} to {first + together - 1}"
+            words.insert(0, f"{which}/{self._samples}")
         if event.get("seconds_left") is not None:
             words.append(f"{duration(event['seconds_left'])} left")
         if event.get("agreement") is not None:

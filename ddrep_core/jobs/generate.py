@@ -18,6 +18,7 @@ from ddrep_core.geometry.bake import Baker
 from ddrep_core.geometry.mesh import Mesh
 from ddrep_core.geometry.raycast import ray_caster
 from ddrep_core.geometry.sight import Sight, sights
+from ddrep_core.geometry.signals import SIGNALS
 from ddrep_core.geometry.surface import (
     best_level,
     extract_surface,
@@ -27,14 +28,15 @@ from ddrep_core.geometry.surface import (
     rest_on_ground,
 )
 from ddrep_core.geometry.unwrap import unwrap
+from ddrep_core.jobs.apart import Box
 from ddrep_core.jobs.request import GenerateRequest, TextureRequest
 from ddrep_core.jobs.session import Preview, Session
 from ddrep_core.jobs.task import Made, Stage
 from ddrep_core.jobs.texture import AUTO_SCHEDULE as PAINT_SCHEDULE
 from ddrep_core.jobs.texture import (
     TEXTURE_GUIDANCE,
-    depth_controls,
     rays_across,
+    shape_controls,
     sheet_of_views,
     tell_left_out,
     texture_diffrep,
@@ -58,6 +60,8 @@ SURFACE_GRID = 64  # points along an edge where solid is told from empty, at lea
 SILHOUETTE_SIZE = 48
 OBJECT_OPACITY = 0.6  # of a pixel that shows the object and nothing else
 DRAFT_FACES = 4000
+FILLED = 0.6
+"""Of the ball that an object may fill, how far objects commonly reach along an axis."""
 FIELD_GUIDANCE = 7.5
 """At least, where nobody says otherwise: views that hesitate between shapes leave a lump."""
 PREVIEW_VIEWS = 4
@@ -76,6 +80,7 @@ def start(session: Session) -> Stage:
         auto_schedule=AUTO_SCHEDULE,
         least_guidance=FIELD_GUIDANCE,
         views_per_step=session.request.orbit_count or min(VIEWS_PER_STEP, len(views)),
+        box=Box(views.target - FILLED * extent, views.target + FILLED * extent),
     )
     return Stage(recipe, finish, previews)
 
@@ -126,7 +131,7 @@ def finish(session: Session, result: Result) -> Stage | Made:
     mesh, likeness = nerf_mesh(field, session.request.settings(GenerateRequest).faces)
     session.stage("Painting the surface")
     surface = Surface(mesh, likeness)
-    if "depth" in hears(session.prior):
+    if hears(session.prior) & SIGNALS.keys():
         return surface.painting(session, session.request.orbit_count or field.views)
     with torch.no_grad():
         pictures = decode(session.prior, field.render())
@@ -141,7 +146,7 @@ class Surface:
     likeness: float
 
     def painting(self, session: Session, cameras: Views | int) -> Stage:
-        """Its texture sampled from the prior, as `ddrep texture` does it: told the depth of each view."""
+        """Its texture sampled from the prior, as `ddrep texture` does it: told the shape in each view."""
         prior = session.prior
         outlook = look_at_mesh(cameras, self.mesh, prior.image_size, rays_across(prior))
         tell_left_out(session, outlook)
@@ -153,7 +158,8 @@ class Surface:
             views,
             auto_schedule=PAINT_SCHEDULE,
             least_guidance=TEXTURE_GUIDANCE,
-            controls=depth_controls(mesh, views, prior),
+            controls=shape_controls(mesh, views, prior),
+            box=Box(*mesh.bounds),
         )
 
         def previews(session: Session, step: StepReport) -> Sequence[Preview]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -14,6 +15,7 @@ from ddrep_core.diffreps.siren import SirenDiffrep, grid_coordinates, image_sire
 from ddrep_core.errors import RequestError
 from ddrep_core.jobs.create import existing_file
 from ddrep_core.jobs.folder import replacing, write_bytes
+from ddrep_core.jobs.kept_picture import read_kept, windows_of
 from ddrep_core.jobs.request import ImageRequest
 from ddrep_core.jobs.session import Preview, Session
 from ddrep_core.jobs.task import Made, Stage
@@ -30,9 +32,14 @@ LARGEST_SIDE = 16_384  # of what a SIREN was sampled in, in latent pixels
 
 def start(session: Session) -> Stage:
     """A SIREN of the prior's own number of pixels, with the aspect of the picture that was asked for."""
-    settings, prior = session.request.settings(ImageRequest), session.prior
+    settings = session.request.settings(ImageRequest)
+    kept = read_kept(settings.keep, settings.base, session.folder, (settings.width, settings.height))
+    prior = session.prior
     rep = image_siren(shape_for(prior, settings.width / settings.height), device=prior.device)
-    return Stage(session.recipe(rep, auto_schedule=AUTO_SCHEDULE), finish, previews)
+    recipe = session.recipe(rep, auto_schedule=AUTO_SCHEDULE)
+    if kept is not None:
+        recipe = replace(recipe, given=kept.present(windows_of(rep, prior)).given(rep, prior))
+    return Stage(recipe, finish, previews)
 
 
 def previews(session: Session, step: StepReport) -> Sequence[Preview]:
@@ -47,7 +54,11 @@ def finish(session: Session, result: Result) -> Made:
     session.stage("Drawing the picture")
     rep: SirenDiffrep = result.diffrep
     files = {"image": session.outputs / "image.png", "siren": session.outputs / "image.safetensors"}
-    write_bytes(files["image"], png_bytes(draw(rep, session.prior, settings.width, settings.height)))
+    picture = draw(rep, session.prior, settings.width, settings.height)
+    kept = read_kept(settings.keep, settings.base, session.folder, picture.size)
+    if kept is not None:
+        picture = kept.put(picture, settings.width / rep.image_shape[2])
+    write_bytes(files["image"], png_bytes(picture))
     notes = {"prompt": session.request.prompt, "prior": session.request.prior, "seed": str(session.seed)}
     with replacing(files["siren"]) as path:
         rep.save(path, notes | {"shape": "x".join(map(str, rep.image_shape))})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -11,11 +12,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ddrep_core.diffreps.panorama import CylinderDiffrep, SphereDiffrep
+from ddrep_core.diffreps.panorama import CROPS_AROUND, CylinderDiffrep, SphereDiffrep
 from ddrep_core.diffreps.panorama_picture import decode_cylinder, decode_sphere
 from ddrep_core.diffreps.protocol import Diffrep
 from ddrep_core.errors import RequestError
 from ddrep_core.jobs.folder import replacing, write_bytes
+from ddrep_core.jobs.kept_picture import read_kept, windows_of
 from ddrep_core.jobs.request import PanoramaRequest
 from ddrep_core.jobs.session import Preview, Session
 from ddrep_core.jobs.task import Made, Stage
@@ -38,7 +40,18 @@ def start(session: Session) -> Stage:
     rep = kind(prior.image_shape, dtype=dtype, device=prior.device)
     # A sphere's windows are told when they look up or down: the sky's should not be asked for a horizon.
     views = rep.cameras if isinstance(rep, SphereDiffrep) else None
-    return Stage(session.recipe(rep, views, auto_schedule=AUTO_SCHEDULE), finish, previews)
+    recipe = session.recipe(rep, views, auto_schedule=AUTO_SCHEDULE)
+    kept = read_kept(settings.keep, settings.base, session.folder, size_of(rep, settings.width))
+    if kept is not None:
+        recipe = replace(recipe, given=kept.present(windows_of(rep, prior)).given(rep, prior))
+    return Stage(recipe, finish, previews)
+
+
+def size_of(rep: SphereDiffrep | CylinderDiffrep, width: int) -> tuple[int, int]:
+    """(W, H) of what is delivered."""
+    if isinstance(rep, SphereDiffrep):
+        return width, width // 2
+    return width, max(1, round(width * rep.image_shape[1] / rep.columns))
 
 
 def previews(session: Session, step: StepReport) -> Sequence[Preview]:
@@ -52,7 +65,13 @@ def finish(session: Session, result: Result) -> Made:
     session.stage("Blending the windows")
     picture = panorama(result.diffrep, session.prior, settings.width)
     files = {"panorama": session.outputs / "panorama.png"}
-    write_bytes(files["panorama"], png_bytes(to_picture(picture)))
+    drawn, rep = to_picture(picture), result.diffrep
+    kept = read_kept(settings.keep, settings.base, session.folder, drawn.size)
+    if kept is not None:
+        windows = 4 if isinstance(rep, SphereDiffrep) else CROPS_AROUND  # of 90 degrees, or 45
+        drawn = kept.put(drawn, settings.width / (windows * rep.image_shape[2]), wraps=True)
+        picture = torch.from_numpy(np.asarray(drawn) / np.float32(255)).permute(2, 0, 1)
+    write_bytes(files["panorama"], png_bytes(drawn))
     if settings.hdr:
         files["panorama_hdr"] = session.outputs / "panorama.hdr"
         with replacing(files["panorama_hdr"]) as path:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
-
-from torch import Tensor
 
 from ddrep_core.diffreps.protocol import Diffrep
 from ddrep_core.noise.fields import NoiseField
 from ddrep_core.priors.protocol import Controls, Prior
+from ddrep_core.sampling.given import Given
 from ddrep_core.sampling.guide import Guide
 from ddrep_core.sampling.sample import Result, SamplerState, StepReport, sample
 from ddrep_core.schedules.steps import Plan
@@ -69,7 +68,7 @@ class Recipe:
     controls: Controls = field(default_factory=dict)
     views_per_step: int | None = None
     guides: tuple[Guide, ...] = ()
-    known: Mapping[int, Tensor] = field(default_factory=dict)
+    given: Given | None = None
     from_scratch: bool = True
     source_prompt: str | None = None
     joint_below: float = 0.0
@@ -104,7 +103,7 @@ class Recipe:
             samples=samples,
             together=True,
             guides=self.guides,
-            known=self.known,
+            given=self.given,
             from_scratch=self.from_scratch,
             source_prompt=self.source_prompt,
             joint_below=self.joint_below,

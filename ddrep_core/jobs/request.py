@@ -19,6 +19,7 @@ from ddrep_core.errors import RequestError
 from ddrep_core.json_text import is_writable_text, parse_json
 
 SCHEMA_VERSION = 1
+DAMAGE = re.compile(r"inpaint|(?:(upscale|deblur):(\d{1,3}(?:\.\d{1,3})?))")
 ORBIT = re.compile(r"orbit:(\d+)")
 MOST_ORBIT_CAMERAS = 512
 
@@ -76,6 +77,7 @@ class Block(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
     takes_cameras: ClassVar[bool] = False  # whether the task's command has --cameras and --controlnet
+    keeps_away: ClassVar[bool] = False  # whether it can be told results that it is to be unlike
     called: ClassVar[str] = ""  # what the command names a job's folder after, before the prompt; else the task's name
 
     @classmethod
@@ -97,10 +99,27 @@ class Block(BaseModel):
 Resolution = Annotated[int, Field(ge=16, le=8192, description="Side of the texture in pixels."), JOB]
 
 
+class OfObject(Block):
+    """A picture in an object's UV space."""
+
+    object: str | None = Field(None, min_length=1)
+    """None: of all that is textured."""
+    file: RelativePath
+
+
+class Pin(Block):
+    """What one camera's view shall show: a render, a photograph, a painting over; its alpha says how far."""
+
+    camera: str = Field(min_length=1)
+    file: RelativePath
+    weight: float = Field(1.0, gt=0, le=1)
+
+
 class TextureRequest(Block):
     """Texture an existing mesh: the same mesh comes back, painted from all sides at once."""
 
     takes_cameras: ClassVar[bool] = True
+    keeps_away: ClassVar[bool] = True
 
     mesh: RelativePath = Field(description="OBJ, GLB, PLY, STL, OFF, DAE, 3MF, ...")
     mesh_up: Annotated[Literal["auto", "y", "z"], JOB] = Field("auto", description="The file's upward axis.")
@@ -111,12 +130,33 @@ class TextureRequest(Block):
     objects: Annotated[list[str] | None, Option("Job", ("--object",))] = Field(
         None, min_length=1, description="Texture only this object; may be repeated."
     )
-    depth: Annotated[bool, SAMPLING] = Field(True, description="Show the mesh's depth to a ControlNet.")
+    depth: Annotated[bool, SAMPLING] = Field(True, description="Show the mesh's shape to ControlNets.")
     front_degrees: Annotated[float, Option("Job", ("--front",))] = Field(
         0.0, description="Which way the object faces: degrees around Z from -Y (0) towards +X (90)."
     )
     both_sides: Annotated[bool, JOB, Later()] = Field(
         False, description="Paint faces seen from behind, too: sheets, rooms from inside."
+    )
+    keep: Annotated[list[OfObject], Option("Job", ("--keep",)), Later()] = Field(
+        default_factory=list,
+        max_length=256,
+        description="Texels that stay: MASK or OBJECT=MASK, in UV space, white is kept; may be repeated.",
+    )
+    base: Annotated[list[OfObject], Option("Job", ("--base",)), Later()] = Field(
+        default_factory=list,
+        max_length=256,
+        description="What is worn now, PICTURE or OBJECT=PICTURE; the mesh's own when not given. May be repeated.",
+    )
+    from_texture: Annotated[bool, JOB, Later()] = Field(
+        False, description="Start from what is worn now, as far as --strength says."
+    )
+    strength: Annotated[float | None, JOB, Later()] = Field(
+        None, gt=0, le=1, description="With --from-texture: how much may change, up to 1; 0.6 when not given."
+    )
+    pins: Annotated[list[Pin], Option("Job", ("--pin",)), Later()] = Field(
+        default_factory=list,
+        max_length=512,
+        description="CAMERA=PICTURE or CAMERA=PICTURE:WEIGHT: what that view shows; may be repeated.",
     )
 
 
@@ -124,6 +164,7 @@ class GenerateRequest(Block):
     """A new object from words: a NeRF, and from it a textured GLB."""
 
     takes_cameras: ClassVar[bool] = True
+    keeps_away: ClassVar[bool] = True
     called: ClassVar[str] = "object"
 
     size: Annotated[float, JOB] = Field(1.0, gt=0, le=1e6, description="Largest side in metres.")
@@ -135,8 +176,16 @@ class GenerateRequest(Block):
 class ImageRequest(Block):
     """A picture held by a SIREN, drawn at any resolution."""
 
+    keeps_away: ClassVar[bool] = True
+
     width: Annotated[int, JOB] = Field(512, ge=8, le=16384, description="Of the PNG; any size will do.")
     height: Annotated[int, JOB] = Field(512, ge=8, le=16384, description="Of the PNG.")
+    keep: Annotated[RelativePath | None, JOB, Later()] = Field(
+        None, description="What stays of --base: a mask of the result's size, white is kept."
+    )
+    base: Annotated[RelativePath | None, JOB, Later()] = Field(
+        None, description="The picture that --keep keeps a part of."
+    )
 
 
 class PanoramaRequest(Block):
@@ -150,6 +199,76 @@ class PanoramaRequest(Block):
     )
     width: Annotated[int, JOB] = Field(2048, ge=64, le=16384, description="Of the panorama in pixels.")
     hdr: Annotated[bool, JOB] = Field(False, description="Write an HDR file too.")
+    keep: Annotated[RelativePath | None, JOB, Later()] = Field(
+        None, description="What stays of --base: a mask of the result's size, white is kept."
+    )
+    base: Annotated[RelativePath | None, JOB, Later()] = Field(
+        None, description="The picture that --keep keeps a part of."
+    )
+
+
+class EditRequest(Block):
+    """Change what exists while it stays itself: a result, a textured mesh or a picture, by other words."""
+
+    takes_cameras: ClassVar[bool] = True
+
+    source: RelativePath = Field(description="A job's folder, one of its files, a textured mesh, or a picture.")
+    kind: Annotated[Literal["auto", "texture", "image", "panorama"], JOB] = Field(
+        "auto", description="As what it is edited; told from the file by default."
+    )
+    source_prompt: Annotated[Prompt, JOB] = Field(
+        "", description="What it shows now, in words; the job's own prompt where a job made it."
+    )
+    method: Annotated[Literal["difference", "sdedit", "dds", "pds", "sds"], SAMPLING] = Field(
+        "difference", description="How: docs/methods.md."
+    )
+    strength: Annotated[float | None, SAMPLING] = Field(
+        None, gt=0, le=1, description="How much may change, of difference (by default 1) and sdedit (0.7)."
+    )
+    resolution: Annotated[int | None, JOB] = Field(
+        None, ge=16, le=8192, description="Side of a texture in pixels; its own when not given."
+    )
+    mesh_up: Annotated[Literal["auto", "y", "z"], JOB] = Field("auto", description="A mesh file's upward axis.")
+    objects: Annotated[list[str] | None, Option("Job", ("--object",))] = Field(
+        None, min_length=1, description="Edit only this object of a mesh; may be repeated."
+    )
+    front_degrees: Annotated[float, Option("Job", ("--front",))] = Field(
+        0.0, description="Which way an object faces: degrees around Z from -Y (0) towards +X (90)."
+    )
+    both_sides: Annotated[bool, JOB] = Field(False, description="Edit faces of a mesh seen from behind, too.")
+    textures: dict[str, RelativePath] | None = Field(
+        None, description="Pictures that a mesh wears, by its objects' names, where its file does not say."
+    )
+    depth: Annotated[bool, SAMPLING] = Field(True, description="Show a mesh's depth to a ControlNet.")
+    projection: Annotated[Literal["sphere", "cylinder"], JOB] = Field(
+        "sphere", description="Of a panorama: the whole sphere, or a band."
+    )
+
+
+class VectorRequest(Block):
+    """A drawing of closed paths, one colour each: an SVG whose layers can be edited."""
+
+    paths: Annotated[int, JOB] = Field(32, ge=1, le=512, description="At most so many; what does not show is left out.")
+    size: Annotated[int, JOB] = Field(512, ge=16, le=8192, description="Side of the PNG beside it, in pixels.")
+
+
+def _damage(value: str) -> str:
+    match = DAMAGE.fullmatch(value)
+    most = {"upscale": 16.0, "deblur": 64.0}
+    if match is None or (match[1] and not 0 < float(match[2]) <= most[match[1]]):
+        raise PydanticCustomError("damage", "must be inpaint, upscale:K (to 16) or deblur:K (to 64)")
+    return value
+
+
+class RestoreRequest(Block):
+    """Several answers to what a damaged picture may have been."""
+
+    picture: RelativePath = Field(description="The damaged picture: PNG, JPEG, ...")
+    damage: Annotated[str, AfterValidator(_damage), Option("Job", ("--task",))] = Field(
+        "inpaint",
+        description="inpaint: fill the mask; upscale:K: K times as large; deblur:K: a blur of K pixels is undone.",
+    )
+    mask: RelativePath | None = Field(None, description="For inpaint: white where the picture is to be found.")
 
 
 class LoraRequest(Block):
@@ -159,11 +278,31 @@ class LoraRequest(Block):
     weight: float = Field(1.0, ge=-10, le=10)
 
 
+class ControlNetRequest(Block):
+    """A ControlNet, what it is shown of the mesh, and how much it counts."""
+
+    folder: str = Field(min_length=1)
+    kind: Literal["depth", "normal", "canny", "lineart"] | None = None
+    scale: float = Field(1.0, ge=0, le=10)
+
+
+class ReferenceRequest(Block):
+    """A picture to look at for its style, and the IP-Adapter that lets the prior look."""
+
+    picture: RelativePath
+    adapter: str = Field(min_length=1)
+    image_encoder: str | None = Field(None, min_length=1)
+    scale: float = Field(1.0, ge=0, le=10)
+
+
 TASKS: dict[str, tuple[type[Block], str]] = {
     "texture": (TextureRequest, "ddrep_core.jobs.texture:start"),
     "generate": (GenerateRequest, "ddrep_core.jobs.generate:start"),
     "image": (ImageRequest, "ddrep_core.jobs.image:start"),
     "panorama": (PanoramaRequest, "ddrep_core.jobs.panorama:start"),
+    "vector": (VectorRequest, "ddrep_core.jobs.vector:start"),
+    "edit": (EditRequest, "ddrep_core.jobs.edit:start"),
+    "restore": (RestoreRequest, "ddrep_core.jobs.restore:start"),
 }
 """Every task: its name, which is also its block's and its command's; its settings; and where it starts (a
 `jobs.task.Start`), as "module:function": imported when a job is run, for torch comes with it, and reading a job needs
@@ -177,7 +316,7 @@ class Request(Block):
     exactly one is filled: the task's own (`settings`).
 
     null (None) means: as the prior or the schedule suggests. Paths are relative to the job folder; `prior` and
-    `controlnet` are "bundled", a hub id or a folder anywhere, `loras` files anywhere.
+    ControlNets are "bundled", a hub id or a folder anywhere, LoRAs and the reference's adapter files anywhere.
     """
 
     schema_version: Literal[1]
@@ -188,17 +327,33 @@ class Request(Block):
     negative_prompt: Annotated[Prompt, JOB] = Field("", description="What to lead away from.")
     seed: Annotated[int, JOB] = Field(0, ge=0, le=2**63 - 1, description="Of the first sample; the next ones count up.")
     samples: Annotated[int, JOB] = Field(1, ge=1, le=10_000, description="How many different ones to make.")
+    diversity: Annotated[float, JOB, Later()] = Field(
+        0.0,
+        ge=0,
+        le=100,
+        description="How much the samples keep away from each other: 0 not at all, 1 clearly. They are made together.",
+    )
+    unlike: Annotated[list[RelativePath], JOB, Later()] = Field(
+        default_factory=list,
+        max_length=64,
+        description="A job whose results to keep away from, or a PNG or GLB; may be repeated.",
+    )
     prior: Annotated[str, SAMPLING] = Field(
         "bundled", min_length=1, description="bundled, a diffusers folder, a .safetensors checkpoint, or a hub id."
     )
-    controlnet: Annotated[str | None, SAMPLING] = Field(
-        None, min_length=1, description="A depth ControlNet: folder or hub id."
+    controlnet: str | None = Field(None, min_length=1)  # FOLDER[:KIND][:SCALE], as the command line takes it
+    controlnets: Annotated[list[ControlNetRequest], Option("Sampling", ("--controlnet",)), Later()] = Field(
+        default_factory=list,
+        max_length=8,
+        description="A ControlNet: FOLDER[:KIND][:SCALE], shown the mesh's depth, normal, canny or lineart; "
+        "may be repeated.",
     )
     loras: Annotated[list[LoraRequest], Option("Sampling", ("--lora",)), Later()] = Field(
         default_factory=list,
         max_length=32,
         description="A LoRA: FILE or FILE:WEIGHT; may be repeated, and adds up.",
     )
+    reference: Annotated[ReferenceRequest | None, Later()] = None
     guidance_scale: Annotated[float | None, SAMPLING] = Field(
         None,
         ge=0,
@@ -244,6 +399,8 @@ class Request(Block):
                 raise PydanticCustomError("block", "the task is '{task}', but the block '{block}' is missing", named)
             if block != self.task and present:
                 raise PydanticCustomError("block", "the task is '{task}', so the block '{block}' must go", named)
+        if self.unlike and not TASKS[self.task][0].keeps_away:
+            raise PydanticCustomError("block", "the task '{task}' cannot be 'unlike' anything", {"task": self.task})
         return self
 
     def settings(self, kind: type[AnyBlock]) -> AnyBlock:
@@ -331,7 +488,7 @@ def _problem(details: ErrorDetails) -> str:
     wanted = _wanted(kind, context)
     if wanted:
         return f"'{where}' must be {wanted}, not {_in_words(value)}"
-    if kind in ("path", "cameras"):
+    if kind in ("path", "cameras", "damage"):
         return f"'{where}' ({_in_words(value)}) {details['msg']}"
     return f"'{where}': {details['msg']}" if where else details["msg"]
 

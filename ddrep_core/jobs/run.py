@@ -19,6 +19,7 @@ import torch
 
 from ddrep_core.confined import Confined
 from ddrep_core.errors import Cancelled, DdrepError, DdrepWarning, RequestError, RunError
+from ddrep_core.jobs.apart import distances
 from ddrep_core.jobs.events import EventLog, Listener
 from ddrep_core.jobs.folder import JobFolder, read_json, write_bytes, write_json
 from ddrep_core.jobs.pace import StopSwitch
@@ -127,6 +128,8 @@ def _run(
 
         def write_result() -> dict[str, Any]:
             result = _result(request, identity, records, time.monotonic() - start)
+            if (request.diversity or request.unlike) and (apart := distances(folder, records)):
+                result["distances"] = apart
             write_json(folder.result_file, result)
             return result
 
@@ -212,19 +215,32 @@ def _write_page(folder: JobFolder, result: Any, events: EventLog) -> None:
 def load_request_prior(request: Request) -> Any:
     """The prior that a request names, on the device and in the precision it asks for."""
     from ddrep_core.priors import load_prior
+    from ddrep_core.priors.adapters.controlnet import Control, parse_control
+    from ddrep_core.priors.adapters.ip_adapter import IpAdapter
     from ddrep_core.priors.adapters.lora import Lora
     from ddrep_core.priors.verdicts import prove
 
+    controlnets = [parse_control(request.controlnet)] if request.controlnet else []
+    controlnets += [Control(each.folder, each.kind, each.scale) for each in request.controlnets]
+    reference = request.reference
     prior = load_prior(
         request.prior,
         device=request.device,
         precision=request.precision,
-        controlnet=request.controlnet,
+        controlnets=controlnets,
         loras=[Lora(Path(lora.file).expanduser(), lora.weight) for lora in request.loras],
+        ip_adapter=None
+        if reference is None
+        else IpAdapter(
+            Path(reference.adapter),
+            Path(reference.image_encoder) if reference.image_encoder else None,
+            reference.scale,
+        ),
         max_batch=request.max_batch,
     )
     # The bundled prior is known by its checksums; a person's own proves itself the first time.
-    if (request.prior != "bundled" or request.loras or request.controlnet) and not (verdict := prove(prior)).sound:
+    adapted = request.prior != "bundled" or request.loras or controlnets
+    if adapted and not (verdict := prove(prior)).sound:
         warnings.warn(
             f"The model '{request.prior}' does not do what its files say. {verdict} {verdict.fix}",
             DdrepWarning,

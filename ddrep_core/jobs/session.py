@@ -16,15 +16,17 @@ from PIL import Image
 
 from ddrep_core.diffreps.protocol import Diffrep
 from ddrep_core.errors import Cancelled, StaleState
+from ddrep_core.jobs.apart import Box, guides_to_differ
 from ddrep_core.jobs.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from ddrep_core.jobs.events import EventLog, TimeLeft
 from ddrep_core.jobs.folder import JobFolder, read_json, write_bytes, write_json
 from ddrep_core.jobs.pace import Paced, StageProgress, Stages, StopSwitch
 from ddrep_core.jobs.recipe import Procedure, Recipe, guidance_of
 from ddrep_core.jobs.request import Request
-from ddrep_core.pictures import png_bytes
-from ddrep_core.priors.protocol import Controls, Prior
+from ddrep_core.pictures import png_bytes, read_picture
+from ddrep_core.priors.protocol import REFERENCE, Controls, Prior
 from ddrep_core.sampling.sample import Result, SamplerState, StepReport
+from ddrep_core.schedules.named import lower_levels
 from ddrep_core.schedules.parse import parse_schedule
 from ddrep_core.views.camera import Views
 
@@ -113,6 +115,8 @@ class Session:
         least_guidance: float = 0.0,
         controls: Controls | None = None,
         views_per_step: int | None = None,
+        strength: float | None = None,
+        box: Box | None = None,
     ) -> Recipe:
         """How the request wants a representation sampled.
 
@@ -122,25 +126,40 @@ class Session:
         Args:
             rep, views, controls, views_per_step: as `dd.sample` takes them.
             auto_schedule: what the task takes for the schedule "auto".
+            strength: how much may change of what the representation shows already; None: it starts from nothing.
             least_guidance: where the request leaves it to the prior, the task asks for no weaker guidance than this,
                 except of a prior that was distilled to draw without.
+            box: where the object stands, to put there what it is to be unlike.
 
         Raises:
-            RequestError: a schedule that cannot be read.
+            RequestError: a schedule that cannot be read, or results that cannot.
         """
         request = self.request
         schedule = auto_schedule if request.schedule == "auto" else request.schedule
+        sigmas = self.prior.sigmas if strength is None else lower_levels(self.prior.sigmas, strength)
         recipe = Recipe(
             rep,
             views,
             prompt=request.prompt,
             negative_prompt=request.negative_prompt,
             guidance_scale=guidance_of(self.prior, request.guidance_scale, least_guidance),
-            schedule=parse_schedule(schedule, self.prior.sigmas, request.steps),
-            controls=controls or {},
+            schedule=parse_schedule(schedule, sigmas, request.steps),
+            from_scratch=strength is None,
+            controls={**(controls or {}), **self._reference()},
             views_per_step=views_per_step,
         )
-        return recipe if request.eta is None else replace(recipe, eta=request.eta)
+        if request.eta is not None:
+            recipe = replace(recipe, eta=request.eta)
+        guides = guides_to_differ(request, self.folder, rep, views, box, self.prior)
+        return replace(recipe, guides=guides, together=request.samples > 1) if guides else recipe
+
+    def _reference(self) -> Controls:
+        """The picture that the prior shall look at, if the request has one."""
+        told = self.request.reference
+        if told is None:
+            return {}
+        path = self.folder.resolve(told.picture)
+        return {REFERENCE: read_picture(path)[None]}
 
     def sample(
         self,
@@ -197,8 +216,9 @@ class Session:
 
         def show(step: StepReport) -> None:
             if previews is not None and step.clean is not None:
+                pairs = zip(numbers, step.each(), strict=True)
                 with torch.no_grad():
-                    for number, each in zip(numbers, step.each(), strict=True):
+                    for number, each in reversed(list(pairs)):  # a reader shows what comes last: the first
                         self._write_previews(previews(self, each), number, step.index)
 
         def on_step(step: StepReport) -> None:
@@ -277,6 +297,7 @@ class Session:
             nfe=step.nfe,
             seconds_left=self._time_left.step(steps_left),
             agreement=agreement(step.disagreement),
+            **({"together": len(samples)} if len(samples) > 1 else {}),
         )
 
     def _write_previews(self, previews: Sequence[Preview], sample: int, index: int) -> None:

@@ -13,15 +13,19 @@ from PIL import Image
 from torch import Tensor
 
 from ddrep_core.diffreps.image_texture import ImageTextureDiffrep
+from ddrep_core.diffreps.protocol import Diffrep
 from ddrep_core.diffreps.texture import TextureDiffrep, rays_along_pixel
 from ddrep_core.geometry.bake import BakedTexture, Baker, baking_bytes, coverage_share, solving_resolution
 from ddrep_core.geometry.glb import write_glb
 from ddrep_core.geometry.load import load_mesh
 from ddrep_core.geometry.mesh import Mesh
-from ddrep_core.geometry.raycast import depth_maps
+from ddrep_core.geometry.signals import control_signals
 from ddrep_core.geometry.texels import check_texture_repeats
+from ddrep_core.jobs.apart import Box
 from ddrep_core.jobs.folder import replacing, write_json
 from ddrep_core.jobs.pace import StageProgress
+from ddrep_core.jobs.pins import Pinned, read_pins
+from ddrep_core.jobs.present import Present, worn_by
 from ddrep_core.jobs.request import TextureRequest
 from ddrep_core.jobs.session import Preview, Session
 from ddrep_core.jobs.task import Illustration, Made, Stage
@@ -37,6 +41,8 @@ from ddrep_core.views import Views
 AUTO_SCHEDULE = "repaint:1,1,2"  # growing wins on the beds, not yet on the bundled prior: docs/agreement.md
 TEXTURE_GUIDANCE = 5.0
 """At least, where nobody says otherwise: depth tells the prior the shape, and words alone the material."""
+STRENGTH = 0.6
+"""Of a job that starts from what is worn, where nobody says otherwise: forms stay, and materials may change."""
 PREVIEW_TEXTURE = 256
 # Of all previews between them: more objects have coarser ones, still with a few texels to a pixel of the views.
 ENOUGH_PREVIEW_TEXELS, MOST_PREVIEW_TEXELS, PREVIEW_TEXELS_PER_PIXEL = 250_000, 1_000_000, 4
@@ -58,6 +64,7 @@ def start(session: Session) -> Stage:
     session.stage("Reading the mesh")
     path, root = session.folder.resolve(settings.mesh), session.folder.path
     mesh = load_mesh(path, settings.mesh_up, objects=settings.objects, root=root)
+    worn = worn_by(mesh, settings, session.folder)
     cameras = request_cameras(request, session.folder)
     prior = session.prior
     size, rays = prior.image_size, rays_across(prior)
@@ -72,24 +79,44 @@ def start(session: Session) -> Stage:
         "Ask for a lower resolution or fewer objects at a time, or close other programs.",
     )
     check_texture_repeats(mesh, settings.resolution)
-    rep = texture_diffrep(mesh, views, prior, settings, portion(looking, 0, 0.6))
+    rep: Diffrep = texture_diffrep(mesh, views, prior, settings, portion(looking, 0, 0.6))
+    baker, given = None, None
+    pinned = read_pins(settings.pins, cameras, views, session.folder, (size, size))
+    painting = views if pinned is None else pinned.heavier(views)
+    if worn or pinned is not None:
+        looking = session.stage("Looking at what is there")
+        baker = Baker(mesh, painting, settings.resolution, (size, size), worn=worn, progress=portion(looking, 0, 0.6))
+    if worn and baker is not None:
+        present = Present.of(baker, worn)
+        given = present.given(rep, prior)
+        if settings.keep and given is None:
+            session.warn("What is kept is too small for the views: it stays, but the rest is painted without regard.")
+        if settings.from_texture:
+            rep = present.start(rep, prior)
+    if pinned is not None:
+        seen = pinned.given(mesh, views, rep, prior)
+        given = seen if given is None else seen.over(given)
     recipe = session.recipe(
         rep,
         views,
         auto_schedule=AUTO_SCHEDULE,
         least_guidance=TEXTURE_GUIDANCE,
-        controls=depth_controls(mesh, views, prior) if settings.depth else None,
+        controls=shape_controls(mesh, views, prior) if settings.depth else None,
+        strength=(settings.strength or STRENGTH) if settings.from_texture else None,
+        box=Box(*mesh.bounds),
     )
     # No finer than the views have something to say: Blender puts a preview on the graphics card between two frames.
+    small = preview_resolution(mesh, min(PREVIEW_TEXTURE, 2 * size, settings.resolution), len(views) * size**2)
     preview_baker = Baker(
         mesh,
         views,
-        preview_resolution(mesh, min(PREVIEW_TEXTURE, 2 * size, settings.resolution), len(views) * size**2),
+        small,
         (size, size),
+        worn={name: each.at(small) for name, each in worn.items()},
         progress=portion(looking, 0.6, 1),
     )
-    texturing = Texturing(settings, mesh, outlook, preview_baker)
-    return Stage(recipe, texturing.finish, texturing.previews)
+    texturing = Texturing(settings, mesh, outlook, preview_baker, baker, pinned)
+    return Stage(replace(recipe, given=given), texturing.finish, texturing.previews)
 
 
 @dataclass
@@ -99,6 +126,7 @@ class Texturing:
     Attributes:
         mesh: as the cameras see it.
         baker: of the pictures' size, made with the first sample.
+        pinned: what some of the views shall show.
     """
 
     settings: TextureRequest
@@ -106,6 +134,7 @@ class Texturing:
     outlook: Outlook
     preview_baker: Baker
     baker: Baker | None = None
+    pinned: Pinned | None = None
 
     def previews(self, session: Session, step: StepReport) -> Sequence[Preview]:
         """Each object's texture, and some of the views in a row."""
@@ -135,15 +164,19 @@ class Texturing:
         if self.baker is None:
             shape = pictures.shape[2], pictures.shape[3]
             self.baker = Baker(self.mesh, views, self.settings.resolution, shape, progress=portion(baking, 0, 0.4))
+        if self.pinned is not None:
+            pictures = self.pinned.shown(pictures)
         baked = self.baker.bake(pictures, portion(baking, 0.4, 1))
         session.stage("Writing the results")
         made = write_textured_mesh(session, self.mesh, baked, self.settings.front_degrees)
         sheet = sheet_of_views(session, self.mesh, baked, views, pictures)
-        told = {
+        told: dict[str, Any] = {
             "not_agreed": not_agreed,
             "views": [camera.name for camera in views],
             "left_out": self.outlook.left_out_names,
         }
+        if self.pinned is not None:
+            told["pins"] = self.pinned.differences(self.baker, baked, views)
         return replace(made, told=made.told | told, illustrations=(*made.illustrations, sheet))
 
 
@@ -153,11 +186,9 @@ def rays_across(prior: Prior) -> int:
     return latent_size * rays_along_pixel(latent_size)
 
 
-def depth_controls(mesh: Mesh, views: Views, prior: Prior) -> Controls:
-    """How far the mesh is from every view, for a prior that hears it."""
-    if "depth" not in hears(prior):
-        return {}
-    return {"depth": depth_maps(mesh, views, prior.image_size, prior.image_size, subsamples=2)}
+def shape_controls(mesh: Mesh, views: Views, prior: Prior) -> Controls:
+    """What the mesh shows to a prior that hears it, from every view: its depth, its normals, its lines."""
+    return control_signals(mesh, views, prior.image_size, prior.image_size, hears(prior))
 
 
 def preview_resolution(mesh: Mesh, resolution: int, pixels: int) -> int:

@@ -1,4 +1,4 @@
-"""A prior made of a diffusers model: Stable Diffusion 1.x and 2.x, SDXL, SD3."""
+"""A prior made of a diffusers model: Stable Diffusion 1.x and 2.x, SDXL, SD3, FLUX.1."""
 
 from __future__ import annotations
 
@@ -77,10 +77,12 @@ class Origin:
     Args:
         files: its folders or files.
         scheduler: its scheduler's configuration.
+        told: what was said of its adapters: weights, kinds, scales.
     """
 
     files: tuple[Path, ...]
     scheduler: dict[str, Any]
+    told: str = ""
 
 
 class DiffusersPrior:
@@ -97,7 +99,7 @@ class DiffusersPrior:
         max_batch: the most rows that the network sees at once, both branches of guidance counted. None: as many as fit.
         default_guidance_scale: the guidance that suits this model.
         directions: its words for the sides of things.
-        distilled: it was made to draw without guidance: no task asks it for more than its own.
+        distilled: it was made to draw without guidance, or to be told it: no task asks it for more than its own.
     """
 
     def __init__(
@@ -137,6 +139,10 @@ class DiffusersPrior:
         return self.levels.sigmas
 
     @property
+    def _told_guidance(self) -> bool:
+        return getattr(self.network, "told_guidance", False)
+
+    @property
     def channels(self) -> int:
         """C of the latents."""
         return self.autoencoder.channels
@@ -170,7 +176,8 @@ class DiffusersPrior:
             prompt: what the pictures show. Each view adds its camera's words, and the direction it looks from.
             negative_prompt: what guidance leads away from.
             views: cameras; None: all views are alike.
-            guidance_scale: w; 0 evaluates the unconditional branch alone, 1 the conditional one alone.
+            guidance_scale: w; 0 evaluates the unconditional branch alone, 1 the conditional one alone. A model that was
+                distilled to be told w (FLUX.1 dev, latent consistency models) has the conditional one alone.
             controls: {"depth": [V, 1, H, W] in [0, 1], near = 1, background 0}, and so on (`geometry.signals`);
                 {"reference": [V, 3, H, W], or one for all views, sRGB}; what is not heard is left aside.
 
@@ -192,7 +199,14 @@ class DiffusersPrior:
             texts.setdefault(text, len(texts))
         embeddings = [self.prompt_encoder(text) for text in texts] if guidance_scale != 0 else []
         negative = 0
-        if guidance_scale != 1:
+        if self._told_guidance and negative_prompt.strip():
+            warnings.warn(
+                f"The model '{self.name}' is told its guidance and never draws without the prompt: it does not hear "
+                "the negative prompt.",
+                DdrepWarning,
+                stacklevel=2,
+            )
+        if guidance_scale == 0 or not (guidance_scale == 1 or self._told_guidance):
             negative = len(embeddings)
             embeddings.append(self.prompt_encoder(negative_prompt, negative=True))
         view_count = None if views is None else len(views)
@@ -312,7 +326,8 @@ class DiffusersPrior:
         timesteps = self.levels.timestep(sigma).to(precision).to(self.device).expand(count)
 
         weight = conditioning.guidance_scale
-        wanted = [True] if weight == 1 else [False] if weight == 0 else [False, True]
+        alone = weight == 1 or self._told_guidance  # what is told its guidance answers guided
+        wanted = [False] if weight == 0 else [True] if alone else [False, True]
         outputs = self._evaluate(scaled, timesteps, wanted, conditioning)
         # Every read-out is linear in the output with the same input in both branches: guiding it guides ε̂.
         guided = outputs[0] if len(outputs) == 1 else outputs[0] + weight * (outputs[1] - outputs[0])
@@ -337,12 +352,15 @@ class DiffusersPrior:
             rows = torch.cat([(shown if w else torch.zeros_like(shown)).expand(count) for w in wanted])
             controls[REFERENCE] = references[rows]
 
+        told = {"guidance": conditioning.guidance_scale or 1.0} if self._told_guidance else {}
+
         def call(rows: slice) -> Tensor:
             return self.network(
                 inputs[rows],
                 timesteps[rows],
                 conditioning.texts[texts[rows]],
                 {name: signal[rows] for name, signal in controls.items()},
+                **told,
             )
 
         return self._limit(scaled).run(call, len(inputs)).to(scaled.dtype).chunk(repeats)

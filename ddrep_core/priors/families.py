@@ -10,7 +10,7 @@ from typing import Any
 from ddrep_core.errors import RequestError
 from ddrep_core.priors.prompts import TextStyle
 
-SUPPORTED = "Stable Diffusion 1.x and 2.x, SDXL, and Stable Diffusion 3"
+SUPPORTED = "Stable Diffusion 1.x and 2.x, SDXL, Stable Diffusion 3, FLUX.1, and PixArt-Σ"
 
 
 @dataclass(frozen=True)
@@ -51,16 +51,36 @@ SD3 = Family(
     guidance_scale=7.0,
     native=128,
 )
+FLUX = Family(
+    "flux",
+    "transformer",
+    ("transformer", "vae", "scheduler", "text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2"),
+    guidance_scale=3.5,
+    native=128,
+)
+PIXART = Family(
+    "pixart",
+    "transformer",
+    ("transformer", "vae", "scheduler", "text_encoder", "tokenizer"),
+    guidance_scale=4.5,
+    native=128,
+)
+
+TOLD_GUIDANCE = 8.5
+"""What suits a latent consistency model that is told its guidance (as in diffusers' pipeline)."""
 
 PIPELINES = re.compile(
     r"(StableDiffusion|StableDiffusionXL|StableDiffusion3)(ControlNet|PAG)*(Img2Img|Inpaint)?Pipeline"
-    r"|LatentConsistencyModel(Img2Img)?Pipeline"
+    r"|LatentConsistencyModel(Img2Img)?Pipeline|Flux(Img2Img|Inpaint)?Pipeline|PixArtSigmaPipeline"
 )
 """Pipelines whose parts make a text-to-image model. What paints in or refines is told by its networks."""
 
 REASONS = (
-    (r"^Flux", "its transformer reads packed latents and is told the guidance, which is not there yet"),
-    (r"^(PixArt|Sana|Hunyuan|AuraFlow|Lumina|CogView|Qwen|ZImage|Chroma)", "its transformer is of another kind"),
+    (r"^Flux2", "its text encoder is a language model of its own"),
+    (r"^Flux", "it is told pictures beside words"),
+    (r"^PixArtAlpha", "it is told the picture's size and aspect (PixArt-Σ, which is not, is known)"),
+    (r"^Sana", "its autoencoder is of another kind, and its text encoder is a language model"),
+    (r"^(PixArt|Hunyuan|AuraFlow|Lumina|CogView|Qwen|ZImage|Chroma)", "its transformer is of another kind"),
     (r"Kolors", "its text encoder is a language model of its own"),
     (r"^(IF|DeepFloyd)", "it denoises pixels in three stages"),
     (r"ImageVariation|UnCLIP|unclip|Zero123", "it is told a picture, not words"),
@@ -76,6 +96,24 @@ HARMLESS_PARTS = {"safety_checker", "feature_extractor", "image_encoder", "contr
 """Parts of a pipeline that do not change what its network predicts."""
 
 FEW_STEPS = re.compile(r"turbo|lightning|hyper[-_]?sd|(?<![a-z])(lcm|dmd2?|tcd)(?![a-z])", re.IGNORECASE)
+
+
+def is_stable_diffusion(config: Mapping[str, Any]) -> bool:
+    """Whether a U-Net is Stable Diffusion 1.x's or 2.x's own, by its widths, and no smaller relative."""
+    return list(config.get("block_out_channels") or ()) == [320, 640, 1280, 1280] and config.get(
+        "cross_attention_dim"
+    ) in (768, 1024)
+
+
+def native_sides(config: Mapping[str, Any], family: Family) -> list[int]:
+    """[h, w] in latent cells of the pictures that a network was made for, as far as its configuration says.
+
+    Early conversions of Stable Diffusion say 32 cells, which is 256 pixels; the network itself was trained on 512. So
+    for that very network 64 is the least. Any other network is believed.
+    """
+    told = config.get("sample_size")
+    sides = [told, told] if isinstance(told, int) else list(told or [family.native] * 2)
+    return [family.native] * 2 if is_stable_diffusion(config) and max(sides) < family.native else sides
 
 
 def class_of(index: Mapping[str, Any], part: str) -> str | None:
@@ -100,6 +138,12 @@ def family_of(index: Mapping[str, Any], name: str) -> Family:
         )
     if class_of(index, "transformer") == "SD3Transformer2DModel":
         family = SD3
+    elif class_of(index, "transformer") == "FluxTransformer2DModel":
+        family = FLUX
+    elif class_of(index, "transformer") == "PixArtTransformer2DModel" or (
+        pipeline == "PixArtSigmaPipeline" and class_of(index, "transformer") == "Transformer2DModel"
+    ):
+        family = PIXART
     elif class_of(index, "unet") == "UNet2DConditionModel":
         family = SDXL if class_of(index, "text_encoder_2") else STABLE_DIFFUSION
     else:

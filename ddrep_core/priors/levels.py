@@ -6,6 +6,7 @@ input and a linear read-out of the network's output, so one small table serves e
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -109,12 +110,13 @@ RECTIFIED = ("FlowMatchEulerDiscrete", "FlowMatchHeunDiscrete", "FlowMatchLCM")
 MOST_LEVELS = 100_000
 
 
-def noise_levels(scheduler: Mapping[str, Any], name: str) -> NoiseLevels:
+def noise_levels(scheduler: Mapping[str, Any], name: str, tokens: int | None = None) -> NoiseLevels:
     """The levels of a model, from its scheduler's configuration, whose class stands under "_class_name".
 
     Args:
         scheduler: the configuration as read.
         name: of the model, for messages.
+        tokens: how many a picture of the native size has, for a flow that is shifted by it.
 
     Raises:
         RequestError: a scheduler, a schedule or a prediction that is not known; values that cannot be.
@@ -122,7 +124,7 @@ def noise_levels(scheduler: Mapping[str, Any], name: str) -> NoiseLevels:
     kind = scheduler.get("_class_name")
     plain = kind.removesuffix("Scheduler") if isinstance(kind, str) else kind
     if plain in RECTIFIED:
-        return flow_levels(scheduler, name)
+        return flow_levels(scheduler, name, tokens)
     if plain in VARIANCE_PRESERVING:
         return diffusion_levels(scheduler, name)
     if isinstance(kind, str) and kind.startswith("EDM"):
@@ -188,8 +190,11 @@ def diffusion_levels(scheduler: Mapping[str, Any], name: str = "") -> NoiseLevel
     return NoiseLevels(sigmas, timesteps, prediction)
 
 
-def flow_levels(scheduler: Mapping[str, Any], name: str = "") -> NoiseLevels:
+def flow_levels(scheduler: Mapping[str, Any], name: str = "", tokens: int | None = None) -> NoiseLevels:
     """The levels of a rectified flow, t = 1 (σ = ∞) first, bent towards noise by the model's own shift.
+
+    Args:
+        scheduler, name, tokens: as for `noise_levels`.
 
     Raises:
         RequestError: values that cannot be.
@@ -197,9 +202,27 @@ def flow_levels(scheduler: Mapping[str, Any], name: str = "") -> NoiseLevels:
     count = _count(scheduler, name)
     shift = checked_number(scheduler, "shift", 1.0, "scheduler", name, most=1000)
     assert shift is not None
+    if scheduler.get("use_dynamic_shifting") is True:
+        shift = _shift_of(scheduler, tokens, name)
     times = torch.arange(count, 0, -1, dtype=torch.float64) / count
     times = shift * times / (1 + (shift - 1) * times)
     return NoiseLevels(times / (1 - times), times * count, "flow")
+
+
+def _shift_of(scheduler: Mapping[str, Any], tokens: int | None, name: str) -> float:
+    """The shift of a flow that bends more for larger pictures (FLUX): its logarithm is linear in their tokens."""
+
+    def told(key: str, usual: float) -> float:
+        value = checked_number(scheduler, key, usual, "scheduler", name, most=MOST_LEVELS)
+        assert value is not None
+        return float(value)
+
+    few, many = told("base_image_seq_len", 256), told("max_image_seq_len", 4096)
+    low, high = told("base_shift", 0.5), told("max_shift", 1.15)
+    if few == many or max(low, high) > 20:
+        raise RequestError(f"The scheduler of the model '{name}' shifts its levels by what cannot be.")
+    shift = low + (high - low) * ((many if tokens is None else tokens) - few) / (many - few)
+    return math.exp(shift) if _told(scheduler, "time_shift_type", "exponential") == "exponential" else shift
 
 
 def _count(scheduler: Mapping[str, Any], name: str) -> int:

@@ -43,7 +43,7 @@ def load_prior(
     loras: Sequence[Lora] = (),
     ip_adapter: IpAdapter | None = None,
 ) -> DiffusersPrior:
-    """A diffusion model as a prior: Stable Diffusion 1.x and 2.x, SDXL, Stable Diffusion 3.
+    """A diffusion model as a prior: Stable Diffusion 1.x and 2.x, SDXL, Stable Diffusion 3, FLUX.1, PixArt-Σ.
 
     Args:
         source: "bundled", a folder in diffusers' format, a checkpoint in one .safetensors file, or a hub id
@@ -85,7 +85,9 @@ def load_prior(
     own = [controlnet for controlnet, _ in read]
     prior = _assemble(folder, chosen_device, dtype, own, controlnet_scale, image_size, max_batch, loras, ip_adapter)
     if prior.origin is not None:
-        prior.origin = replace(prior.origin, files=(*prior.origin.files, *(path for _, path in read)))
+        kinds = [(each.kind, each.scale) for each in own]
+        told = f"{[lora.weight for lora in loras]} {kinds}" if loras or kinds else ""
+        prior.origin = replace(prior.origin, files=(*prior.origin.files, *(path for _, path in read)), told=told)
     return prior
 
 
@@ -195,15 +197,17 @@ def _assemble(
     from ddrep_core.priors.autoencoder import Autoencoder, autoencoder_dtype, check_autoencoder
     from ddrep_core.priors.diffusers_prior import DiffusersPrior, Origin
     from ddrep_core.priors.families import FEW_STEPS
+    from ddrep_core.priors.flux import FluxTransformer
     from ddrep_core.priors.levels import noise_levels
     from ddrep_core.priors.memory import VIEWS
     from ddrep_core.priors.networks import FlowTransformer, UNet
-    from ddrep_core.priors.prompts import T5_LENGTH, PromptEncoder, TextEncoder
+    from ddrep_core.priors.pixart import PixArtTransformer
+    from ddrep_core.priors.prompts import PromptEncoder, TextEncoder
     from ddrep_core.priors.self_check import likeliest
     from ddrep_core.priors.single_file import SingleFile
     from ddrep_core.priors.try_out import try_out
 
-    levels = noise_levels(folder.scheduler(), folder.name)
+    noise_levels(folder.scheduler(), folder.name)  # refused before anything large is read
     settings = folder.settings()
     core = folder.network(folder.family.network, dtype)
     texts = {part: folder.network(part, dtype) for part in folder.text_encoders()}
@@ -238,9 +242,15 @@ def _assemble(
             f"A ControlNet cannot be used with '{folder.name}'.",
             "ControlNets go with Stable Diffusion and SDXL. Leave it out, or move it out of the model's folder.",
         )
+    elif folder.family.style == "flux":
+        network = FluxTransformer(_settled(core, device))
+    elif folder.family.style == "pixart":
+        network = PixArtTransformer(_settled(core, device))
     else:
         network = FlowTransformer(_settled(core, device))
     latent_size = _latent_size(core, folder.family, autoencoder.factor, image_size or settings.image_size)
+    tokens = latent_size[0] * latent_size[1] // _multiple(core) ** 2
+    levels = noise_levels(folder.scheduler(), folder.name, tokens)
     network.to(device)
     autoencoder.place(device, beside=2 * VIEWS * network.row_bytes(*latent_size))
 
@@ -248,7 +258,7 @@ def _assemble(
         TextEncoder(
             folder.tokenizer(part.replace("text_encoder", "tokenizer")),
             texts[part],
-            T5_LENGTH if part == "text_encoder_3" else None,
+            _text_length(part, core, folder.family),
         )
         for part in folder.text_encoders()
     ]
@@ -272,7 +282,7 @@ def _assemble(
         max_batch=max_batch,
         default_guidance_scale=settings.guidance_scale,
         directions=settings.directions,
-        distilled=settings.guidance_scale <= 1,
+        distilled=settings.guidance_scale <= 1 or network.told_guidance,
     )
     adapters = [lora.file for lora in loras] + ([adapter_file(ip_adapter.file)] if ip_adapter else [])
     prior.origin = Origin((folder.path, *adapters), folder.scheduler())
@@ -296,35 +306,48 @@ def _check_network(network: Any, latent_channels: int, folder: ModelSource) -> N
         RequestError: an inpainting, editing, upscaling or distilled model, or one with other prompts.
     """
     config = network.config
+    if folder.family.style == "flux":
+        latent_channels *= 4  # packed
     if config.in_channels != latent_channels:
         raise RequestError(
             f"The model '{folder.name}' sees {config.in_channels} channels where its images have {latent_channels}: "
             "it is made for inpainting, editing or depth.",
             "Choose the text-to-image model of the family.",
         )
-    if config.out_channels not in (None, config.in_channels):
+    # PixArt answers with its uncertainty, too.
+    expected = 2 * config.in_channels if folder.family.style == "pixart" else config.in_channels
+    if config.out_channels not in (None, expected):
         raise RequestError(
             f"The network of the model '{folder.name}' answers with {config.out_channels} channels for "
             f"{config.in_channels}, which is not supported.",
             "Choose the family's base model.",
         )
-    unusual = ("encoder_hid_dim_type", "class_embed_type", "num_class_embeds", "time_cond_proj_dim")
+    unusual = ("encoder_hid_dim_type", "class_embed_type", "num_class_embeds")
     if told := [key for key in unusual if config.get(key) is not None]:
         raise RequestError(
             f"The model '{folder.name}' wants to be told more than a prompt ({', '.join(told)}), which ddrep cannot.",
             "Choose the family's base model.",
+        )
+    if folder.family.style == "pixart" and (
+        config.norm_type != "ada_norm_single" or config.use_additional_conditions is not False
+    ):
+        raise RequestError(
+            f"The model '{folder.name}' is told the picture's size and aspect, as PixArt-α is, which ddrep cannot.",
+            "Choose PixArt-Σ.",
         )
     if folder.index.get("requires_aesthetics_score"):
         raise RequestError(f"The model '{folder.name}' is a refiner.", "Choose the base model that it refines.")
 
 
 def _latent_size(network: Any, family: Family, factor: int, image_size: int | None) -> tuple[int, int]:
-    """(h, w) of the latents.
+    """(h, w) of the latents. Warns where the network's configuration is not believed.
 
     Raises:
         RequestError: a size that the network cannot take.
     """
-    native = network.config.sample_size
+    from ddrep_core.priors.families import native_sides
+
+    told = network.config.get("sample_size")
     multiple = _multiple(network)
     if image_size is not None:
         if image_size < factor * multiple or image_size % (factor * multiple):
@@ -333,16 +356,34 @@ def _latent_size(network: Any, family: Family, factor: int, image_size: int | No
                 f"Choose a multiple of {factor * multiple}.",
             )
         return image_size // factor, image_size // factor
-    sides = [native, native] if isinstance(native, int) else list(native or [family.native] * 2)
-    if family.style == "sd" and len(network.config.block_out_channels) == 4 and max(sides) < family.native:
-        # Early conversions of Stable Diffusion say 32; all of its relatives were trained on 512 pixels and more.
-        sides = [family.native] * 2
+    sides = native_sides(network.config, family)
+    if told not in (None, sides[0], sides):
+        warnings.warn(
+            f"The model's files say that it draws {told * factor if isinstance(told, int) else told} pixels; Stable "
+            f"Diffusion, which it is, was trained on {sides[0] * factor}, and that is what it is asked for. If it was "
+            'made for less, say so in its ddrep.json: {"image_size": 256}.',
+            DdrepWarning,
+            stacklevel=2,
+        )
     if len(sides) != 2 or any(side < 1 or side % multiple for side in sides):
-        raise RequestError(f"The network's sample_size of {native!r} cannot be.", "Download the model again.")
+        raise RequestError(f"The network's sample_size of {told!r} cannot be.", "Download the model again.")
     return sides[0], sides[1]
+
+
+def _text_length(part: str, network: Any, family: Family) -> int | None:
+    """Tokens that a T5 encoder reads; None for CLIP's, which say so themselves."""
+    from ddrep_core.priors.prompts import LONG_T5_LENGTH, PIXART_LENGTH, T5_LENGTH
+
+    if family.style == "flux" and part == "text_encoder_2":
+        return LONG_T5_LENGTH if network.config.guidance_embeds else T5_LENGTH
+    if family.style == "pixart":
+        return PIXART_LENGTH
+    return T5_LENGTH if part == "text_encoder_3" else None
 
 
 def _multiple(network: Any) -> int:
     """Sides of latents are multiples of this."""
+    if network.config.get("guidance_embeds") is not None:
+        return 2  # FLUX packs its latents
     blocks = network.config.get("block_out_channels")
     return 2 ** (len(blocks) - 1) if blocks else network.config.patch_size

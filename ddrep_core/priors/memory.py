@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from ddrep_core.priors.autoencoder import TILE, autoencoder_dtype, picture_bytes
+from ddrep_core.priors.families import native_sides
 from ddrep_core.priors.model_folder import ModelFolder
 from ddrep_core.priors.single_file import SingleFile
 
@@ -85,13 +86,13 @@ def memory_needs(folder: ModelFolder | SingleFile, dtype: torch.dtype, controlne
     resident = sum(size for part, size in weights.items() if part != "vae" and not part.startswith("text"))
 
     config = folder.config(folder.family.network)
-    cells = config.get("sample_size") or folder.family.native
-    cells = max(cells) if isinstance(cells, list) else int(cells)
+    cells = max(native_sides(config, folder.family))
     widths = config.get("block_out_channels")
     if widths:
         row = 40.0 * widths[0] * cells**2 * dtype.itemsize
     else:
-        tokens = cells**2 / config.get("patch_size", 2) ** 2 + 333
+        side = 2 if folder.family.style == "flux" else config.get("patch_size", 2)
+        tokens = cells**2 / side**2 + 512
         row = (
             20.0 * config.get("num_attention_heads", 1) * config.get("attention_head_dim", 64) * tokens * dtype.itemsize
         )

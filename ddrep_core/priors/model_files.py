@@ -25,6 +25,8 @@ PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl", ".msgpack", ".h5")
 LARGEST_JSON = 64 * 2**20
 DEEPEST_JSON = 64
 LARGEST_INTEGER = 2**63
+UNBOUNDED = "lambda_min_clipped"
+"""What DPM-Solver's configurations set to -Infinity, to leave no step out. ddrep takes steps of its own."""
 
 WEIGHTS = re.compile(
     r"(?:diffusion_pytorch_model|model)(?:\.(?P<before>\w+))?(?P<shard>-(?P<number>\d{5})-of-(?P<count>\d{5}))?"
@@ -277,8 +279,9 @@ def _check_json(data: object, where: str, depth: int = 0) -> None:
     if depth > DEEPEST_JSON:
         raise RequestError(f"{where} is nested too deeply.", "Download the model again.")
     if isinstance(data, dict):
-        for value in data.values():
-            _check_json(value, where, depth + 1)
+        for key, value in data.items():
+            if key != UNBOUNDED or value != -math.inf:
+                _check_json(value, where, depth + 1)
     elif isinstance(data, list):
         for value in data:
             _check_json(value, where, depth + 1)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from ddrep_core.errors import DdrepWarning, RequestError
-from ddrep_core.priors.families import class_of, family_of, was_distilled
+from ddrep_core.priors.families import FLUX, PIXART, TOLD_GUIDANCE, class_of, family_of, was_distilled
 from ddrep_core.priors.model_files import ModelFiles
 from ddrep_core.priors.model_parts import load_network, load_tokenizer
 from ddrep_core.views.directions import DirectionWords
@@ -102,7 +102,13 @@ class ModelFolder:
         return read_settings(told, usual, self.name)
 
     def default_guidance_scale(self) -> float:
-        """What suits the model where `ddrep.json` says nothing: 1 (none) for models distilled to few steps."""
+        """What suits the model where `ddrep.json` says nothing: 1 (none) for models distilled to few steps, but for
+        those that are told it."""
+        network = self.config(self.family.network)
+        if network.get("time_cond_proj_dim") is not None:
+            return TOLD_GUIDANCE
+        if self.family is FLUX and not network.get("guidance_embeds"):
+            return 1.0
         sources = (self.index, self.config(self.family.network))
         names = [self.name.rstrip("/\\").replace("\\", "/").rsplit("/", 1)[-1]]
         names += [str(source["_name_or_path"]) for source in sources if source.get("_name_or_path")]
@@ -114,7 +120,10 @@ class ModelFolder:
 
     def network(self, part: str, dtype: torch.dtype) -> Any:
         """A network, its weights in `dtype`, in main memory."""
-        return load_network(self.files, part, self._class_of(part) or "", dtype)
+        kind = self._class_of(part) or ""
+        if self.family is PIXART and kind == "Transformer2DModel":  # what PixArt's was called at first
+            kind = "PixArtTransformer2DModel"
+        return load_network(self.files, part, kind, dtype)
 
     def controlnet(self, dtype: torch.dtype) -> Any | None:
         """The ControlNet that lies in the folder, if one does."""

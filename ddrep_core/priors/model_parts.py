@@ -23,6 +23,8 @@ from ddrep_core.priors.model_files import ModelFiles, read_weights
 CLASSES = {
     "UNet2DConditionModel": "diffusers",
     "SD3Transformer2DModel": "diffusers",
+    "FluxTransformer2DModel": "diffusers",
+    "PixArtTransformer2DModel": "diffusers",
     "AutoencoderKL": "diffusers",
     "ControlNetModel": "diffusers",
     "CLIPTextModel": "transformers",

@@ -27,8 +27,18 @@ class Network(Protocol):
         """What lets it look at a reference picture; None where it hears of none."""
         ...
 
-    def __call__(self, x: Tensor, timesteps: Tensor, text: TextEmbedding, controls: Controls) -> Tensor:
-        """x, output: [B, C, h, w]; timesteps [B]; text of B rows; controls of those that it hears, of B rows."""
+    @property
+    def told_guidance(self) -> bool:
+        """Whether it was distilled to answer guided at once, and is told how strongly."""
+        ...
+
+    def __call__(
+        self, x: Tensor, timesteps: Tensor, text: TextEmbedding, controls: Controls, guidance: float = 1.0
+    ) -> Tensor:
+        """x, output: [B, C, h, w]; timesteps [B]; text of B rows; controls of those that it hears, of B rows.
+
+        `guidance` counts where it is told of it.
+        """
         ...
 
     def row_bytes(self, height: int, width: int) -> float:
@@ -62,6 +72,7 @@ class UNet:
         self.pixels = pixels
         self.controlnets = tuple(controlnets)
         self.told_size = unet.config.addition_embed_type == "text_time"
+        self.told_guidance = unet.config.time_cond_proj_dim is not None  # latent consistency models
 
     @property
     def hears(self) -> frozenset[str]:
@@ -69,7 +80,9 @@ class UNet:
         listens = {REFERENCE} if self.listener is not None else set()
         return frozenset(controlnet.kind for controlnet in self.controlnets) | listens
 
-    def __call__(self, x: Tensor, timesteps: Tensor, text: TextEmbedding, controls: Controls) -> Tensor:
+    def __call__(
+        self, x: Tensor, timesteps: Tensor, text: TextEmbedding, controls: Controls, guidance: float = 1.0
+    ) -> Tensor:
         """See `Network`."""
         told: dict[str, Any] | None = None
         if self.told_size:
@@ -80,9 +93,11 @@ class UNet:
         down, middle = added_residuals(self.controlnets, x, timesteps, text.tokens, told, controls)
         if self.listener is not None:
             told = {**(told or {}), **self.listener.told(x, controls.get(REFERENCE))}
+        strength = guidance_embedding(guidance, self.unet.config.time_cond_proj_dim) if self.told_guidance else None
         return self.unet(
             x,
             timesteps,
+            timestep_cond=None if strength is None else strength.to(x).expand(len(x), -1),
             encoder_hidden_states=text.tokens,
             added_cond_kwargs=told,
             down_block_additional_residuals=down,
@@ -101,6 +116,17 @@ class UNet:
             controlnet.network.to(device)
 
 
+def guidance_embedding(guidance: float, width: int) -> Tensor:
+    """[1, width] waves of the guidance, as latent consistency models are told it: w − 1 in our w.
+
+    Source: Luo et al., "Latent Consistency Models", Section 4.1; diffusers' `get_guidance_scale_embedding`.
+    """
+    half = width // 2
+    frequencies = torch.exp(torch.arange(half) * -(torch.log(torch.tensor(10000.0)) / (half - 1)))
+    angles = 1000.0 * (guidance - 1.0) * frequencies
+    return torch.cat([angles.sin(), angles.cos(), torch.zeros(width % 2)])[None]
+
+
 class FlowTransformer:
     """SD3's transformer: predicts a rectified flow's velocity.
 
@@ -110,11 +136,14 @@ class FlowTransformer:
 
     hears: frozenset[str] = frozenset()
     listener: PictureListener | None = None
+    told_guidance = False
 
     def __init__(self, transformer: Any) -> None:
         self.transformer = transformer
 
-    def __call__(self, x: Tensor, timesteps: Tensor, text: TextEmbedding, controls: Controls) -> Tensor:
+    def __call__(
+        self, x: Tensor, timesteps: Tensor, text: TextEmbedding, controls: Controls, guidance: float = 1.0
+    ) -> Tensor:
         """See `Network`."""
         return self.transformer(
             hidden_states=x,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 import torch
@@ -13,10 +13,18 @@ from torch.nn.functional import pad
 
 from ddrep_core.errors import DdrepWarning
 
-TextStyle: TypeAlias = Literal["sd", "sdxl", "sd3"]
+TextStyle: TypeAlias = Literal["sd", "sdxl", "sd3", "flux", "pixart"]
 
 T5_LENGTH = 256
-"""Tokens of SD3's third encoder, as in diffusers' pipeline (the model was trained with up to 256)."""
+"""Tokens of SD3's third encoder, as in diffusers' pipeline (the model was trained with up to 256); of FLUX.1 schnell's
+second, too."""
+
+LONG_T5_LENGTH = 512
+"""Tokens of FLUX.1 dev's second encoder."""
+
+
+PIXART_LENGTH = 300
+"""Tokens of PixArt-Σ's encoder."""
 
 
 @dataclass(frozen=True)
@@ -26,19 +34,34 @@ class TextEmbedding:
     Args:
         tokens: [T, N, D] one vector a token.
         pooled: [T, P] one vector a text, for the families that use it.
+        mask: [T, N] 1 for a token of the text, 0 for what fills up, for the families that leave that out.
     """
 
     tokens: Tensor
     pooled: Tensor | None = None
+    mask: Tensor | None = None
 
     def __getitem__(self, rows: Tensor | slice) -> TextEmbedding:
-        return TextEmbedding(self.tokens[rows], None if self.pooled is None else self.pooled[rows])
+        return self._each(lambda tensor: tensor[rows])
+
+    def to(self, device: torch.device, dtype: torch.dtype | None = None) -> TextEmbedding:
+        """On another device, in another precision."""
+        return self._each(lambda tensor: tensor.to(device, dtype))
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> TextEmbedding:
+        pooled = None if self.pooled is None else change(self.pooled)
+        return TextEmbedding(change(self.tokens), pooled, None if self.mask is None else change(self.mask))
 
     @staticmethod
     def stack(embeddings: Sequence[TextEmbedding]) -> TextEmbedding:
         """Several texts after one another."""
         pooled = [embedding.pooled for embedding in embeddings if embedding.pooled is not None]
-        return TextEmbedding(torch.cat([e.tokens for e in embeddings]), torch.cat(pooled) if pooled else None)
+        masks = [embedding.mask for embedding in embeddings if embedding.mask is not None]
+        return TextEmbedding(
+            torch.cat([e.tokens for e in embeddings]),
+            torch.cat(pooled) if pooled else None,
+            torch.cat(masks) if masks else None,
+        )
 
 
 class TextEncoder:
@@ -68,7 +91,9 @@ class PromptEncoder:
     Args:
         style: "sd": one CLIP encoder, its last layer. "sdxl": two CLIP encoders (the first optional), their last
             layers but one side by side, the second's pooled vector. "sd3": the same with both pooled vectors, padded to
-            the width of a T5 encoder's tokens, which follow (zeros where there is no T5).
+            the width of a T5 encoder's tokens, which follow (zeros where there is no T5). "flux": a T5 encoder's
+            tokens, and CLIP's pooled vector. "pixart": a T5 encoder's tokens of the text in small letters, of which
+            those that fill up are left out.
         encoders: in the order of the pipeline.
         device: where they run. They stay in main memory otherwise, for they are large and used once.
         dtype: of the embeddings.
@@ -106,12 +131,11 @@ class PromptEncoder:
     def to(self, device: torch.device) -> None:
         """Run elsewhere from now on; what is remembered moves along."""
         self.device = device
-        self._known = {
-            text: TextEmbedding(e.tokens.to(device), None if e.pooled is None else e.pooled.to(device))
-            for text, e in self._known.items()
-        }
+        self._known = {text: embedding.to(device) for text, embedding in self._known.items()}
 
     def _encode(self, text: str) -> TextEmbedding:
+        if self.style == "pixart":
+            text = text.lower().strip()
         ids, lost = zip(*(encoder.tokens(text) for encoder in self.encoders), strict=True)
         # Encoders differ in how much they read; what none of them reads is lost.
         if cut := min(lost, key=len):
@@ -124,24 +148,35 @@ class PromptEncoder:
         with torch.no_grad():
             outputs = [self._run(e, tokens) for e, tokens in zip(self.encoders, ids, strict=True)]
             embedding = self._join(outputs)
-        pooled = None if embedding.pooled is None else embedding.pooled.to(self.device, self.dtype)
-        return TextEmbedding(embedding.tokens.to(self.device, self.dtype), pooled)
+        if self.style == "pixart":
+            embedding = replace(embedding, mask=self._of_the_text(ids[0]))
+        return embedding.to(self.device, self.dtype)
+
+    def _of_the_text(self, ids: Tensor) -> Tensor:
+        """[1, N] 1 for a token of the text, 0 for what fills up."""
+        return (ids != self.encoders[0].tokenizer.pad_token_id).long()
 
     def _run(self, encoder: TextEncoder, ids: Tensor) -> Any:
         """The encoder's output; an accelerator holds the encoder only meanwhile."""
+        told: dict[str, Any] = {"output_hidden_states": True}
+        if self.style == "pixart":
+            told["attention_mask"] = self._of_the_text(ids)
         try:
             encoder.model.to(self.device)
-            return encoder.model(ids.to(self.device), output_hidden_states=True)
+            here = {key: value.to(self.device) if isinstance(value, Tensor) else value for key, value in told.items()}
+            return encoder.model(ids.to(self.device), **here)
         except torch.OutOfMemoryError:
             encoder.model.to("cpu", torch.float32)
-            return encoder.model(ids, output_hidden_states=True)
+            return encoder.model(ids, **told)
         finally:
             if self.device.type != "cpu":
                 encoder.model.to("cpu")
 
     def _join(self, outputs: list[Any]) -> TextEmbedding:
-        if self.style == "sd":
+        if self.style in ("sd", "pixart"):
             return TextEmbedding(outputs[0][0])
+        if self.style == "flux":
+            return TextEmbedding(outputs[1][0].to(self.device), outputs[0].pooler_output)
         clip = outputs[:2]
         tokens = torch.cat([output.hidden_states[-2].to(self.device) for output in clip], dim=-1)
         if self.style == "sdxl":

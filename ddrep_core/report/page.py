@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
-from pathlib import PurePosixPath
+from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 from urllib.parse import quote
 
@@ -33,12 +33,15 @@ def result_page(result: Mapping[str, Any]) -> str:
 
     Args:
         result: what result.json says: "task", "request", "versions", "nfe" and "samples", whose "files" are paths
-            relative to the job folder. Times are left out: the same request gives the same page.
+            relative to the job folder; and "distances" between these, if it has any. Times are left out: the same
+            request gives the same page.
     """
     request = result["request"]
     title = escape(request["prompt"] or "No prompt")
     body = [f"<h1>{title}</h1>", f'<p class="task">{escape(result["task"])}</p>']
     body += [_sample(sample) for sample in result["samples"]]
+    if "distances" in result:
+        body.append(_distances([str(sample["seed"]) for sample in result["samples"]], result["distances"]))
     body.append("<h2>How it was made</h2>")
     body.append(_table({**_flat(request), "evaluations of the prior": result["nfe"], **_flat(result["versions"])}))
     return (
@@ -70,6 +73,19 @@ def _sample(sample: Mapping[str, Any]) -> str:
         f"<section>\n<h2>Seed {sample['seed']}</h2>\n"
         f'<div class="files">\n{"".join(shown)}</div>\n<p>{" · ".join(links)}</p>\n{_table(figures)}\n</section>'
     )
+
+
+def _distances(seeds: Sequence[str], distances: Sequence[Sequence[float]]) -> str:
+    """How far samples are apart."""
+    pairs = [distances[i][j] for i in range(len(seeds)) for j in range(i)]
+    head = "".join(f"<td>{escape(seed)}</td>" for seed in seeds)
+    rows = [
+        f"<tr><td>{escape(seed)}</td>" + "".join(f"<td>{value:.3f}</td>" for value in row) + "</tr>"
+        for seed, row in zip(seeds, distances, strict=True)
+    ]
+    words = f"Between two samples {sum(pairs) / len(pairs):.3f} on average, {min(pairs):.3f} at least (0: alike)."
+    table = "\n".join([f"<tr><td>seed</td>{head}</tr>", *rows])
+    return f"<h2>How different the samples are</h2>\n<p>{words}</p>\n<table>\n{table}\n</table>"
 
 
 def _in_order(files: Mapping[str, str]) -> list[str]:
@@ -105,8 +121,18 @@ def _flat(record: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(value, Mapping):
             found |= _flat(value)
         elif value not in (None, "", []):
-            found[key.replace("_", " ")] = ", ".join(map(str, value)) if isinstance(value, list) else value
+            found[key.replace("_", " ")] = ", ".join(map(_said, value)) if isinstance(value, list) else value
     return found
+
+
+def _said(entry: object) -> str:
+    """One of a list: an adapter is told by its file's name and what else was said of it."""
+    if not isinstance(entry, Mapping):
+        return str(entry)
+    (_, name), *rest = entry.items()
+    told = [f"{value:g}" if isinstance(value, float) else str(value) for _, value in rest if value is not None]
+    plain = PureWindowsPath(str(name)).name or str(name)
+    return f"{plain} ({', '.join(told)})" if told else plain
 
 
 def _table(rows: Mapping[str, Any]) -> str:

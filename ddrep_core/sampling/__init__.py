@@ -3,6 +3,7 @@
 from ddrep_core.noise.fields import CommonNoise, MixedNoise, NoiseField, ViewNoise
 from ddrep_core.noise.matrix import MatrixNoise
 from ddrep_core.sampling.disagreement import disagreement_map
+from ddrep_core.sampling.given import Given, given_views, keeping
 from ddrep_core.sampling.guide import Guide
 from ddrep_core.sampling.kernel import RadialKernel
 from ddrep_core.sampling.learned_potential import LearnedPotential
@@ -29,6 +30,7 @@ __all__ = [
     "Ask",
     "Auto",
     "CommonNoise",
+    "Given",
     "Grown",
     "Guide",
     "LearnedPotential",
@@ -51,7 +53,9 @@ __all__ = [
     "annealed_schedule",
     "ddim_schedule",
     "disagreement_map",
+    "given_views",
     "karras_levels",
+    "keeping",
     "lower_levels",
     "noise_levels",
     "parse_schedule",

@@ -11,10 +11,8 @@ from ddrep_core.diffreps.protocol import Diffrep, WithOwnParts
 from ddrep_core.errors import StaleState
 from ddrep_core.noise.fields import NoiseField
 from ddrep_core.process import Process
+from ddrep_core.sampling.given import HOLD_WEIGHT, Given
 from ddrep_core.solvers.protocol import Solver
-
-HOLD_WEIGHT = 10.0
-"""How much more an observation that is held counts in the fit than what moves."""
 
 
 @dataclass
@@ -35,12 +33,15 @@ class Fit:
     share: Tensor | None = None
 
     @classmethod
-    def of(cls, moving: Tensor, held: tuple[int, ...], weights: Tensor) -> Fit:
-        """From the weights [V, 1, h, w] of all views."""
+    def of(cls, moving: Tensor, held: tuple[int, ...], weights: Tensor, given: Given | None = None) -> Fit:
+        """From the weights [V, 1, h, w] of all views, and what is known of them."""
+        moved = weights[moving]
+        if given is not None:
+            moved = moved * (1 + (given.hold - 1) * given.weights[moving])
         if not held:
-            return cls(moving, held, moving, weights[moving])
+            return cls(moving, held, moving, moved)
         others = torch.tensor(held)
-        both = torch.cat([weights[moving], HOLD_WEIGHT * weights[others]])
+        both = torch.cat([moved, HOLD_WEIGHT * weights[others]])
         return cls(moving, held, torch.cat([moving, others]), both)
 
 

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from torch import Tensor
 from ddrep_core.process import Process
 from ddrep_core.process.diffusion import langevin_share, reach
 from ddrep_core.sampling.disagreement import conflicts, unrelated_share
+from ddrep_core.sampling.given import Given
 from ddrep_core.sampling.guide import Guide
 from ddrep_core.sampling.look import Ask, Look, together
 from ddrep_core.sampling.particle import Fit, Particle
@@ -28,7 +30,7 @@ class Run:
         ask: the prior, with what it was told of the views.
         views_per_step: B.
         guides: bend what the prior says.
-        known: views that are given, and held in every step.
+        given: what is known of the views; those of which all is are held in every step.
         position: steps taken.
         queue: views of the round over the bank that is under way, where B < V.
     """
@@ -37,10 +39,15 @@ class Run:
     ask: Ask
     views_per_step: int
     guides: Iterable[Guide] = ()
-    known: tuple[int, ...] = ()
+    given: Given | None = None
     position: int = 0
     queue: list[int] = field(default_factory=list)
     _fit: Fit | None = None
+
+    @cached_property
+    def known(self) -> tuple[int, ...]:
+        """The views of which nothing is left to sample."""
+        return () if self.given is None else self.given.whole
 
     @property
     def bank(self) -> list[int]:
@@ -52,7 +59,7 @@ class Run:
         moving = self.next_views() if views is None else torch.tensor(views)
         held = (*held, *(view for view in self.known if view not in held))
         if self._fit is None or self._fit.held != held or not torch.equal(self._fit.moving, moving):
-            self._fit = Fit.of(moving, held, self.ask.weights)
+            self._fit = Fit.of(moving, held, self.ask.weights, self.given)
         return self._fit
 
     def next_views(self) -> Tensor:
@@ -80,11 +87,16 @@ class Run:
         return together([particle.noise[indices] for particle in self.particles])
 
     def look(self, render: Tensor, noise: Tensor, sigma: float, fit: Fit) -> Look:
-        """What the prior sees in the views that move, as the guides would have it."""
-        found = self.ask(render, noise, sigma, fit.moving)
+        """What the prior sees in the views that move, heeding what is given of them, as the guides would have it."""
+        given = None if self.given is None else self.given.of(fit.moving, sigma)
+        if given is None:
+            found = self.ask(render, noise, sigma, fit.moving)
+        else:
+            found = self.ask(given.held(render), noise, sigma, fit.moving)
+            found = given.heeded(found, lambda other: self.ask(other, noise, sigma, fit.moving))
         for guide in self.guides:
             found = found.bent(guide.bend(found, self.ask.prior.decode))
-        return found
+        return found if given is None or not self.guides else found.bent(given.put(found.clean))
 
     def pull_back(self, target: Tensor, fit: Fit, sigma: float) -> None:
         """θ ← argmin E_π w(π) ‖f(θ, π) − f'(π)‖² of every particle, f' [N, B, C, h, w]."""
@@ -155,11 +167,12 @@ def follow(run: Run, walk: Walk, tell: Tell) -> None:
                 share = langevin_share(sigma, sigma_next, eta)  # λ, line 5
                 render, noise = run.render(fit.moving), run.noise(fit.moving)  # f(θ, π), ε(π)
                 look = run.look(render, noise, sigma, fit)  # x̂0 and ε̂, line 11, bent by guides
-                target = process.target(render, look.clean, sigma, sigma_next, share)  # f', Eq. 4
+                drift = 0.0 if ask.source is not None else share  # a noise that both branches share costs neither any
+                target = process.target(look.render, look.clean, sigma, sigma_next, drift)  # f', Eq. 4
                 if word.heun:
-                    target = heun_target(run, look, fit, sigma_next, share)
+                    target = heun_target(run, look, fit, sigma_next, drift)
                 run.pull_back(target, fit, sigma_next)  # θ ← argmin E_π w(π) ‖f(θ, π) − f'(π)‖², Eq. 5-8
-                moved = run.compare(target, look, fit, reach(sigma, sigma_next, share))
+                moved = run.compare(target, look, fit, reach(sigma, sigma_next, drift))
                 if share > 0:  # ε ← √(1−λ²) ε + λ ξ, line 16; ξ gives back the variance that x̂0 lacks
                     white = word.heun or ask.source is not None  # a source has ε in common: it stays white
                     fresh = [1.0] * len(look.clean) if white else fresh_scales(look, process, sigma_next, share)

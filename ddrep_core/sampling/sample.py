@@ -7,7 +7,7 @@ prior sees of a view is x(π) = f(θ, π) + σ ε(π).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -20,6 +20,7 @@ from ddrep_core.noise.fields import NoiseField, ViewNoise
 from ddrep_core.pictures import settle
 from ddrep_core.priors.protocol import Conditioning, Controls, Prior
 from ddrep_core.sampling.difference import Difference
+from ddrep_core.sampling.given import Given
 from ddrep_core.sampling.guide import Guide
 from ddrep_core.sampling.look import Ask, Clock, Look, Source, pixel_importance
 from ddrep_core.sampling.particle import Particle, below
@@ -142,7 +143,7 @@ def sample(
     samples: int = 1,
     together: bool = False,
     guides: Iterable[Guide] = (),
-    known: Mapping[int, Tensor] | None = None,
+    given: Given | None = None,
     from_scratch: bool = True,
     source_prompt: str | None = None,
     joint_below: float = 0.0,
@@ -172,7 +173,8 @@ def sample(
             them, but for mini-batches of views, which are then the same for all.
         guides: bend what the prior says before each step takes it (`sampling.guide.Guide`); they see all samples of a
             run together.
-        known: pictures of views that are given and stay: [3, H, W] sRGB in [0, 1], or [C, h, w] in the prior's space.
+        given: what is known of the views, whole (`given_views`) or in part (`keeping`): it stays, and the rest is
+            sampled given it (`sampling.given`).
         from_scratch: start where a run starts; else where `rep` is, under the noise of the schedule's first level
             (SDEdit: the higher that level, the more is forgotten).
         source_prompt: words for what `rep` shows. It is then edited towards `prompt` by the difference of two samplings
@@ -194,7 +196,8 @@ def sample(
     signals = dict(controls or {}) | ({} if depth is None else {"depth": depth})
     told: dict[str, Any] = {"controls": signals} if signals else {}
     conditioning = prior.condition(prompt, negative_prompt, views, guidance_scale, **told)
-    given = _given(known or {}, rep, prior)
+    if given is not None:
+        given = _fitting(given, rep)
     source = None
     if source_prompt is not None:
         source = Source(rep.copy(), prior.condition(source_prompt, negative_prompt, views, guidance_scale, **told))
@@ -228,7 +231,7 @@ class Course:
     field: NoiseField
     views_per_step: int
     guides: tuple[Guide, ...]
-    known: dict[int, Tensor]
+    given: Given | None
     from_scratch: bool
     source: Source | None
     joint_below: float
@@ -242,10 +245,11 @@ class Course:
         state: SamplerState | None,
     ) -> list[Result]:
         """Samples of these seeds, all in one run; `first` is the number of the first, after the `earlier` ones."""
-        known = tuple(self.known)
+        known = () if self.given is None else self.given.whole
+        touched = () if self.given is None else self.given.touched
         per_step = min(self.views_per_step, self.rep.view_count - len(known))
         setting = Setting(
-            self.rep, self.prior, self.views, self.weights, self.eta, self.views_per_step, len(seeds), known
+            self.rep, self.prior, self.views, self.weights, self.eta, self.views_per_step, len(seeds), touched
         )
         walk = self.plan.walk(setting)
         clock = Clock(device=self.weights.device)
@@ -259,11 +263,11 @@ class Course:
                 ask.process,
                 seed,
                 self.from_scratch,
-                dict(self.known),
+                {} if self.given is None else {view: self.given.pictures[view] for view in known},
             )
             for seed in seeds
         ]
-        run = Run(particles, ask, per_step, guides, known)
+        run = Run(particles, ask, per_step, guides, self.given)
         if state is not None:
             _load(run, walk, state)
 
@@ -313,21 +317,19 @@ def _noise_field(rep: Diffrep, noise: NoiseField | None) -> NoiseField:
     return ViewNoise((rep.view_count, *rep.image_shape), theta.dtype, theta.device)
 
 
-def _given(known: Mapping[int, Tensor], rep: Diffrep, prior: Prior) -> dict[int, Tensor]:
-    """[C, h, w] in the prior's space, of every view that is given."""
+def _fitting(given: Given, rep: Diffrep) -> Given:
+    """As the representation computes.
+
+    Raises:
+        RequestError: pictures of other views, or nothing left to sample.
+    """
     theta = next(iter(rep.parameters().values()))
-    found = {}
-    for view, picture in sorted(known.items()):
-        if not 0 <= view < rep.view_count:
-            raise RequestError(f"There is no view {view} to be given among {rep.view_count}.")
-        if tuple(picture.shape) != rep.image_shape:
-            picture = prior.encode(picture[None])[0]
-        if tuple(picture.shape) != rep.image_shape:
-            raise RequestError(f"The picture given for view {view} has another size than the view.")
-        found[view] = picture.to(theta)
-    if len(found) == rep.view_count:
-        raise RequestError("All views are given: nothing is left to sample.", "Leave at least one out of `known`.")
-    return found
+    shape = (rep.view_count, *rep.image_shape)
+    if tuple(given.pictures.shape) != shape:
+        raise RequestError(f"What is given has the shape {tuple(given.pictures.shape)}, but the views have {shape}.")
+    if len(given.whole) == rep.view_count:
+        raise RequestError("All of every view is given: nothing is left to sample.", "Leave a part of one free.")
+    return replace(given, pictures=given.pictures.to(theta), weights=given.weights.to(theta))
 
 
 # What a run keeps, to be gone on from

@@ -134,7 +134,7 @@ class Setting:
         eta: the run's stochastic share.
         views_per_step: B; V where every step moves all views.
         particles: how many samples go through the same steps together.
-        known: views that are given and stay.
+        known: views of which something is given and stays.
     """
 
     rep: Diffrep

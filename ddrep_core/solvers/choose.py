@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from ddrep_core.diffreps.encoded import EncodedDiffrep
 from ddrep_core.diffreps.image_texture import ImageTextureDiffrep
 from ddrep_core.diffreps.linearized import LinearizedRendering
 from ddrep_core.diffreps.matrix import MatrixDiffrep
-from ddrep_core.diffreps.protocol import Descended, Diffrep, LinearRendering
+from ddrep_core.diffreps.protocol import Descended, Diffrep, LinearRendering, Renewing
 from ddrep_core.errors import RequestError
+from ddrep_core.solvers.encoded import DecodedSolver
 from ddrep_core.solvers.first_order import AdamSolver, WarmStartSolver
 from ddrep_core.solvers.gauss_newton import GaussNewtonSolver
 from ddrep_core.solvers.linear import LinearSolver, linear_rendering
 from ddrep_core.solvers.meeting import PictureSolver
 from ddrep_core.solvers.protocol import Solver
+from ddrep_core.solvers.renewing import RenewingSolver
 
 
 def choose_solver(rep: Diffrep, solver: str | Solver = "auto") -> Solver:
@@ -29,12 +32,16 @@ def choose_solver(rep: Diffrep, solver: str | Solver = "auto") -> Solver:
         if solver != "auto":
             raise RequestError(f"A texture whose views meet in RGB has no solver '{solver}'.", "Use the solver auto.")
         return PictureSolver()
+    if isinstance(rep, EncodedDiffrep):
+        return DecodedSolver(choose_solver(rep.pictures, solver))
     rate = rep.learning_rate if isinstance(rep, Descended) else 1e-3
     match solver:
         case "auto" if isinstance(rep, LinearRendering):
             return _linear(rep)
         case "auto" if isinstance(rep, LinearizedRendering):
             return GaussNewtonSolver()
+        case "auto" if isinstance(rep, Renewing):
+            return RenewingSolver(rep.passes, rate)
         case "auto" if isinstance(rep, Descended):
             return WarmStartSolver(rep.passes, rate)
         case "linear":

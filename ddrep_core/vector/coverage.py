@@ -144,40 +144,54 @@ def mean_winding(edges: Tensor, area: Tensor, count: int, height: int, width: in
     return _Winding.apply(edges, area, count, height, width)  # type: ignore[no-any-return]
 
 
-def coverage(edges: Tensor, winding: Tensor, rule: str, subsamples: int) -> Tensor:
-    """[height, width] in 0..1: how much of each pixel lies inside of an area by a fill rule.
+def coverage(edges: Tensor, area: Tensor, evenodd: Tensor, size: tuple[int, int], subsamples: int = 4) -> Tensor:
+    """[count, height, width] in 0..1: how much of each pixel lies inside of areas, by the non-zero or even-odd rule.
 
     The mean winding number tells it exactly in a pixel whose points are either outside or at one winding number. Where
     parts of an area lap over each other, or turn against each other, a pixel at their edge is told by its subpixels,
     each in the same way.
 
     Args:
-        edges: [E, 4] of this area, in pixels.
-        winding: [height, width] its `mean_winding`.
+        edges, area: as for `mean_winding`.
+        evenodd: [count] which areas are filled by that rule.
+        size: (height, width).
         subsamples: along a pixel's side, where they are needed; 1 does without.
     """
-    plain = _by_rule(winding, rule)
-    box = _ambiguous(winding.detach()) if subsamples > 1 else None
-    if box is None:
-        return plain
+    winding = mean_winding(edges, area, len(evenodd), *size)
+    found = _by_rule(winding, evenodd[:, None, None])
+    if subsamples == 1:
+        return found
+    boxes = [_ambiguous(each) for each in winding.detach()]
+    if not any(boxes):
+        return found
+    refined = [
+        plain if box is None else _refined(plain, edges[area == number], evenodd[number], box, subsamples)
+        for number, (plain, box) in enumerate(zip(found, boxes, strict=True))
+    ]
+    return torch.stack(refined)
+
+
+def _refined(plain: Tensor, edges: Tensor, evenodd: Tensor, box: tuple[int, int, int, int], subsamples: int) -> Tensor:
+    """[height, width] one area's coverage, told by subpixels inside of the box."""
     top, bottom, left, right = box
     finer = (edges - edges.new_tensor([left, top, left, top])) * subsamples
     size = (bottom - top) * subsamples, (right - left) * subsamples
     area = torch.zeros(len(edges), dtype=torch.long, device=edges.device)
-    fine = _by_rule(mean_winding(finer, area, 1, *size)[0], rule)
+    fine = _by_rule(mean_winding(finer, area, 1, *size)[0], evenodd)
     fine = fine.view(bottom - top, subsamples, right - left, subsamples).mean((1, 3))
-    height, width = winding.shape
+    height, width = plain.shape
     inside = torch.nn.functional.pad(fine, (left, width - right, top, height - bottom))
-    outside = torch.ones_like(winding)
+    outside = torch.ones_like(plain)
     outside[top:bottom, left:right] = 0
     return plain * outside + inside
 
 
-def _by_rule(winding: Tensor, rule: str) -> Tensor:
-    if rule == "evenodd":
-        folded = winding.remainder(2)
-        return torch.where(folded > 1, 2 - folded, folded)
-    return winding.abs().clamp_max(1)
+def _by_rule(winding: Tensor, evenodd: Tensor) -> Tensor:
+    plain = winding.abs().clamp_max(1)
+    if not bool(evenodd.any()):
+        return plain
+    folded = winding.remainder(2)
+    return torch.where(evenodd, torch.where(folded > 1, 2 - folded, folded), plain)
 
 
 def _ambiguous(winding: Tensor) -> tuple[int, int, int, int] | None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby, pairwise
 from typing import Any, Self
 
 import torch
 from torch import Tensor
 
 from ddrep_core.errors import RequestError
-from ddrep_core.vector.coverage import coverage, mean_winding
-from ddrep_core.vector.drawing import Drawing, Fill, Flat, Layer, Paint, Shape, Stroke
+from ddrep_core.vector.coverage import coverage
+from ddrep_core.vector.drawing import Drawing, Fill, Flat, Gradient, Layer, Shape, Stroke
 from ddrep_core.vector.flatten import chords, flatten
 from ddrep_core.vector.paint import gradient_colours
 from ddrep_core.vector.stroke import Pen, stroke_outline
@@ -86,6 +88,8 @@ class Renderer:
         self._rows = torch.tensor(rows, dtype=torch.long, device=device)
         self._columns = torch.tensor(columns, dtype=torch.long, device=device)
         self._factors = torch.tensor(factors, dtype=dtype, device=device)
+        self._sizes = torch.tensor(drawing.sizes, dtype=torch.long, device=device)
+        self._radii = torch.tensor(drawing.radii, dtype=torch.long, device=device).reshape(-1, 2)
         self._areas: list[_Area] = []
         self._area_of: dict[tuple[int, str], int] = {}
         self._collect(drawing.root)
@@ -94,16 +98,19 @@ class Renderer:
                 f"A picture of {width} x {height} pixels with {len(self._areas)} fills and strokes is too large.",
                 "Draw it smaller.",
             )
-        outlines = [(area, outline) for area in self._areas for outline in area.shape.outlines]
-        curves = [curve for _, outline in outlines for curve in outline.curves]
-        self._curves = torch.tensor(curves, dtype=torch.long, device=device).reshape(-1, 4)
-        straight = [each for _, outline in outlines for each in outline.straight]
-        self._straight = torch.tensor(straight, dtype=torch.bool, device=device)
-        scales = [area.scale for area, outline in outlines for _ in outline.curves]
-        self._scales = torch.tensor(scales, dtype=dtype, device=device)
-        strokes = [area.stroke for area, outline in outlines for _ in outline.curves]
-        widths = [-1 if stroke is None else stroke.width for stroke in strokes]
-        self._curve_width = torch.tensor(widths, dtype=torch.long, device=device)
+        outlines = [(number, outline) for number, area in enumerate(self._areas) for outline in area.shape.outlines]
+        owners = [number for number, outline in outlines for _ in outline.curves]
+
+        def table(values: Sequence[Any], kind: torch.dtype, *shape: int) -> Tensor:
+            return torch.tensor(values, dtype=kind, device=device).reshape(len(values), *shape)
+
+        self._curves = table([each for _, outline in outlines for each in outline.curves], torch.long, 4)
+        self._straight = table([each for _, outline in outlines for each in outline.straight], torch.bool)
+        self._scales = table([self._areas[number].scale for number in owners], dtype)
+        strokes = [self._areas[number].stroke for number in owners]
+        self._curve_width = table([-1 if stroke is None else stroke.width for stroke in strokes], torch.long)
+        self._matrices = table([area.matrix for area in self._areas], dtype, 3, 2)
+        self._evenodd = table([area.rule == "evenodd" for area in self._areas], torch.bool)
 
     def render(self, numbers: Numbers) -> Tensor:
         """[4, H, W] premultiplied sRGB and opacity."""
@@ -120,10 +127,25 @@ class Renderer:
         drawn = self.render(numbers)
         return drawn[:3] + (1 - drawn[3:]) * background
 
+    def covered(self, numbers: Numbers) -> Tensor:
+        """[A, H, W] how much of each pixel each fill and stroke covers, in the order in which they are drawn."""
+        picture = _Picture(self, numbers)
+        return torch.stack([picture.coverage(number) for number in range(len(self._areas))])
+
     def points(self, coordinates: Tensor) -> Tensor:
         """[R, 2] all control points in their shapes' units."""
+        coordinates = self._sized(coordinates)
         flat = coordinates.new_zeros(2 * len(self.drawing.points))
         return flat.index_add(0, self._rows, self._factors * coordinates[self._columns]).view(-1, 2)
+
+    def _sized(self, coordinates: Tensor) -> Tensor:
+        """Sizes held at zero or more, and rectangles' radii at half of their sides."""
+        if len(self._sizes):
+            coordinates = coordinates.index_copy(0, self._sizes, held(coordinates[self._sizes], 0.0, math.inf))
+        if len(self._radii):
+            radius, side = self._radii.T
+            coordinates = coordinates.index_copy(0, radius, torch.minimum(coordinates[radius], coordinates[side] / 2))
+        return coordinates
 
     def _collect(self, layer: Layer) -> None:
         """Areas in the order in which they are asked for."""
@@ -157,6 +179,10 @@ class _Area:
     def stroke(self) -> Stroke | None:
         return self.shape.stroke if self.what == "stroke" else None
 
+    @property
+    def rule(self) -> str:
+        return self.shape.fill.rule if self.what == "fill" and self.shape.fill else "nonzero"
+
 
 class _Picture:
     """One drawing of a renderer's: the areas are covered as they are asked for, a few at once."""
@@ -168,84 +194,118 @@ class _Picture:
         with torch.no_grad():
             widths = torch.cat([numbers.widths, numbers.widths.new_zeros(1)])[renderer._curve_width]
             counts = chords(control, renderer._straight, renderer._scales, widths / 2)
-        points, tangents, start = flatten(control, counts)
-        self.edges: list[Tensor] = []
-        self.boxes: list[Tensor | None] = []
-        begins, ends = start.tolist(), (start + counts + 1).tolist()
-        number = 0
-        for area in renderer._areas:
-            polygons: list[Tensor] = []
-            seen: list[Tensor] = []
+        self.points, tangents, start = flatten(control, counts)
+        self.begins = [*start.tolist(), len(self.points)]  # of each curve's points
+        self.first_curves = [0]  # of each area, in order
+        polygons: list[Tensor] = []  # several after one another, where they are
+        lengths: list[int] = []  # of each polygon
+        owners: list[int] = []
+        for number, area in enumerate(renderer._areas):
+            curve = self.first_curves[-1]
             for outline in area.shape.outlines:
-                own = range(number, number + len(outline.curves))
-                number += len(own)
-                curves = [(points[begins[k] : ends[k]], tangents[begins[k] : ends[k]]) for k in own]
-                seen += [each for each, _ in curves]
+                last = curve + len(outline.curves)
                 if area.stroke is None:
-                    polygons += [torch.cat([each for each, _ in curves])] if curves else []
+                    found = [self.points[self.begins[curve] : self.begins[last]]]
                 else:
-                    polygons += stroke_outline(curves, outline.closed, self._pen(area))
-            self.edges.append(_edges(polygons, area.matrix, renderer))
-            self.boxes.append(_box(seen))
-        self.covered: dict[int, Tensor] = {}
+                    ends = pairwise(self.begins[curve : last + 1])
+                    pieces = [(self.points[a:b], tangents[a:b]) for a, b in ends]
+                    found = stroke_outline(pieces, outline.closed, self._pen(area))
+                polygons += found
+                lengths += map(len, found)
+                owners += [number] * len(found)
+                curve = last
+            self.first_curves.append(curve)
+        if not any(area.stroke for area in renderer._areas):
+            polygons = [self.points]
+        length, owner = (torch.tensor(each, dtype=torch.long, device=control.device) for each in (lengths, owners))
+        self.owner = torch.repeat_interleave(owner, length)  # [E] which area an edge is of
+        self.edges = self._close(torch.cat([self.points[:0], *polygons]), length)
+        self.block = range(0)
+        self.covered = self.points
 
     def layer(self, layer: Layer) -> Tensor:
         """[4, H, W] premultiplied."""
         numbers = self.numbers
         picture = numbers.colours.new_zeros(4, *self.size)
-        for child in layer.children:
-            drawn = [self.layer(child)] if isinstance(child, Layer) else self.shape(child)
-            for each in drawn:
-                picture = each + picture * (1 - each[3:])
+        parts = [part for child in layer.children for part in self._parts(child)]
+        for block, group in groupby(parts, self._flat_block):
+            if block is not None:
+                picture = self._lay(picture, [part for part in group if isinstance(part, tuple)])
+                continue
+            for part in group:
+                drawn = self.layer(part) if isinstance(part, Layer) else self._painted(*part)
+                picture = drawn + picture * (1 - drawn[3:])
         if layer.opacity is not None:
             picture = picture * numbers.opacities[layer.opacity]
         for clip in layer.clips:
-            hidden = torch.ones_like(picture[:1])
+            hidden = torch.ones_like(picture[0])
             for shape in clip:
-                hidden = hidden * (1 - self.coverage(shape, "fill"))
+                hidden = hidden * (1 - self.coverage(self.renderer._area_of[id(shape), "fill"]))
             picture = picture * (1 - hidden)
         return picture
 
-    def shape(self, shape: Shape) -> list[Tensor]:
-        """What is laid on the picture for a shape, from back to front."""
-        found = []
-        for what in ("stroke", "fill") if shape.stroke_first else ("fill", "stroke"):
-            part: Fill | Stroke | None = getattr(shape, what)
-            if part is not None:
-                colours = self.paint(part.paint, shape)
-                found.append(colours * (self.coverage(shape, what) * self.numbers.opacities[part.opacity]))
-        return found
+    def coverage(self, number: int) -> Tensor:
+        """[H, W] in 0..1, of an area."""
+        if number not in self.block:
+            block = self._block_of(number)
+            chosen = (self.owner >= block.start) & (self.owner < block.stop)
+            edges, owner = self.edges[chosen], self.owner[chosen] - block.start
+            rules = self.renderer._evenodd[block.start : block.stop]
+            self.covered = coverage(edges, owner, rules, self.size, self.renderer.subsamples)
+            self.block = block
+        return self.covered[number - self.block.start]
 
-    def paint(self, paint: Paint, shape: Shape) -> Tensor:
-        """[4, H, W] or [4, 1, 1], premultiplied."""
+    def _block_of(self, number: int) -> range:
+        """The areas that are covered together with this one."""
+        several = max(1, AREA_PIXELS // (self.size[0] * self.size[1]))
+        first = number // several * several
+        return range(first, min(first + several, len(self.renderer._areas)))
+
+    def _flat_block(self, part: Layer | tuple[int, Fill | Stroke]) -> int | None:
+        """Where the block begins in which an area of one colour is covered; None for what is drawn by itself."""
+        if isinstance(part, Layer) or not isinstance(part[1].paint, Flat):
+            return None
+        return self._block_of(part[0]).start
+
+    def _parts(self, child: Shape | Layer) -> list[Layer | tuple[int, Fill | Stroke]]:
+        """What is laid on the picture, from back to front: layers, and the paints of areas."""
+        if isinstance(child, Layer):
+            return [child]
+        both: list[tuple[str, Fill | Stroke | None]] = [("fill", child.fill), ("stroke", child.stroke)]
+        ordered = both[::-1] if child.stroke_first else both
+        return [(self.renderer._area_of[id(child), what], part) for what, part in ordered if part is not None]
+
+    def _lay(self, picture: Tensor, parts: list[tuple[int, Fill | Stroke]]) -> Tensor:
+        """Flat colours over a picture [4, H, W]; their areas are of one block."""
         numbers = self.numbers
-        if isinstance(paint, Flat):
-            alpha = numbers.colours.new_full((1,), paint.alpha)
-            return torch.cat([numbers.colours[paint.colour] * paint.alpha, alpha])[:, None, None]
+        self.coverage(parts[0][0])
+        areas = torch.tensor([number - self.block.start for number, _ in parts], device=picture.device)
+        paints = [part.paint for _, part in parts if isinstance(part.paint, Flat)]
+        opacity = numbers.opacities[[part.opacity for _, part in parts]]
+        alpha = opacity * torch.tensor([paint.alpha for paint in paints]).to(opacity)
+        colours = numbers.colours[[paint.colour for paint in paints]]
+        return laid_over(picture, self.covered[areas] * alpha[:, None, None], colours)
+
+    def _painted(self, number: int, part: Fill | Stroke) -> Tensor:
+        """[4, H, W] premultiplied: an area in the colours of a gradient."""
+        numbers, area, paint = self.numbers, self.renderer._areas[number], part.paint
+        assert isinstance(paint, Gradient)
         opacity = numbers.opacities[[stop.opacity for stop in paint.stops]]
         alpha = opacity * torch.tensor([stop.alpha for stop in paint.stops]).to(opacity)
         stops = torch.cat([numbers.colours[[stop.colour for stop in paint.stops]], alpha[:, None]], dim=1)
-        known = self.renderer._area_of
-        number = known[id(shape), "fill"] if (id(shape), "fill") in known else known[id(shape), "stroke"]
-        area = self.renderer._areas[number]
-        return gradient_colours(paint, area.matrix, self.boxes[number], stops, self.size)
+        own = self.points[self.begins[self.first_curves[number]] : self.begins[self.first_curves[number + 1]]]
+        box = torch.cat([own.amin(0), own.amax(0) - own.amin(0)]) if len(own) else None
+        colours = gradient_colours(paint, area.matrix, box, stops, self.size)
+        return colours * (self.coverage(number) * numbers.opacities[part.opacity])
 
-    def coverage(self, shape: Shape, what: str) -> Tensor:
-        """[1, H, W] in 0..1."""
-        number = self.renderer._area_of[id(shape), what]
-        if number not in self.covered:
-            self.covered = {}
-            several = max(1, AREA_PIXELS // (self.size[0] * self.size[1]))
-            chosen = range(number, min(number + several, len(self.edges)))
-            edges = torch.cat([self.edges[each] for each in chosen])
-            lengths = torch.tensor([len(self.edges[each]) for each in chosen], device=edges.device)
-            area = torch.repeat_interleave(torch.arange(len(chosen), device=edges.device), lengths)
-            winding = mean_winding(edges, area, len(chosen), *self.size)
-            for place, each in enumerate(chosen):
-                found = self.renderer._areas[each]
-                rule = found.shape.fill.rule if found.what == "fill" and found.shape.fill else "nonzero"
-                self.covered[each] = coverage(self.edges[each], winding[place], rule, self.renderer.subsamples)[None]
-        return self.covered[number]
+    def _close(self, points: Tensor, length: Tensor) -> Tensor:
+        """[E, 4] edges in pixels of polygons of so many points [E, 2] each, in the units of their shapes."""
+        matrix = self.renderer._matrices[self.owner]
+        points = (points[:, :, None] * matrix[:, :2]).sum(1) + matrix[:, 2]
+        after = torch.arange(1, len(points) + 1, device=points.device)
+        last = length.cumsum(0)
+        after[last - 1] = last - length
+        return torch.cat([points, points[after]], dim=1)
 
     def _pen(self, area: _Area) -> Pen:
         stroke = area.stroke
@@ -286,28 +346,39 @@ def held(values: Tensor, low: float, high: float) -> Tensor:
     return _Held.apply(values, low, high)  # type: ignore[no-any-return]
 
 
-def _edges(polygons: list[Tensor], matrix: Matrix, renderer: Renderer) -> Tensor:
-    """[E, 4] in pixels; each polygon is closed."""
-    if not polygons:
-        return torch.zeros(0, 4, dtype=renderer.dtype, device=renderer.device)
-    a, b, c, d, e, f = matrix
-    points = torch.cat(polygons)
-    linear = points.new_tensor([[a, b], [c, d]])
-    points = points @ linear + points.new_tensor([e, f])
-    after = torch.arange(1, len(points) + 1, device=points.device)
-    first = 0
-    for polygon in polygons:
-        after[first + len(polygon) - 1] = first
-        first += len(polygon)
-    return torch.cat([points, points[after]], dim=1)
+class _Over(torch.autograd.Function):
+    """Flat colours laid over a picture, one after the other; the derivative walks back through what lay below each."""
+
+    @staticmethod
+    def forward(ctx: Any, picture: Tensor, alpha: Tensor, colours: Tensor) -> Tensor:
+        needed = any(ctx.needs_input_grad)
+        below = picture.new_empty(len(alpha), *picture.shape) if needed else None
+        drawn = picture.clone()
+        full = torch.cat([colours, torch.ones_like(colours[:, :1])], dim=1)[:, :, None, None]
+        for number in range(len(alpha)):
+            if below is not None:
+                below[number] = drawn
+            drawn += alpha[number] * (full[number] - drawn)
+        if below is not None:
+            ctx.save_for_backward(alpha, full, below)
+        return drawn
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        alpha, full, below = ctx.saved_tensors
+        seen = gradients[0].clone()
+        through = torch.empty_like(below)  # what of the gradient comes down to each
+        for number in reversed(range(len(alpha))):
+            through[number] = seen
+            seen *= 1 - alpha[number]
+        by_alpha = (through * (full - below)).sum(1)
+        by_colour = (through[:, :3] * alpha[:, None]).sum((2, 3))
+        return seen, by_alpha, by_colour
 
 
-def _box(points: list[Tensor]) -> Tensor | None:
-    """[4] x, y, width, height."""
-    if not points:
-        return None
-    every = torch.cat(points)
-    return torch.cat([every.amin(0), every.amax(0) - every.amin(0)])
+def laid_over(picture: Tensor, alpha: Tensor, colours: Tensor) -> Tensor:
+    """[4, H, W] premultiplied: colours [P, 3] with alpha [P, H, W] over a picture [4, H, W], the last on top."""
+    return _Over.apply(picture, alpha, colours)  # type: ignore[no-any-return]
 
 
 def _scale(matrix: Matrix) -> float:

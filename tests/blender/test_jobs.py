@@ -336,3 +336,12 @@ def test_is_engine_knows_its_own(addon, tmp_path):
         pytest.skip("asks /proc")
     assert not is_engine(os.getpid(), tmp_path)  # alive, and not at work on that job
     assert not is_engine(0, tmp_path) and not is_engine(-1, tmp_path) and not is_engine(2**22 + 5, tmp_path)
+
+
+def test_progress_counts_all_samples_that_are_made_together(addon):
+    progress = addon.engine.events.Progress()
+    progress.add({"event": "started", "samples": 4})
+    progress.add({"event": "step", "sample": 0, "index": 3, "of": 6, "together": 4})
+    assert progress.fraction == 0.5
+    progress.add({"event": "step", "sample": 1, "index": 3, "of": 6})
+    assert progress.fraction == 1.5 / 4

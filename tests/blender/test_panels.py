@@ -117,14 +117,16 @@ def test_every_setting_can_be_reached(addon, cube):
     everything = bpy.context.scene.ddrep
     for task in (everything.texture, everything.generate, everything.panorama):
         task.quality = "CUSTOM"
+        task.loras.add()
     everything.texture.uv_source = "NAMED"
     reached = set()
-    for source in ("SCENE", "FRAMES", "ORBIT"):
-        everything.cameras.source = source
+    for source, keep in (("SCENE", "NONE"), ("FRAMES", "GROUP"), ("ORBIT", "IMAGE")):
+        everything.cameras.source, everything.texture.keep = source, keep
         for layout in draw_all(addon).values():
-            shown = [arguments for name, arguments, _ in layout.record if name.startswith("prop")]
+            shown = [arguments for name, arguments, _ in layout.record if name.startswith(("prop", "template_ID"))]
             reached |= {(type(owner).__name__, name) for owner, name, *_ in shown}
     for settings in (everything.texture, everything.generate, everything.panorama, everything.cameras):
-        own = set(settings.bl_rna.properties.keys()) - {"rna_type", "name", "index"}
+        own = set(settings.bl_rna.properties.keys()) - {"rna_type", "name", "index", "loras"}
         assert {(type(settings).__name__, name) for name in own} <= reached
+    assert {("DDREP_PG_lora", "file"), ("DDREP_PG_lora", "weight")} <= reached
     assert {("DDREP_PG_scene", "live_preview"), ("DDREP_PG_scene", "automatic_import")} <= reached

@@ -83,6 +83,11 @@ class Run:
     def __init__(self, job, resume):
         self.job = job
         self.request = json.loads((job / "job.json").read_text())
+        if self.request["task"] == "edit":  # makes what it edits
+            block = {"resolution": 128, "objects": None, "width": 512, **self.request["edit"]}
+            assert (job / block["source"]).is_file() and block["source_prompt"]
+            assert all((job / path).is_file() for path in block.get("textures", {}).values())
+            self.request = {"samples": 1, **self.request, "task": block["kind"], block["kind"]: block}
         self.events = (job / "events.jsonl").open("a" if resume else "w")
         self.resume = resume
 
@@ -176,6 +181,8 @@ class Run:
             color = ((60 + 90 * sample) % 256, 180, 90)
             files, objects = {}, []
             if task == "texture":
+                files["mesh"] = f"{folder}/mesh.glb"
+                self.write(files["mesh"], glb(1.0, png(16, 16, color)))
                 for name, (corners, has_uv) in corners_of(self.job / "inputs/mesh.obj").items():
                     if (
                         self.request["texture"]["objects"] not in (None, [])
@@ -209,6 +216,8 @@ class Run:
             seed = self.request["seed"] + sample
             entries.append({"seed": seed, "files": files, "objects": objects, "agreement": 0.95, "coverage_share": 0.5})
         result = {"schema_version": 1, "task": task, "request": self.request, "samples": entries, "nfe": 40}
+        if self.request.get("diversity"):
+            result["distances"] = [[0.25 * abs(one - other) for other in range(samples)] for one in range(samples)]
         self.write("outputs/result.json", json.dumps(result).encode())
         self.say("done", result="outputs/result.json", seconds=1.5)
 

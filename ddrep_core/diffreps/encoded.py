@@ -1,0 +1,85 @@
+"""A representation of pictures under a prior that denoises latents."""
+
+from __future__ import annotations
+
+import copy
+from typing import Generic, Protocol, Self, TypeVar, runtime_checkable
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ddrep_core.diffreps.protocol import Diffrep
+
+Inner = TypeVar("Inner", bound=Diffrep)
+
+
+class Codec(Protocol):
+    """What turns pictures into what is denoised, and back: a prior."""
+
+    def encode(self, images: Tensor) -> Tensor:
+        """[B, 3, H, W] sRGB in [0, 1] -> [B, C, h, w]."""
+        ...
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """[B, C, h, w] -> [B, 3, H, W] sRGB in [0, 1]."""
+        ...
+
+
+@runtime_checkable
+class Smaller(Diffrep, Protocol):
+    """Pictures of which a smaller version of the same θ is enough to be fitted by."""
+
+    def small(self) -> Diffrep:
+        """Shares θ."""
+        ...
+
+
+class EncodedDiffrep(Generic[Inner]):
+    """f(θ, π) = encode(pictures(θ, π)), differentiable through the encoder.
+
+    Args:
+        pictures: renders [B, 3, H, W] sRGB in [0, 1]; its θ is this one's.
+        codec: the prior's autoencoder.
+    """
+
+    def __init__(self, pictures: Inner, codec: Codec) -> None:
+        self.pictures, self.codec = pictures, codec
+        with torch.no_grad():
+            self._shape = tuple(codec.encode(pictures.render(torch.zeros(1, dtype=torch.long))).shape[1:])
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        return self._shape[0], self._shape[1], self._shape[2]
+
+    @property
+    def view_count(self) -> int:
+        return self.pictures.view_count
+
+    def parameters(self) -> dict[str, Tensor]:
+        return self.pictures.parameters()
+
+    def reset(self, generator: torch.Generator) -> None:
+        self.pictures.reset(generator)
+
+    def render(self, indices: Tensor | None = None) -> Tensor:
+        drawn = self.pictures.render(indices)
+        return self.codec.encode(drawn).to(drawn)
+
+    def pixel_weights(self) -> Tensor | None:
+        own = self.pictures.pixel_weights()
+        return None if own is None else functional.interpolate(own, self.image_shape[1:], mode="area")
+
+    def copy(self) -> Self:
+        twin = copy.copy(self)
+        twin.pictures = self.pictures.copy()
+        return twin
+
+    def fitted(self) -> Diffrep:
+        """The pictures that are fitted to decoded targets, perhaps in a smaller size; with this θ."""
+        return self.pictures.small() if isinstance(self.pictures, Smaller) else self.pictures
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """What latents [B, C, h, w] look like: [B, 3, H, W] sRGB in [0, 1], without a graph."""
+        with torch.no_grad():
+            return self.codec.decode(latents).to(latents)

@@ -1,0 +1,104 @@
+"""What `ddrep edit` is given: a result, a mesh or a picture, and the words that a job has for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from ddrep_core.errors import RequestError
+from ddrep_core.jobs.create import existing_file
+from ddrep_core.jobs.folder import JobFolder, read_json
+from ddrep_core.jobs.request import EditRequest, PanoramaRequest, TextureRequest
+
+Kind: TypeAlias = Literal["texture", "image", "panorama"]
+
+MESHES = (".glb", ".gltf", ".obj", ".ply", ".dae", ".3mf", ".off", ".stl")
+PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+FILE_OF: dict[str, tuple[Kind, str]] = {
+    "texture": ("texture", "mesh"),
+    "generate": ("texture", "mesh"),
+    "image": ("image", "image"),
+    "panorama": ("panorama", "panorama"),
+}
+"""Of the tasks whose results can be edited: as what, and which of their files."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A file to edit.
+
+    Attributes:
+        kind: as what it is edited.
+        file: where it lies.
+        prompt: the words of the job that made it; "" where none is known.
+        settings: what else that job says of it, as the block of an edit has it.
+    """
+
+    kind: Kind
+    file: Path
+    prompt: str = ""
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+def find_origin(path: str | Path) -> Origin:
+    """What a person means by a job's folder, a file of its results, a mesh or a picture.
+
+    Raises:
+        RequestError: it is none of these, or a job that has no result yet; the message says what to give instead.
+    """
+    path = Path(path).expanduser()
+    if path.is_dir():
+        return _of_job(path)
+    file = existing_file(path, "result, mesh or picture")
+    job = next((folder for folder in file.resolve().parents if (folder / "job.json").is_file()), None)
+    if job is not None:
+        try:
+            origin = _of_job(job)
+        except RequestError:
+            origin = None
+        if origin is not None and file.suffix.lower() == origin.file.suffix.lower():
+            return Origin(origin.kind, file, origin.prompt, origin.settings)
+    return Origin(kind_of(file), file)
+
+
+def kind_of(file: Path) -> Kind:
+    """As what a file without a job is edited."""
+    suffix = file.suffix.lower()
+    if suffix in MESHES:
+        return "texture"
+    if suffix in PICTURES:
+        return "image"
+    raise RequestError(
+        f"{file} is neither a mesh nor a picture that can be edited.",
+        f"Give a job's folder, a mesh ({', '.join(MESHES)}) or a picture ({', '.join(PICTURES)}).",
+    )
+
+
+def _of_job(path: Path) -> Origin:
+    folder = JobFolder(path)
+    request = folder.load_request()
+    if request.task == "edit":
+        edited = request.settings(EditRequest)
+        kind: Kind = kind_of(folder.resolve(edited.source)) if edited.kind == "auto" else edited.kind
+        what = "mesh" if kind == "texture" else kind
+        kept = {"front_degrees": edited.front_degrees, "projection": edited.projection}
+    elif request.task in FILE_OF:
+        kind, what = FILE_OF[request.task]
+        kept = {}
+        if request.task == "texture":
+            kept = {"front_degrees": request.settings(TextureRequest).front_degrees}
+        elif request.task == "panorama":
+            kept = {"projection": request.settings(PanoramaRequest).projection}
+    else:
+        raise RequestError(
+            f"{path} is a job of the kind '{request.task}', whose results cannot be edited.",
+            f"Give one of: {', '.join(FILE_OF)}.",
+        )
+    result = read_json(folder.result_file)
+    samples = result.get("samples") if isinstance(result, dict) else None
+    files = samples[0].get("files") if isinstance(samples, list) and samples and isinstance(samples[0], dict) else None
+    relative = files.get(what) if isinstance(files, dict) else None
+    if not isinstance(relative, str) or not folder.holds({what: relative}):
+        raise RequestError(f"{path} has no finished result to edit.", f'Finish it: ddrep run "{path}" --resume')
+    return Origin(kind, folder.resolve(relative), request.prompt, kept)

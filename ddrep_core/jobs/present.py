@@ -1,0 +1,203 @@
+"""What a mesh wears before a job, and what of it stays: pictures and masks in UV space, seen from the job's views."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional
+
+from ddrep_core.diffreps.protocol import Diffrep
+from ddrep_core.errors import RequestError
+from ddrep_core.geometry.bake import Baker, Worn
+from ddrep_core.geometry.base_colour import UNREADABLE, base_colour
+from ddrep_core.geometry.mesh import Mesh, Part
+from ddrep_core.geometry.texels import rasterize
+from ddrep_core.jobs.folder import JobFolder
+from ddrep_core.jobs.request import OfObject, TextureRequest
+from ddrep_core.priors.protocol import Prior
+from ddrep_core.sampling.given import Given
+from ddrep_core.solvers.choose import choose_solver
+
+WHITE = 128  # of a mask's values: this and above is kept
+WHOLLY = 1 - 1e-4
+BEHIND = 1.0  # sRGB of what lies behind the mesh, where a picture of it has to have a background
+"""White, as things stand in most pictures of one thing. Nothing is known of it, and nothing is kept of it."""
+
+
+def worn_by(mesh: Mesh, settings: TextureRequest, folder: JobFolder) -> dict[str, Worn]:
+    """What each textured part wears, by its name, and what of that is kept; empty where the job does not ask.
+
+    Raises:
+        RequestError: a mask or a picture of another size, unreadable, or of no object that is textured; a mask that
+            keeps nothing, or everything; nothing worn to start from.
+    """
+    if settings.strength is not None and not settings.from_texture:
+        raise RequestError("--strength says how far to go from what is worn now.", "Add --from-texture.")
+    if not settings.keep and not settings.from_texture:
+        if settings.base:
+            raise RequestError(
+                "There is a picture of what is worn now, but nothing is to be kept of it.",
+                "Add --keep or --from-texture, or leave --base out.",
+            )
+        return {}
+    masks = _by_object(mesh, settings.keep, "mask")
+    bases = _by_object(mesh, settings.base, "picture")
+    size, found = settings.resolution, {}
+    for part in mesh.textured_parts:
+        mask, base = masks.get(part.object_name), bases.get(part.object_name)
+        if mask is None and not settings.from_texture:
+            continue
+        if part.unwrapped:
+            raise RequestError(
+                f"'{part.object_name}' has no UVs in {mesh.path.name}: nothing can be kept of what it wears.",
+                "Unwrap it first, or texture it anew once and go on from the result's mesh.glb.",
+            )
+        kept = np.zeros((size, size), bool) if mask is None else _mask(folder.resolve(mask.file), mask.file, size)
+        picture = base_colour(mesh, part) if base is None else _picture(folder.resolve(base.file), base.file)
+        if picture is None:
+            raise RequestError(
+                f"'{part.object_name}' has no base-colour picture in {mesh.path.name} that can be read.",
+                "Give one with --base, or leave out what asks for it (--keep, --from-texture).",
+            )
+        if picture.shape[:2] != (size, size):
+            if mask is not None:
+                raise RequestError(
+                    f"The picture that '{part.object_name}' wears is {_size(picture)}, but the texture will be "
+                    f"{size} x {size}: kept texels would not stay what they are.",
+                    _same_size(picture),
+                )
+            picture = np.array(Image.fromarray(picture).resize((size, size), Image.Resampling.LANCZOS))
+        found[part.name] = Worn(picture, kept)
+    if settings.keep:
+        _refuse_nothing_or_all([(part, found[part.name]) for part in mesh.textured_parts if part.name in found], mesh)
+    return found
+
+
+def _refuse_nothing_or_all(worn: Sequence[tuple[Part, Worn]], mesh: Mesh) -> None:
+    """A mask that keeps nothing on its islands, or all of every one."""
+    kept_all = len(worn) == len(mesh.textured_parts)
+    for part, each in worn:
+        inside = each.kept[rasterize(part, len(each.kept)).mask]
+        if not inside.any() and each.kept.any():
+            raise RequestError(
+                f"The mask of '{part.object_name}' keeps no texel that lies on it.", "Was it made for another UV map?"
+            )
+        kept_all &= bool(inside.all())
+    if not any(each.kept.any() for _, each in worn):
+        raise RequestError(
+            "The masks are all black: nothing would be kept.", "White is kept. Leave --keep out to paint everything."
+        )
+    if kept_all:
+        raise RequestError("The masks keep everything: nothing is left to paint.", "Black is painted.")
+
+
+def _by_object(mesh: Mesh, entries: Sequence[OfObject], what: str) -> dict[str, OfObject]:
+    """One entry for each object that is textured; those that name none are for all the others."""
+    textured = list(dict.fromkeys(part.object_name for part in mesh.textured_parts))
+    named: dict[str, OfObject] = {}
+    for entry in entries:
+        names = textured if entry.object is None else [entry.object]
+        if entry.object is not None and entry.object not in textured:
+            raise RequestError(
+                f"There is a {what} for '{entry.object}', which is no object that is textured.",
+                f"These are: {', '.join(textured)}.",
+            )
+        for name in names:
+            before = named.get(name)
+            if before is not None and (before.object is None) == (entry.object is None):
+                raise RequestError(f"There are two {what}s for '{name}'.", "Give one.")
+            if before is None or before.object is None:
+                named[name] = entry
+    return named
+
+
+def _mask(path: Path, name: str, size: int) -> NDArray[np.bool_]:
+    """[T, T] what a mask of a texture keeps."""
+    kept = mask_of(path, name)
+    if kept.shape != (size, size):
+        raise RequestError(
+            f"The mask {name} is {_size(kept)}, but the texture will be {size} x {size}.", _same_size(kept)
+        )
+    return kept
+
+
+def mask_of(path: Path, name: str) -> NDArray[np.bool_]:
+    """[H, W] what a mask keeps: white, and of a picture with alpha, opaque white."""
+    pixels = pixels_of(path, name, "mask", "LA")
+    return (pixels[..., 0] >= WHITE) & (pixels[..., 1] >= WHITE)
+
+
+def _picture(path: Path, name: str) -> NDArray[np.uint8]:
+    return pixels_of(path, name, "picture", "RGB")
+
+
+def pixels_of(path: Path, name: str, what: str, mode: str) -> NDArray[np.uint8]:
+    """[H, W, C] bytes of a picture file in one of Pillow's modes. Raises a RequestError where it is none."""
+    try:
+        with Image.open(path) as picture:
+            return np.array(picture.convert(mode))
+    except UNREADABLE as error:
+        raise RequestError(f"The {what} {name} cannot be read as a picture.", "Save it as a PNG.") from error
+
+
+def _size(pixels: NDArray[Any]) -> str:
+    return f"{pixels.shape[1]} x {pixels.shape[0]} pixels"
+
+
+def _same_size(pixels: NDArray[Any]) -> str:
+    height, width = pixels.shape[:2]
+    if width == height:
+        return f"Ask for --resolution {width}, or save it in the size of the texture."
+    return "Save it in the size of the texture."
+
+
+@dataclass(frozen=True)
+class Present:
+    """What the views of a job see of what is worn.
+
+    Attributes:
+        pictures: [V, 3, H, W] sRGB in [0, 1], white behind the mesh.
+        kept: [V, 1, H, W] the share of each pixel that looks at what is kept.
+    """
+
+    pictures: Tensor
+    kept: Tensor
+
+    @classmethod
+    def of(cls, baker: Baker, worn: Mapping[str, Worn]) -> Present:
+        colours, share, kept = baker.drawn(worn)
+        return cls((colours + BEHIND * (1 - share)).clamp(0, 1), kept)
+
+    def given(self, rep: Diffrep, prior: Prior) -> Given | None:
+        """What is therefore known of the views, in the prior's space; None where no pixel is known as a whole."""
+        height, width = rep.image_shape[1:]
+        whole = functional.adaptive_avg_pool2d(self.kept, (height, width)) >= WHOLLY
+        if not bool(whole.any()):
+            return None
+        return Given(encoded(self.pictures, rep, prior), whole.float(), hold=1.0)  # all views show the same of it
+
+    def start(self, rep: Diffrep, prior: Prior) -> Diffrep:
+        """A copy of the representation that shows what is worn."""
+        rep = rep.copy()
+        rep.reset(torch.Generator())
+        solver, indices = choose_solver(rep), torch.arange(rep.view_count)
+        targets, weights = encoded(self.pictures, rep, prior), rep.pixel_weights()
+        weights = torch.ones_like(targets[:, :1]) if weights is None else weights
+        for sigma in (1.0, 0.0):  # views that meet in RGB do so in the last
+            solver.fit(rep, targets, indices, weights, sigma)
+        return rep
+
+
+def encoded(pictures: Tensor, rep: Diffrep, prior: Prior) -> Tensor:
+    """[V, 3, H, W] sRGB as the representation has it, in the prior's space."""
+    theta = next(iter(rep.parameters().values()))
+    with torch.no_grad():
+        return torch.cat([prior.encode(part.to(theta)).to(theta) for part in pictures.split(8)])

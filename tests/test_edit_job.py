@@ -1,0 +1,185 @@
+"""`ddrep edit` as a job: what it makes of meshes, pictures and panoramas, going on after a cancel, what it refuses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from geometry_shapes import cube_obj
+from PIL import Image
+from worded import WordedPrior
+
+from ddrep_core.cli import main
+from ddrep_core.errors import Cancelled, DdrepWarning, RequestError
+from ddrep_core.geometry.base_colors import base_colors
+from ddrep_core.geometry.load import load_mesh
+from ddrep_core.jobs import run as run_module
+from ddrep_core.jobs.create import create_job
+from ddrep_core.jobs.edit import carried_over
+from ddrep_core.jobs.edit_source import find_origin
+from ddrep_core.jobs.folder import JobFolder, write_json
+from ddrep_core.jobs.run import run_job
+from ddrep_core.priors import GaussianPrior
+
+SIZE, SHIFT = 16, 0.2
+
+
+@pytest.fixture
+def prior(monkeypatch) -> WordedPrior:
+    """Knows that pictures are dark or, under other words, brighter by `SHIFT`."""
+
+    def shades(mean: float) -> GaussianPrior:
+        return GaussianPrior(torch.full((3, SIZE, SIZE), mean, dtype=torch.float64), 0.01)
+
+    known = WordedPrior({"dark": shades(0.3), "light": shades(0.3 + SHIFT)})
+    monkeypatch.setattr(run_module, "load_request_prior", lambda request: known)
+    return known
+
+
+def speckled(path: Path, width: int = 40, height: int = 40) -> Path:
+    values = np.random.default_rng(0).integers(40, 120, (height, width, 3), np.uint8)
+    Image.fromarray(values).save(path)
+    return path
+
+
+def touched(*paths: Path) -> None:
+    for path in paths:
+        path.touch()
+
+
+def textured_cube(folder: Path) -> Path:
+    speckled(folder / "paint.png", 64, 64)
+    (folder / "cube.mtl").write_text("newmtl paint\nmap_Kd paint.png\n")
+    return cube_obj(folder / "cube.obj", header="mtllib cube.mtl\no Cube\nusemtl paint\n")
+
+
+def edited(tmp_path: Path, source: Path, name: str = "job", steps: int = 8, **block: object) -> JobFolder:
+    request = {
+        "task": "edit",
+        "prompt": "light",
+        "steps": steps,
+        "cameras": "orbit:4",
+        "edit": {"source_prompt": "dark", **block},
+    }
+    return create_job(tmp_path / name, request, edited=source)
+
+
+def pixels(path: Path) -> torch.Tensor:
+    return torch.from_numpy(np.asarray(Image.open(path).convert("RGB"), np.float32) / 255)
+
+
+def files(folder: JobFolder) -> dict[str, Path]:
+    sample = json.loads(folder.result_file.read_text())["samples"][0]
+    return {what: folder.path / path for what, path in sample["files"].items()}
+
+
+@pytest.mark.parametrize("method", ["difference", "dds"])
+def test_a_picture_changes_by_what_the_words_change_and_keeps_its_detail(tmp_path, prior, method) -> None:
+    """Nothing of 40² pixels but their mean goes through 16² latents: what is fine comes from the original."""
+    source = speckled(tmp_path / "picture.png")
+    folder = edited(tmp_path, source, steps=20 if method == "difference" else 150, method=method)
+    run_job(folder.path)
+    change = pixels(files(folder)["image"]) - pixels(source)
+    assert change.mean() == pytest.approx(SHIFT, abs=0.02)
+    assert set(files(folder)) == {"image", "before_after"}
+    if method == "difference":
+        again = edited(tmp_path, source, name="same", source_prompt="light")
+        run_job(again.path)
+        assert torch.equal(pixels(files(again)["image"]), pixels(source))  # equal words: the very picture
+
+
+def test_a_cancelled_edit_goes_on_to_the_same_bytes(tmp_path, prior) -> None:
+    source = speckled(tmp_path / "picture.png")
+    for method in ("difference", "pds"):
+        whole, parts = (edited(tmp_path, source, f"{method} {name}", method=method) for name in ("whole", "parts"))
+        run_job(whole.path)
+
+        def stop_in_the_middle(event: dict, parts: JobFolder = parts) -> None:
+            if event["event"] == "step" and event["index"] == 4:
+                parts.cancel_file.touch()
+
+        with pytest.raises(Cancelled):
+            run_job(parts.path, listeners=(stop_in_the_middle,), checkpoint_seconds=0)
+        run_job(parts.path, resume=True)
+        assert files(parts)["image"].read_bytes() == files(whole)["image"].read_bytes()
+
+
+def test_a_textured_mesh_is_edited_and_its_result_can_be_edited_again(tmp_path, prior, monkeypatch) -> None:
+    monkeypatch.setattr(
+        "ddrep_core.jobs.texture.turntable", lambda mesh, textures, film, still, **_: touched(film, still)
+    )
+    source = textured_cube(tmp_path)
+    folder = edited(tmp_path, source)
+    run_job(folder.path)
+    made = files(folder)
+    assert {"mesh", "texture", "before_after", "contact_sheet"} <= set(made)
+    seen = pixels(Path(str(made["coverage"])))[..., 0] == 1
+    change = (pixels(made["texture"]) - pixels(tmp_path / "paint.png"))[seen]
+    assert change.mean() == pytest.approx(SHIFT, abs=0.02)
+    before = base_colors(load_mesh(made["mesh"]), folder.path)
+    assert torch.allclose(next(iter(before.values())).permute(1, 2, 0), pixels(made["texture"]))
+    plain = cube_obj(tmp_path / "plain.obj", header="o Cube")  # as Blender has it: pictures are its own, not the file's
+    worn = base_colors(load_mesh(plain), tmp_path, {"Cube": tmp_path / "paint.png"})
+    assert torch.allclose(worn["Cube"].permute(1, 2, 0), pixels(tmp_path / "paint.png"))
+    for given in (folder.path, made["mesh"]):  # what comes out can go in again, with its words
+        origin = find_origin(given)
+        assert (origin.kind, origin.prompt) == ("texture", "light") and origin.file.samefile(made["mesh"])
+
+
+def test_panoramas_of_both_kinds_are_edited(tmp_path, prior) -> None:
+    for projection, width, height in (("sphere", 128, 64), ("cylinder", 128, 16)):
+        source = speckled(tmp_path / f"{projection}.png", width, height)
+        folder = edited(tmp_path, source, f"job {projection}", kind="panorama", projection=projection)
+        run_job(folder.path)
+        change = pixels(files(folder)["panorama"]) - pixels(source)
+        assert change.mean() == pytest.approx(SHIFT, abs=0.03)
+
+
+def test_detail_is_kept_where_nothing_changed_and_gone_where_much_did() -> None:
+    generator = torch.Generator().manual_seed(0)
+    original, before = torch.rand(3, 64, 64, generator=generator), torch.full((3, 64, 64), 0.5)
+    after = before.clone()
+    after[..., :20] = 0.9
+    found = carried_over(original, before, after)
+    assert torch.equal(found[..., 30:], original[..., 30:]) and torch.equal(found[..., :15], after[..., :15])
+
+
+def test_what_cannot_be_edited_is_refused_in_words(tmp_path, prior, capsys) -> None:
+    (tmp_path / "notes.txt").write_text("words")
+    (tmp_path / "drawing.svg").write_text("<svg/>")
+    (tmp_path / "broken.png").write_text("no picture")
+    (tmp_path / "empty").mkdir()
+    cube_obj(tmp_path / "plain.obj")
+    (tmp_path / "unfinished").mkdir()
+    write_json(tmp_path / "unfinished/job.json", {"schema_version": 1, "task": "image", "prompt": "a"})
+    speckled(tmp_path / "wide.png", 100, 30)
+    said = ["--source-prompt", "dark"]
+    for arguments, words in (
+        ([tmp_path / "notes.txt", *said], "neither a mesh nor a picture"),
+        ([tmp_path / "drawing.svg", *said], "neither a mesh nor a picture"),
+        ([tmp_path / "none.glb", *said], "There is no result"),
+        ([tmp_path / "empty", *said], "job.json"),
+        ([tmp_path / "unfinished", *said], "no finished result"),
+        ([tmp_path / "broken.png", *said], "not a picture"),
+        ([tmp_path / "plain.obj", *said], "no base-colour picture"),
+        ([tmp_path / "wide.png"], "words for what there is"),
+        ([tmp_path / "wide.png", *said, "--kind", "panorama"], "twice as wide as high"),
+        ([tmp_path / "wide.png", *said, "--schedule", "grown"], "with nothing"),
+        ([tmp_path / "wide.png", *said, "--method", "dds", "--strength", "0.5"], "knows no strength"),
+    ):
+        with pytest.raises(SystemExit) as ended:
+            main(["edit", *map(str, arguments), "--prompt", "light", "--out", str(tmp_path / "job"), "--overwrite"])
+        assert ended.value.code == 2 and words in capsys.readouterr().err.replace("\n", " "), (arguments, words)
+
+
+def test_a_picture_beside_a_mesh_must_not_lead_out_of_its_folder(tmp_path) -> None:
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    source = textured_cube(inside)
+    (inside / "paint.png").rename(tmp_path / "paint.png")
+    (inside / "paint.png").symlink_to(tmp_path / "paint.png")
+    with pytest.warns(DdrepWarning, match="leads out"), pytest.raises(RequestError, match="no base-colour picture"):
+        base_colors(load_mesh(source, root=inside), inside)

@@ -1,0 +1,84 @@
+"""Inverse problems: what is known stays, the fixed point of Alg. 2 in closed form, answers that differ."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from ddrep_core.diffreps.latent_pictures import LatentPictures
+from ddrep_core.diffreps.linear import LinearDiffrep
+from ddrep_core.distillation.restore import RESTORATION, Measurement, blurred, masked, restore, smaller
+from ddrep_core.errors import RequestError
+from ddrep_core.priors import GaussianPrior
+
+LEVELS = torch.tensor([2.0, 1.0, 0.5, 0.25], dtype=torch.float64)
+COVARIANCE = 0.02 * torch.tensor(
+    [[1.0, 0.6, 0.3, 0.0], [0.6, 1.0, 0.2, 0.1], [0.3, 0.2, 1.0, 0.5], [0.0, 0.1, 0.5, 1.0]], dtype=torch.float64
+)
+MEAN = torch.tensor([0.5, 0.45, 0.55, 0.5], dtype=torch.float64)
+PRIOR = GaussianPrior(MEAN, COVARIANCE, image_shape=(1, 1, 4), sigmas=LEVELS)
+SEEN = torch.tensor([1.0, 1.0, 0.0, 0.0], dtype=torch.float64).reshape(1, 1, 4)
+
+
+@pytest.mark.parametrize("operator", [masked(SEEN), smaller(1, 2), blurred(0.7)])
+def test_the_nearest_picture_that_agrees_solves_the_normal_equations(operator) -> None:
+    generator = torch.Generator().manual_seed(0)
+    pictures = torch.rand(3, 3, 4, 4, generator=generator, dtype=torch.float64)
+    known = operator(torch.rand(1, 3, 4, 4, generator=generator, dtype=torch.float64))
+    found = Measurement(operator, known).nearest(pictures, torch.zeros(3, dtype=torch.long), 0.2)
+    columns = torch.eye(48, dtype=torch.float64).reshape(48, 3, 4, 4)
+    matrix = operator(columns).flatten(1).T
+    right = matrix.T @ known.flatten() + 0.2 * pictures.flatten(1)
+    expected = torch.linalg.solve(matrix.T @ matrix + 0.2 * torch.eye(48, dtype=torch.float64), right.T).T
+    torch.testing.assert_close(found.flatten(1), expected, atol=2e-4, rtol=0)
+
+
+def plain(leaves: list[Tensor], lr: float, betas: tuple[float, float]) -> torch.optim.Optimizer:
+    return torch.optim.SGD(leaves, lr=lr)
+
+
+def test_the_augmented_fixed_point_is_where_its_closed_form_says() -> None:
+    strength, coupling, steps = 0.02, 0.5, 700
+    known = torch.tensor([0.7, 0.3, 0.0, 0.0], dtype=torch.float64).reshape(1, 1, 1, 4)
+    operator = masked(SEEN.double())
+    method = replace(RESTORATION, steps=steps, learning_rate=2.0, skipped=(0.0, 0.0), falling=False, optimizer=plain)
+    seen: list[Tensor] = []
+    restore(
+        PRIOR, Measurement(operator, known), (1, 1, 4), method=method, samples=16, gamma=0.0, strength=strength,
+        coupling=coupling, guidance_scale=1.0,
+        callback=lambda step: seen.append(torch.stack([rep.render().detach() for rep in step.diffreps]).mean(0)),
+    )  # fmt: skip
+    found = torch.stack(seen[steps // 3 :]).mean(0).flatten()
+    # z − x(z) + (λ/ρ) E w(σ) σ (S + σ²)⁻¹ (z − m) = 0, and x(z) = (HᵀH + ρ)⁻¹ (Hᵀy + ρ z).
+    eye = torch.eye(4, dtype=torch.float64)
+    pull = torch.stack([sigma**2 * torch.linalg.inv(COVARIANCE + sigma**2 * eye) for sigma in LEVELS]).mean(0)
+    inverse = torch.linalg.inv(torch.diag(SEEN.flatten()) + coupling * eye)
+    matrix = eye - coupling * inverse + strength / coupling * pull
+    expected = torch.linalg.solve(matrix, inverse @ known.flatten() + strength / coupling * pull @ MEAN)
+    assert (found - expected).norm() < 0.01 * expected.norm()
+    assert (expected - MEAN).norm() > 0.1  # it is the measurement that moved it
+
+
+def test_repelled_answers_differ_where_nothing_is_known_and_agree_where_it_is() -> None:
+    known = torch.tensor([0.7, 0.3, 0.0, 0.0], dtype=torch.float64).reshape(1, 1, 1, 4)
+    measurement = Measurement(masked(SEEN.double()), known)
+    rep = LinearDiffrep(torch.eye(4, dtype=torch.float64), torch.full((4,), 0.5), image_shape=(1, 1, 4))
+    method = RESTORATION.with_settings(steps=100, learning_rate=0.02)
+    spread = []
+    for gamma in (0.0, 0.3):
+        answers = restore(
+            PRIOR, measurement, (1, 1, 4), rep=rep, method=method, samples=3, gamma=gamma, strength=0.05, coupling=0.1
+        )
+        spread.append(answers.pictures.flatten(1).std(0))
+        assert answers.pictures.shape == (3, 1, 1, 1, 4) and len(answers.result.samples) == 3
+        assert (answers.pictures.flatten(1)[:, :2] - known.flatten()[:2]).abs().max() < 0.05
+    assert spread[1][2:].min() > 1.5 * spread[0][2:].max() and spread[1][2:].min() > 4 * spread[1][:2].max()
+
+
+def test_what_is_known_must_be_of_the_same_views() -> None:
+    measurement = Measurement(masked(SEEN), torch.zeros(2, 1, 1, 4))
+    with pytest.raises(RequestError, match="same views"):
+        restore(PRIOR, measurement, (1, 1, 4), rep=LatentPictures(1, (1, 1, 4)))
