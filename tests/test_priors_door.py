@@ -273,7 +273,7 @@ def load_mutated(spoiled: tuple[Path, dict[str, str]], name: str, path: tuple[An
 
 
 @pytest.mark.filterwarnings("ignore")
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], database=None)
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], database=None)
 @given(data=st.data())
 def test_any_wrong_value_in_a_configuration_is_refused_in_words(
     spoiled: tuple[Path, dict[str, str]], data: st.DataObject

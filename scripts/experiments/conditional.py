@@ -112,6 +112,8 @@ def closed_forms(only: str, count: int) -> None:
         ("kept, η 1", plain, 1.0, 0),
         ("RePaint (100, 1, 1, 2)", repaint_schedule(sigmas, 100), 0.75, 0),
         ("RePaint (100, 10, 10, 5), η 1", repaint_schedule(sigmas, 100, 10, 10, 5), 1.0, 0),
+        ("annealed, by default", annealed_schedule(sigmas, 50), 0.75, 0),
+        ("annealed, 8 to 0.05 from 0.02", annealed_schedule(sigmas, 50, 40, (8.0, 0.05), 0.02), 0.75, 0),
         ("annealed, 40 repeats", short, 0.75, 0),
         ("annealed, 160 repeats", long, 0.75, 0),
         ("ΠGDM as printed", plain, 0.75, None),
