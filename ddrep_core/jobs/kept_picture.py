@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -65,10 +66,10 @@ class KeptPicture:
         return Image.fromarray(np.where(self.kept[..., None], self.pixels, to_bytes(painted / 255)))
 
 
-def _blurred(values: NDArray[np.float32], sigma: float, wraps: bool) -> NDArray[np.float32]:
+def _blurred(values: NDArray[Any], sigma: float, wraps: bool) -> NDArray[Any]:
     """[H, W] by a Gaussian; `wraps`: across the left and right ends."""
     down = ndimage.gaussian_filter1d(values, sigma, axis=0, mode="nearest")
-    return ndimage.gaussian_filter1d(down, sigma, axis=1, mode="wrap" if wraps else "nearest")
+    return np.asarray(ndimage.gaussian_filter1d(down, sigma, axis=1, mode="wrap" if wraps else "nearest"))
 
 
 def read_kept(keep: str | None, base: str | None, folder: JobFolder, size: tuple[int, int]) -> KeptPicture | None:
