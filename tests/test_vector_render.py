@@ -169,6 +169,18 @@ def test_a_file_that_did_not_move_is_kept_to_the_byte_and_one_that_did_is_drawn_
     assert (pictures[0] - pictures[1]).abs().max() < 0.5 / 255
 
 
+def test_sizes_below_zero_are_drawn_and_written_as_none() -> None:
+    body = '<circle cx="2" cy="2" r="1"/><rect x="5" y="5" width="6" height="4" rx="2" ry="1.5"/>'
+    drawing, markup = parse_svg(f'<svg viewBox="0 0 12 12">{body}</svg>')
+    numbers = Numbers.of(drawing)
+    moved = replace(numbers, coordinates=torch.tensor([2.0, 2, -1, 5, 5, 3, 4, 2, 3]))
+    again, _ = parse_svg(write_svg(drawing, markup, moved))
+    assert len(again.coordinates) == 6 and again.coordinates[4:] == [1.5, 2]
+    pictures = [Renderer(each, 24, 24).over(n) for each, n in ((drawing, moved), (again, Numbers.of(again)))]
+    assert torch.allclose(*pictures, atol=1e-5)
+    assert pictures[0][0, 4, 4] == 1
+
+
 def test_a_picture_that_is_too_large_is_refused() -> None:
     drawing, _ = parse_svg('<svg viewBox="0 0 4 4"><rect width="4" height="4"/></svg>')
     for size in ((100_000, 10), (0, 10), (8192, 8193)):

@@ -19,13 +19,15 @@ GREY = 0.9
 COLOUR_SCALE = 2.0
 FIT_SIDE = 128
 """Pixels of a picture that paths are fitted to: finer ones tell a path of one colour nothing more."""
-IDLE = 0.002
-"""Of the picture: a path that shows less is free to be used elsewhere."""
 RADII = (1 / 24, 1 / 12, 1 / 6, 1 / 3)
-"""In pictures: circles that an idle path may become."""
+"""In pictures: of circles that a path may become."""
 RENEWED_AT_ONCE = 4
 GAIN = 1e-4
-"""By how much of the picture's squared range a renewed path must lower the squared error."""
+"""By how much a renewed path must lower the squared error of the picture (of three channels, the mean over pixels)."""
+WORTH = 2.0
+"""Times as much as what it showed before was worth: a path that is taken away leaves an error of its own."""
+SEEN = 2e-5
+"""What a path of the file changes of the picture, as above: a thirtieth of one of 64 x 64 pixels, if it is black."""
 
 
 class BlobsDiffrep:
@@ -122,17 +124,24 @@ class BlobsDiffrep:
         twin.renderer = self._small
         return twin
 
-    def shown(self) -> Tensor:
-        """[P] what share of the picture each path shows."""
-        numbers = self.numbers()
-        colours = numbers.colours.detach().clamp(0.1, 0.9).requires_grad_(True)
-        with torch.enable_grad():
-            drawn = self.renderer.over(replace(numbers, colours=colours))[0].mean()
-            (found,) = torch.autograd.grad(drawn, colours)
-        return found[1:, 0]
+    def effects(self) -> Tensor:
+        """[P] by how much the picture would change without each path: squared, the mean over pixels."""
+        with torch.no_grad():
+            numbers = self.numbers()
+            alpha = self.renderer.covered(numbers)[1:, None]  # [P, 1, H, W]
+            colours = numbers.colours[1:].clamp(0, 1)[:, :, None, None]
+            below, change = torch.ones_like(alpha[0]).expand(3, -1, -1), []
+            for own, colour in zip(alpha, colours, strict=True):
+                change.append(own * (colour - below))
+                below = below + change[-1]
+            above, found = torch.ones_like(alpha[0]), []
+            for own, difference in zip(alpha.flip(0), change[::-1], strict=True):
+                found.append((above * difference).square().sum(0).mean())
+                above = above * (1 - own)
+        return torch.stack(found[::-1])
 
     def renew(self, target: Tensor) -> list[int]:
-        """Idle paths become circles in front, where they bring the picture nearest to the target; in place.
+        """Paths that hardly count become circles in front, where they bring the picture nearest to the target.
 
         Each goes where, of all circles in the mean colour of what they cover, one lowers the squared error most (as
         LIVE, Ma et al. 2022, adds paths).
@@ -143,43 +152,44 @@ class BlobsDiffrep:
         Returns:
             the paths as they lie now, each by its number before, and −1 where it is new; empty where none was renewed.
         """
-        idle = (self.shown() < IDLE).nonzero().flatten().tolist()[:RENEWED_AT_ONCE]
+        effects, order = self.effects().sort()
         with torch.no_grad():
             drawn = self.render()[0]
             circles, colours = [], []
-            for _ in idle:
+            for effect in effects[:RENEWED_AT_ONCE].tolist():
                 place = best_circle(drawn, target)
-                if place is None:
+                if place is None or place[0] < max(GAIN, WORTH * effect):
                     break
-                circle, inside, colour = place
+                _, circle, inside, colour = place
                 drawn = torch.where(inside, colour[:, None, None], drawn)
                 circles.append(circle)
                 colours.append(colour)
             if not circles:
                 return []
-            gone = idle[: len(circles)]
-            order = [path for path in range(self.paths) if path not in gone] + gone
+            gone = order[: len(circles)].tolist()
+            kept = [path for path in range(self.paths) if path not in gone]
             for tensor in self.theta.values():
-                tensor.copy_(tensor[order])
+                tensor.copy_(tensor[kept + gone])
             points = circle_points(torch.stack(circles))
             self.theta["points"][-len(gone) :] = points
             self.theta["colours"][-len(gone) :] = torch.stack(colours) / COLOUR_SCALE
-        return [*order[: -len(gone)], *([-1] * len(gone))]
+        return kept + [-1] * len(gone)
 
     def svg(self, title: str = "") -> str:
-        """The file; paths that do not show are left out."""
+        """The file; paths without which the picture would look the same are left out."""
         with torch.no_grad():
             points, colours = self.theta["points"].cpu(), (self.theta["colours"] * COLOUR_SCALE).clamp(0, 1).cpu()
-        seen = (self.shown() > 0.25 * IDLE).cpu()
+        seen = (self.effects() > SEEN).cpu()
         colours = (colours * 255).round() / 255
         return blob_svg(points[seen], colours[seen], torch.ones(int(seen.sum())), title)
 
 
-def best_circle(drawn: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor] | None:
+def best_circle(drawn: Tensor, target: Tensor) -> tuple[float, Tensor, Tensor, Tensor] | None:
     """Where a circle of one colour brings a picture [3, H, W] nearest to a target.
 
     Returns:
-        (x, y, radius) in picture sides, the pixels inside [H, W], and the colour [3]; None where none is worth it.
+        by how much (of three channels, the mean over pixels), (x, y, radius) in picture sides, the pixels inside
+        [H, W], and the colour [3]; None where no circle does.
     """
     _, height, width = target.shape
     across = torch.arange(width, device=target.device) + 0.5
@@ -194,14 +204,15 @@ def best_circle(drawn: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor] 
         disc = ((offset[:, None] ** 2 + offset[None] ** 2) <= radius**2).to(target)[None, None]
         found = functional.conv2d(sums, disc, padding=reach)[:, 0]
         now, squares, total, count = found[0], found[1], found[2:5], found[5]
-        gain = now - (squares - total.square().sum(0) / count)
-        value, place = gain.flatten().max(0)
+        gains = now - (squares - total.square().sum(0) / count)
+        value, place = gains.flatten().max(0)
         if best is None or float(value) > best[0]:
             row, column = divmod(int(place), width)
             best = float(value), radius, row, column, total[:, row, column] / count[row, column]
-    if best is None or best[0] < GAIN * height * width:
+    if best is None or best[0] <= 0:
         return None
-    _, radius, row, column, colour = best
+    gain, radius, row, column, colour = best
     x, y = column + 0.5, row + 0.5
     inside = (across[None] - x) ** 2 + (down[:, None] - y) ** 2 <= radius**2
-    return target.new_tensor([x / width, y / height, radius / max(height, width)]), inside, colour
+    circle = target.new_tensor([x / width, y / height, radius / max(height, width)])
+    return gain / (height * width), circle, inside, colour

@@ -10,6 +10,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from ddrep_core.errors import RequestError
 from ddrep_core.vector.drawing import Drawing
 from ddrep_core.vector.markup import Markup
 from ddrep_core.vector.render import Numbers, Renderer
@@ -28,6 +29,9 @@ class VectorDiffrep:
         height, width: of the picture.
         moving: which kinds of numbers are θ ("coordinates", "colours", "opacities", "widths"); the others stay.
         subsamples: as for `vector.render.Renderer`.
+
+    Raises:
+        RequestError: nothing of the drawing can move, or the picture is larger than we draw.
     """
 
     learning_rate = 0.006
@@ -61,6 +65,12 @@ class VectorDiffrep:
             kind: torch.zeros_like(getattr(self.start, kind)[self.free[kind]]) for kind in KINDS if len(self.free[kind])
         }
         """What is added to the file's numbers, in `SCALES`."""
+        if not self.theta:
+            missing = "; ".join(drawing.not_drawn[:3])
+            raise RequestError(
+                f"The drawing holds nothing that can move{f' ({missing})' if missing else ''}.",
+                "Give one with paths or other shapes.",
+            )
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

@@ -147,6 +147,8 @@ class Drawing:
         size: (width, height) of the picture in CSS pixels, as the file says.
         fit: how the view box lies in a picture of another aspect: ("xMidYMid", "meet") and so on.
         coordinates, units: each number, and how long the canvas is in what that number counts.
+        sizes: coordinates that are drawn, and written, as zero or more: widths, heights, radii.
+        radii: (radius, side): a rectangle's radius is drawn as half of that side at most.
         points: each control point (x, y) as terms (coordinate, factor).
         colours, opacities, widths, width_units: sRGB in 0..1, 0..1, user units of the shape, as `units`.
         still: {"coordinates": …}: which of each list stay, by index: what is not in the file's own words (a colour
@@ -161,6 +163,8 @@ class Drawing:
     coordinates: list[float] = field(default_factory=list)
     units: list[float] = field(default_factory=list)
     points: list[tuple[tuple[tuple[int, float], ...], tuple[tuple[int, float], ...]]] = field(default_factory=list)
+    sizes: list[int] = field(default_factory=list)
+    radii: list[tuple[int, int]] = field(default_factory=list)
     colours: list[tuple[float, float, float]] = field(default_factory=list)
     opacities: list[float] = field(default_factory=list)
     widths: list[float] = field(default_factory=list)

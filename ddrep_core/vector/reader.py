@@ -475,6 +475,8 @@ class _Outliner:
         rx, ry = min(rx, width / 2), min(ry, height / 2)
         values = [x, y, width, height] + ([rx, ry] if rx > 0 and ry > 0 else [])
         left, top, wide, high, *radii = self._keep(values)
+        self.drawing.sizes += [wide, high, *radii]
+        self.drawing.radii += zip(radii, (wide, high), strict=False)
 
         def corner(right: bool, bottom: bool, along: float = 0.0, down: float = 0.0) -> int:
             """A corner, moved inwards by so many radii."""
@@ -508,6 +510,7 @@ class _Outliner:
         if min(values[2:]) <= 0:
             return ()
         cx, cy, *radii = self._keep(values)
+        self.drawing.sizes += radii
         rx, ry = radii[0], radii[-1]
 
         def place(x: float, y: float) -> int:

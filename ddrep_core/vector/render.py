@@ -88,6 +88,8 @@ class Renderer:
         self._rows = torch.tensor(rows, dtype=torch.long, device=device)
         self._columns = torch.tensor(columns, dtype=torch.long, device=device)
         self._factors = torch.tensor(factors, dtype=dtype, device=device)
+        self._sizes = torch.tensor(drawing.sizes, dtype=torch.long, device=device)
+        self._radii = torch.tensor(drawing.radii, dtype=torch.long, device=device).reshape(-1, 2)
         self._areas: list[_Area] = []
         self._area_of: dict[tuple[int, str], int] = {}
         self._collect(drawing.root)
@@ -125,10 +127,25 @@ class Renderer:
         drawn = self.render(numbers)
         return drawn[:3] + (1 - drawn[3:]) * background
 
+    def covered(self, numbers: Numbers) -> Tensor:
+        """[A, H, W] how much of each pixel each fill and stroke covers, in the order in which they are drawn."""
+        picture = _Picture(self, numbers)
+        return torch.stack([picture.coverage(number) for number in range(len(self._areas))])
+
     def points(self, coordinates: Tensor) -> Tensor:
         """[R, 2] all control points in their shapes' units."""
+        coordinates = self._sized(coordinates)
         flat = coordinates.new_zeros(2 * len(self.drawing.points))
         return flat.index_add(0, self._rows, self._factors * coordinates[self._columns]).view(-1, 2)
+
+    def _sized(self, coordinates: Tensor) -> Tensor:
+        """Sizes held at zero or more, and rectangles' radii at half of their sides."""
+        if len(self._sizes):
+            coordinates = coordinates.index_copy(0, self._sizes, held(coordinates[self._sizes], 0.0, math.inf))
+        if len(self._radii):
+            radius, side = self._radii.T
+            coordinates = coordinates.index_copy(0, radius, torch.minimum(coordinates[radius], coordinates[side] / 2))
+        return coordinates
 
     def _collect(self, layer: Layer) -> None:
         """Areas in the order in which they are asked for."""
