@@ -13,16 +13,17 @@ import torch
 from PIL import Image
 
 import ddrep_core as dd
+from ddrep_core.cli import main
 from ddrep_core.errors import RequestError
 from ddrep_core.geometry.bake import Baker, Worn
-from ddrep_core.geometry.base_colour import base_colour
+from ddrep_core.geometry.base_color import base_color
 from ddrep_core.geometry.glb import write_glb
 from ddrep_core.geometry.load import load_mesh
 from ddrep_core.jobs.folder import JobFolder
-from ddrep_core.jobs.named_files import taken_in
 from ddrep_core.jobs.present import Present, worn_by
 from ddrep_core.jobs.request import TextureRequest
 from ddrep_core.jobs.run import run_job
+from ddrep_core.jobs.wish import wish_of
 from ddrep_core.priors import GaussianPrior
 
 SIZE = 64
@@ -89,20 +90,23 @@ def save(job: JobFolder, name: str, pixels: np.ndarray) -> None:
 def test_what_is_worn_is_the_picture_of_the_material(job: JobFolder, tmp_path: Path) -> None:
     mesh = load_mesh(job.inputs / "quad.obj")
     for part in mesh.parts:
-        assert np.array_equal(base_colour(mesh, part), noise())
+        assert np.array_equal(base_color(mesh, part, job.path), noise())
     # As glTF, too; and times its factor.
     write_glb(mesh, {"Left": torch.from_numpy(noise(1) / 255).permute(2, 0, 1)}, tmp_path / "one.glb")
     again = load_mesh(tmp_path / "one.glb")
-    assert np.array_equal(base_colour(again, again.parts[0]), noise(1))
-    assert np.array_equal(base_colour(again, again.parts[1]), noise())
+    assert np.array_equal(base_color(again, again.parts[0], tmp_path), noise(1))
+    assert np.array_equal(base_color(again, again.parts[1], tmp_path), noise())
     assert again.document is not None
     for material in again.document.data["materials"]:
         material["pbrMetallicRoughness"]["baseColorFactor"] = [0.25, 1.0, 1.0, 1.0]
-    tinted = base_colour(again, again.parts[1])
+    tinted = base_color(again, again.parts[1], tmp_path)
     assert tinted is not None and np.array_equal(tinted[..., 1:], noise()[..., 1:])
     assert abs(float(tinted[..., 0].mean()) - 0.515 * float(noise()[..., 0].mean())) < 1
-    assert base_colour(mesh, replace(mesh.parts[0], material="none")) is None
-    assert base_colour(mesh, replace(mesh.parts[0], unwrapped=True)) is None
+    assert base_color(mesh, replace(mesh.parts[0], material="none"), job.path) is None
+    assert base_color(mesh, replace(mesh.parts[0], unwrapped=True), job.path) is None
+    (job.inputs / "skin.png").write_bytes(b"no picture")
+    with pytest.raises(RequestError, match="base-colour picture of 'Left' cannot be read"):
+        base_color(mesh, mesh.parts[0], job.path)
 
 
 def test_masks_are_of_objects_and_the_named_ones_win(job: JobFolder) -> None:
@@ -208,11 +212,38 @@ def test_a_job_keeps_what_it_is_told_to_and_starts_from_what_is_worn(job: JobFol
     assert found[:, SIZE // 2 :].mean() > 190 and not np.array_equal(found, both)  # the prior alone: 128, 51 around it
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--keep", "small.png"], "32 x 32 pixels, but the texture will be 64 x 64"),
+        (["--keep", "Middle=half.png"], "'Middle', which is no object"),
+        (["--keep", "gone.png"], "There is no picture"),
+        (["--keep", "half.png", "--base", "small.png"], "kept texels would not stay"),
+        (["--pin", "half.png"], "does not say which camera"),
+        (["--strength", "0.5"], "Add --from-texture"),
+    ],
+)
+def test_the_command_ends_with_two_and_says_why(
+    job: JobFolder, capsys, monkeypatch, tmp_path: Path, options: list[str], words: str
+) -> None:
+    save(job, "small.png", np.zeros((32, 32), np.uint8))
+    monkeypatch.chdir(job.inputs)
+    common = ["texture", "quad.obj", "-p", "a cow", "--resolution", str(SIZE), "--out", str(tmp_path / "new")]
+    with pytest.raises(SystemExit) as ending:
+        main([*common, *options])
+    assert ending.value.code == 2 and words in " ".join(capsys.readouterr().err.split())
+
+
 def test_options_say_whose_picture_it_is(tmp_path: Path) -> None:
     odd = tmp_path / "a=b.png"
     odd.write_bytes(b"x")
     pins = ["Front=view.png:0.5", "Side=c:d.png"]
-    told, files = taken_in({"keep": ["Cow=mask.PNG", str(odd)], "base": None, "pins": pins, "resolution": 8})
+    for name in ("mask.PNG", "view.png", "c:d.png"):
+        (tmp_path / name).write_bytes(b"x")
+    wish = wish_of(
+        "texture", {"keep": ["Cow=mask.PNG", "a=b.png"], "base": None, "pins": pins, "resolution": 8}, tmp_path
+    )
+    told, files = wish.request["texture"], {str(place): path for place, path in wish.copies.items()}
     assert told["keep"] == [
         {"object": "Cow", "file": "inputs/keep_0.png"},
         {"file": "inputs/keep_1.png"},
@@ -221,7 +252,7 @@ def test_options_say_whose_picture_it_is(tmp_path: Path) -> None:
         {"camera": "Front", "weight": 0.5, "file": "inputs/pins_0.png"},
         {"camera": "Side", "file": "inputs/pins_1.png"},
     ]
-    assert "base" not in told and files["keep_1.png"] == odd and files["pins_0.png"] == Path("view.png")
+    assert "base" not in told and files["keep_1.png"] == odd and files["pins_0.png"] == tmp_path / "view.png"
     for text in ("view.png", "=view.png", "Front="):
         with pytest.raises(RequestError, match="which camera"):
-            taken_in({"pins": [text]})
+            wish_of("texture", {"pins": [text]}, tmp_path)
