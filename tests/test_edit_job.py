@@ -121,6 +121,9 @@ def test_a_textured_mesh_is_edited_and_its_result_can_be_edited_again(tmp_path, 
     assert change.mean() == pytest.approx(SHIFT, abs=0.02)
     before = base_colors(load_mesh(made["mesh"]), folder.path)
     assert torch.allclose(next(iter(before.values())).permute(1, 2, 0), pixels(made["texture"]))
+    plain = cube_obj(tmp_path / "plain.obj", header="o Cube")  # as Blender has it: pictures are its own, not the file's
+    worn = base_colors(load_mesh(plain), tmp_path, {"Cube": tmp_path / "paint.png"})
+    assert torch.allclose(worn["Cube"].permute(1, 2, 0), pixels(tmp_path / "paint.png"))
     for given in (folder.path, made["mesh"]):  # what comes out can go in again, with its words
         origin = find_origin(given)
         assert (origin.kind, origin.prompt) == ("texture", "light") and origin.file.samefile(made["mesh"])

@@ -37,7 +37,7 @@ def modes_and_offset(x: Tensor) -> tuple[float, float]:
 
 def test_ten_samples_together_show_more_modes_of_a_ring_and_stay_on_it() -> None:
     prior = GaussianMixturePrior(RING, 0.005)
-    apart = ParticleGuidance(weight=30.0, kernel=RadialKernel(0.1), variance=0.5)  # w' = 3
+    apart = ParticleGuidance(weight=2.5, kernel=RadialKernel(0.1), variance=0.5)
     alone, found = (modes_and_offset(draws(prior, 2, guides, 10, eta=1.0)) for guides in ((), (apart,)))
     assert alone == pytest.approx((6.5, 0.089), abs=0.15)
     assert found[0] >= 8.5 and found[1] <= 0.12
@@ -46,7 +46,7 @@ def test_ten_samples_together_show_more_modes_of_a_ring_and_stay_on_it() -> None
 def test_what_was_saved_is_not_drawn_again_and_the_rest_is_drawn_alike() -> None:
     prior = GaussianMixturePrior(RING, 0.005)
     saved = RING[0].expand(1, 500, 1, 1, 2)
-    unlike = ParticleGuidance(weight=10.0, kernel=RadialKernel(0.1), variance=0.5, unlike=saved)  # w' = 1
+    unlike = ParticleGuidance(weight=0.5, kernel=RadialKernel(0.1), variance=0.5, unlike=saved)
     x = draws(prior, 2, (unlike,), 1, eta=0.0, runs=500)[:, 0]
     distance, mode = torch.cdist(x, RING).min(-1)
     shares = torch.bincount(mode, minlength=10) / len(mode)
@@ -126,6 +126,17 @@ def test_features_of_pictures_repel_and_their_unit_vectors_grow_apart() -> None:
     assert after < before - 1e-4
 
 
+def test_the_nearer_two_are_the_harder_they_push_and_never_further_than_the_data_spreads() -> None:
+    apart = torch.randn(1, 1, 4, 4, generator=torch.Generator().manual_seed(5))
+    moved = []
+    for distance in (2.0, 1.0, 1e-4):
+        clean = torch.stack([torch.zeros_like(apart), distance * apart / apart.square().mean().sqrt()])
+        bent = ParticleGuidance(0.1).bend(gaussian_look(clean, 1.0), lambda x: x)
+        moved.append(float((bent - clean)[0].square().mean().sqrt()))
+    assert moved[1] == pytest.approx(2 * moved[0], rel=1e-4)  # the force of a median bandwidth is 1/distance
+    assert moved[2] == pytest.approx(0.1 / 2, rel=1e-4)  # w σ²/(σ² + s²) s
+
+
 def test_what_paints_nothing_neither_counts_nor_moves() -> None:
     clean = torch.randn(2, 1, 1, 2, 4, generator=torch.Generator().manual_seed(4))
     look = gaussian_look(clean, 1.0)
@@ -180,7 +191,7 @@ def rare_share(x: Tensor) -> tuple[float, float]:
 def test_a_fixed_potential_draws_more_of_what_is_rare() -> None:
     bent = [
         rare_share(draws(RARE, 1, (ParticleGuidance(weight, RadialKernel(1.0)),), 2, 1.0, 400)[..., 0])
-        for weight in (0.0, 2.0, 6.0)
+        for weight in (0.0, 1.0, 3.0)
     ]
     shares, different = zip(*bent, strict=True)
     assert shares[0] == pytest.approx(0.2, abs=0.04) and shares[0] + 0.03 < shares[1] < shares[2] - 0.07

@@ -133,6 +133,12 @@ def encode(data: dict[str, Any]) -> str:
     return json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
+def task_of(request: dict[str, Any]) -> str:
+    """What a job makes: an edit makes what it edits."""
+    task, edit = str(request.get("task", "")), request.get("edit")
+    return str(edit.get("kind", "")) if task == "edit" and isinstance(edit, dict) else task
+
+
 def slug(text: str, longest: int = 32) -> str:
     """A prompt as part of a folder's name."""
     words = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")

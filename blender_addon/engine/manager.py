@@ -18,7 +18,7 @@ from ..problems import Problem, disk_problem
 from . import process
 from .diagnosis import diagnose
 from .events import EventTail, Progress
-from .folder import JobFolder, read_object, write_object
+from .folder import JobFolder, read_object, task_of, write_object
 
 ACTIVE = {"preparing", "waiting", "starting", "running", "cancelling"}
 FINAL = {"done", "failed", "cancelled"}
@@ -85,7 +85,7 @@ class Manager:
 
     def submit(self, folder: JobFolder, writing: Iterator[None], request: dict[str, Any], about: dict[str, Any]) -> Job:
         """Take a job in whose folder is still to be written, a slice at a time, by `writing`."""
-        task, prompt = str(request.get("task", "")), str(request.get("prompt", ""))
+        task, prompt = task_of(request), str(request.get("prompt", ""))
         job = Job(folder, "preparing", task, prompt, self.session, writing=writing)
         job.document, job.blend = str(about.get("document", "")), str(about.get("blend", ""))
         self.jobs[job.name] = job
@@ -106,8 +106,9 @@ class Manager:
         try:
             request = job.folder.request()
             changed = {**request, "max_batch": max_batch} if max_batch else dict(request)
-            if both_sides and isinstance(changed.get("texture"), dict):
-                changed["texture"] = {**changed["texture"], "both_sides": True}
+            for block in ("texture", "edit"):
+                if both_sides and isinstance(changed.get(block), dict):
+                    changed[block] = {**changed[block], "both_sides": True}
             if changed != request:
                 resume = False
                 write_object(job.folder.request_file, changed)
@@ -296,7 +297,7 @@ class Manager:
     def look_at(self, folder: JobFolder) -> Job:
         """A job as its folder tells it."""
         request, scene = folder.request(), folder.scene()
-        job = Job(folder, "waiting", str(request.get("task", "")), str(request.get("prompt", "")))
+        job = Job(folder, "waiting", task_of(request), str(request.get("prompt", "")))
         job.session, job.document = str(scene.get("session", "")), str(scene.get("document", ""))
         job.blend = str(scene.get("blend", ""))
         job.imported = scene.get("imported") is True

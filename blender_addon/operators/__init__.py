@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the buttons do."""
 
-from . import cameras, engine, fixes, jobs, loras, make, results
+from . import cameras, edits, engine, fixes, jobs, loras, make, results
 
-MODULES = (make, loras, jobs, results, cameras, engine, fixes)
+MODULES = (make, loras, jobs, results, edits, cameras, engine, fixes)
 
 
 def register() -> None:

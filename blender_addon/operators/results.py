@@ -13,7 +13,7 @@ from ..results.outcome import SampleResult, read_samples
 from .telling import telling
 
 
-class _OnSample:
+class OnSample:
     """An operator on one sample of one job."""
 
     job: StringProperty(name="Job", description="The job's name", options={"SKIP_SAVE"})
@@ -30,7 +30,7 @@ class _OnSample:
         return job, samples[self.sample]
 
 
-class DDREP_OT_bring_in(_OnSample, bpy.types.Operator):
+class DDREP_OT_bring_in(OnSample, bpy.types.Operator):
     """Put this result into the scene (again)"""
 
     bl_idname = "ddrep.bring_in"
@@ -61,7 +61,7 @@ class DDREP_OT_bring_in(_OnSample, bpy.types.Operator):
         return {"FINISHED"}
 
 
-class DDREP_OT_show_original(_OnSample, bpy.types.Operator):
+class DDREP_OT_show_original(OnSample, bpy.types.Operator):
     """Show what was there before: the objects' own materials, or the scene's own world"""
 
     bl_idname = "ddrep.show_original"
@@ -79,7 +79,7 @@ class DDREP_OT_show_original(_OnSample, bpy.types.Operator):
         return {"FINISHED"}
 
 
-class DDREP_OT_keep_sample(_OnSample, bpy.types.Operator):
+class DDREP_OT_keep_sample(OnSample, bpy.types.Operator):
     """Keep this sample's material (or world) in the file even when nothing shows it, as a variant to switch to"""
 
     bl_idname = "ddrep.keep_sample"
@@ -100,7 +100,7 @@ class DDREP_OT_keep_sample(_OnSample, bpy.types.Operator):
         return {"FINISHED"}
 
 
-class DDREP_OT_discard_sample(_OnSample, bpy.types.Operator):
+class DDREP_OT_discard_sample(OnSample, bpy.types.Operator):
     """Remove this sample from the file and from the gallery. The job's folder keeps it"""
 
     bl_idname = "ddrep.discard_sample"
@@ -136,7 +136,7 @@ class DDREP_OT_restore_samples(bpy.types.Operator):
         return {"FINISHED"}
 
 
-class DDREP_OT_mark_asset(_OnSample, bpy.types.Operator):
+class DDREP_OT_mark_asset(OnSample, bpy.types.Operator):
     """Mark this sample's material, object or world as an asset, with its picture and prompt"""
 
     bl_idname = "ddrep.mark_asset"

@@ -39,6 +39,7 @@ class SampleResult:
     light: Path | None = None  # the panorama in high dynamic range, where it was asked for
     contact_sheet: Path | None = None
     still: Path | None = None  # one good look at it
+    before_after: Path | None = None  # of an edit
     agreement: float | None = None
     coverage_share: float | None = None
     distance: float | None = None  # how far it is from the others on average, 0 (alike) to 1
@@ -46,7 +47,8 @@ class SampleResult:
     @property
     def picture(self) -> Path | None:
         """What to show of it in the gallery."""
-        return self.still or self.contact_sheet or self.panorama or (self.objects[0].texture if self.objects else None)
+        pictures = (self.before_after, self.still, self.contact_sheet, self.panorama)
+        return next((each for each in pictures if each is not None), self.objects[0].texture if self.objects else None)
 
 
 def read_samples(folder: JobFolder) -> list[SampleResult]:
@@ -89,6 +91,7 @@ def _sample(folder: JobFolder, number: int, data: dict[str, Any]) -> SampleResul
     sample.light = folder.inside(files.get("panorama_hdr")) or sample.panorama
     sample.contact_sheet = folder.inside(files.get("contact_sheet"))
     sample.still = folder.inside(files.get("turntable_still"))
+    sample.before_after = folder.inside(files.get("before_after"))
     sample.agreement = _share(data.get("agreement"))
     sample.coverage_share = _share(data.get("coverage_share"))
     entries = data.get("objects") if isinstance(data.get("objects"), list) else []

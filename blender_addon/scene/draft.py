@@ -236,11 +236,12 @@ def keep_away(draft: Draft, meshes: Sequence[Path]) -> None:
     """Have a job keep away from these results, of which it gets copies."""
     for number, mesh in enumerate(meshes):
         place = f"inputs/unlike/{number:03d}{mesh.suffix.lower()}"
-        draft.files[place] = _pieces(mesh)
+        draft.files[place] = file_pieces(mesh)
         draft.request["unlike"] = [*draft.request.get("unlike", []), place]
 
 
-def _pieces(path: Path) -> Iterator[bytes]:
+def file_pieces(path: Path) -> Iterator[bytes]:
+    """A file, a piece at a time."""
     with path.open("rb") as file:
         while piece := file.read(1 << 20):
             yield piece

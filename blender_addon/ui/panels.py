@@ -496,6 +496,7 @@ class DDREP_PT_results(_Tab, bpy.types.Panel):
         is_kept = kept(job.task, job.folder.name, sample.number)
         for operator, symbol in (
             ("ddrep.keep_sample", "FAKE_USER_ON" if is_kept else "FAKE_USER_OFF"),
+            *((("ddrep.edit_sample", "GREASEPENCIL"),) if job.task != "generate" else ()),
             ("ddrep.mark_asset", "ASSET_MANAGER"),
             ("ddrep.discard_sample", "TRASH"),
         ):

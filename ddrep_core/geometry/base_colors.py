@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -19,21 +20,25 @@ from ddrep_core.pictures import to_linear, to_srgb
 LARGEST_SIDE = 8192
 
 
-def base_colors(mesh: Mesh, root: Path) -> dict[str, Tensor]:
+def base_colors(mesh: Mesh, root: Path, worn: Mapping[str, Path] | None = None) -> dict[str, Tensor]:
     """[3, T, T] sRGB in [0, 1] of each textured part's base colour, its factor in it, by the part's name.
 
     Args:
         root: the folder that no picture's name may lead out of.
+        worn: pictures by the name of a part or an object, which count more than what the mesh says.
 
     Raises:
         RequestError: a part has no picture, or one that cannot be read.
     """
-    return {part.name: _picture(mesh, part, Confined(root)) for part in mesh.textured_parts}
+    return {part.name: _picture(mesh, part, Confined(root), worn or {}) for part in mesh.textured_parts}
 
 
-def _picture(mesh: Mesh, part: Part, files: Confined) -> Tensor:
+def _picture(mesh: Mesh, part: Part, files: Confined, worn: Mapping[str, Path]) -> Tensor:
     try:
-        content, factor = _content(mesh, part, files)
+        if own := worn.get(part.name) or worn.get(part.object_name):
+            content, factor = own.read_bytes(), (1.0, 1.0, 1.0)
+        else:
+            content, factor = _content(mesh, part, files)
         if not content:
             raise RequestError(
                 f"'{part.name}' has no base-colour picture, so there is nothing to edit.",

@@ -192,7 +192,9 @@ def beside(
 def start_texture(session: Session, settings: EditRequest, path: Path) -> Stage:
     """The views of a textured mesh, as the prior sees them."""
     mesh = load_mesh(path, settings.mesh_up, objects=settings.objects, root=session.folder.path)
-    textures = base_colors(mesh, session.folder.path)
+    mesh = replace(mesh, both_sides=settings.both_sides)
+    worn = {name: session.folder.resolve(picture) for name, picture in (settings.textures or {}).items()}
+    textures = base_colors(mesh, session.folder.path, worn)
     cameras, prior = request_cameras(session.request, session.folder), session.prior
     resolution = settings.resolution or max(texture.shape[-1] for texture in textures.values())
     check_texture_repeats(mesh, resolution)

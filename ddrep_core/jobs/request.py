@@ -235,6 +235,10 @@ class EditRequest(Block):
     front_degrees: Annotated[float, Option("Job", ("--front",))] = Field(
         0.0, description="Which way an object faces: degrees around Z from -Y (0) towards +X (90)."
     )
+    both_sides: Annotated[bool, JOB] = Field(False, description="Edit faces of a mesh seen from behind, too.")
+    textures: dict[str, RelativePath] | None = Field(
+        None, description="Pictures that a mesh wears, by its objects' names, where its file does not say."
+    )
     depth: Annotated[bool, SAMPLING] = Field(True, description="Show a mesh's depth to a ControlNet.")
     projection: Annotated[Literal["sphere", "cylinder"], JOB] = Field(
         "sphere", description="Of a panorama: the whole sphere, or a band."

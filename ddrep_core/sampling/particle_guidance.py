@@ -20,12 +20,12 @@ Features: TypeAlias = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class ParticleGuidance(Guide):
-    """x̂0_i ← x̂0_i + w σ²/(σ² + s²) Σ_j k(i, j) (φ_i − φ_j): each goes away from those that it resembles.
+    """x̂0_i ← x̂0_i − w n V(σ) ∇_i Σ_j k(i, j), with V = s²σ²/(s² + σ²): each goes away from those that it resembles.
 
-    Corso, Xu et al., "Particle Guidance" (ICLR 2024), with the potential −Σ k; also ch. 6 of Xu's thesis. The step is
-    −w' V(σ) ∇Σ_j k with w' = w h/(2 s²) and V = s²σ²/(s² + σ²); the paper's σ² in place of V throws particles out of
-    the data's range at high noise. Written in differences, w means the same for pictures of any size and any number of
-    views: 1 moves two samples whose distance is the median by a half of their difference.
+    Corso, Xu et al., "Particle Guidance" (ICLR 2024), with the potential −Σ k; also ch. 6 of Xu's thesis. With n, the
+    numbers of one view that count, w means the same for pictures of any size and any number of views; the paper's σ² in
+    place of V throws particles out of the data's range at high noise. None moves by more than w σ²/(s² + σ²) s on
+    average, however near to each other they are.
 
     Every view has a kernel of its own, and all views of one object push alike. A fixed potential is no prior's: of
     what is rare it draws more (docs/diversity.md), and with η = 0 nothing brings back what it threw too far.
@@ -75,16 +75,18 @@ class ParticleGuidance(Guide):
             case "noisy":
                 points = look.render + look.sigma * look.noise
         flat = (points * seen).flatten(2)
-        away = self.kernel.resemblance(flat, None if others is None else (others * seen).flatten(2)).away
-        return look.clean + share * away.unflatten(2, shape[2:])
+        found = self.kernel.resemblance(flat, None if others is None else (others * seen).flatten(2))
+        counted = seen.flatten(1).sum(1).to(flat) * shape[2] / seen.shape[1]  # [B] n
+        way = found.away * (2 * self.variance * counted / found.bandwidth)[:, None]
+        length = (way.square().sum((1, 2)) / counted.sum().clamp_min(1)).sqrt()
+        way = way * (self.variance**0.5 / length.clamp_min(1e-30)).clamp_max(1.0)[:, None, None]
+        return look.clean + share * way.unflatten(2, shape[2:])
 
     def _by_features(
         self, look: Look, decode: Decode, features: Features, others: Tensor | None, seen: Tensor, share: float
     ) -> Tensor:
-        """[N, B, C, h, w] the way along the features' gradient that changes them as `away` asks, to first order.
-
-        No number moves by more than share · s on average, however flat the features are there.
-        """
+        """[N, B, C, h, w] the way along the features' gradient on which two that are as near as most part by half their
+        distance, to first order; no longer than any other, however flat the features are there."""
 
         def described(latents: Tensor) -> Tensor:
             return features(decode((latents * seen).flatten(0, 1))).flatten(1).unflatten(0, latents.shape[:2])

@@ -87,7 +87,7 @@ def textures(options: Any, prior: Any, embedding: PictureEmbedding) -> dict[str,
     rep = dd.ImageTextureDiffrep(mesh, views, prior, texels_per_pixel=0.25)
     depth = dd.geometry.depth_maps(mesh, views, size, size, subsamples=2)
     schedule = repaint_schedule(prior.sigmas, options.steps, 1, 1, 2)
-    others = [options.prompt.replace(options.material, word) for word in ("golden", "zebra striped", "red brick")]
+    others = [options.prompt.replace(options.material, word) for word in ("golden thing", "zebra", "house")]
     rows, table = [], {}
     for name, guides, together in ways(options, embedding):
         watch = Stopwatch()

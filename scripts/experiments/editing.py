@@ -40,6 +40,8 @@ from ddrep_core.distillation import (
     posterior_distillation,
 )
 from ddrep_core.features import PerceptualDistance
+from ddrep_core.geometry.raycast import depth_maps
+from ddrep_core.jobs.views import sampled_views
 from ddrep_core.priors import EmpiricalPrior
 from ddrep_core.sampling import Schedule, Segment, ddim_schedule, karras_levels, lower_levels, sample
 
@@ -148,13 +150,13 @@ def beds(options: argparse.Namespace) -> None:
         )  # fmt: skip
 
     def sought(method: ModeSeeker, steps: int) -> Callable[[Bed, int], Any]:
-        brief = method.with_settings(steps=steps, learning_rate=0.01)
+        brief = method.with_settings(steps=steps, learning_rate=0.02 if options.quick else 0.01)
         return lambda bed, seed: distill(
             bed.start(), bed.prior(), method=brief, prompt="after", source_prompt="before", guidance_scale=1.0,
             seed=seed, from_scratch=False,
         )  # fmt: skip
 
-    descent = 300 if options.quick else 3000
+    descent = 600 if options.quick else 3000
     methods = {
         **{f"difference, η = {eta:g}": difference(plain(40.0), eta) for eta in (0.0, 0.3, 0.75, 1.0)},
         "difference from σ = 5, η = 1": difference(plain(5.0), 1.0),
@@ -178,7 +180,7 @@ def beds(options: argparse.Namespace) -> None:
         )
         for name, edit in methods.items():
             found, nfe = [], 0.0
-            for seed in range(1 if options.quick else 3):
+            for seed in range(3):
                 bed = Bed.of(common, own, seed)
                 result = edit(bed, seed)
                 found.append(bed.judge(result.diffrep.theta))
@@ -200,9 +202,15 @@ Edit = Callable[[Any, Any, dict[str, Any], dict[str, Any], int], Any]
 """Of (representation, prior, what all methods are told, what samplers are told, seed)."""
 
 
-def edit_by_difference(strength: float, eta: float, steps: int = 50, plan: Callable[..., Any] = ddim_schedule) -> Edit:
+def edit_by_difference(strength: float, eta: float, steps: int = 30) -> Edit:
     return lambda rep, prior, told, sampling, seed: sample(
-        rep, prior, schedule=plan(lower_levels(prior.sigmas, strength), steps), eta=eta, seed=seed, **told, **sampling
+        rep,
+        prior,
+        schedule=ddim_schedule(lower_levels(prior.sigmas, strength), steps),
+        eta=eta,
+        seed=seed,
+        **told,
+        **sampling,
     )
 
 
@@ -226,15 +234,15 @@ def methods(quick: bool) -> dict[str, Edit]:
     steps = 100 if quick else 300
     found = {
         "difference, η = 0": edit_by_difference(1.0, 0.0),
-        "difference": edit_by_difference(1.0, 1.0),
-        "difference, strength 0.8": edit_by_difference(0.8, 1.0),
-        "SDEdit 0.7": edit_by_sdedit(0.7),
+        "difference, η = 1": edit_by_difference(1.0, 1.0),
+        "SDS": edit_by_descent(SCORE_DISTILLATION, steps, 0.05),
         "DDS": edit_by_descent(DELTA_DENOISING, steps, 0.05),
         "PDS": edit_by_descent(POSTERIOR_DISTILLATION, steps, 0.05),
-        "SDS": edit_by_descent(SCORE_DISTILLATION, steps, 0.05),
+        "SDEdit 0.7": edit_by_sdedit(0.7),
     }
     if not quick:
         found |= {
+            "difference, strength 0.8": edit_by_difference(0.8, 1.0),
             "difference, strength 0.6": edit_by_difference(0.6, 1.0),
             "SDEdit 0.85": edit_by_sdedit(0.85),
             "PDS, a tenth of its identity": edit_by_descent(posterior_distillation("released", 0.1), steps, 0.05),
@@ -295,6 +303,55 @@ def pictures(options: argparse.Namespace) -> None:
     _keep("pictures", records, options)
 
 
+# Meshes
+
+MATERIALS = ("golden", "zebra striped", "made of red bricks", "green")
+NAMES = {"spot": "cow", "stanford-bunny": "bunny", "teapot": "teapot"}
+
+
+def meshes(options: argparse.Namespace) -> None:
+    """Each mesh, first sampled as wooden, by four other words; judged in the views that were sampled."""
+    prior = dd.load_prior(options.prior, device=options.device)
+    guidance, steps = options.guidance_scale, 20 if options.quick else 50
+    chosen = {
+        "difference, η = 0": edit_by_difference(1.0, 0.0, steps),
+        "difference, η = 1": edit_by_difference(1.0, 1.0, steps),
+        "SDS": edit_by_descent(SCORE_DISTILLATION, 60 if options.quick else 300, 0.05),
+    }
+    if not options.quick:
+        chosen["DDS"] = edit_by_descent(DELTA_DENOISING, 300, 0.05)
+        chosen["SDEdit 0.7"] = edit_by_sdedit(0.7, steps)
+    records: list[dict[str, Any]] = []
+    for path in options.meshes:
+        mesh, name = dd.load_mesh(path), NAMES.get(path.stem, path.stem)
+        views = sampled_views(4, mesh, prior.image_size)
+        channels, height, width = prior.image_shape
+        rep = dd.TextureDiffrep(mesh, views, 1024, channels, view_size=(height, width), texels_per_pixel=0.25)
+        depth = torch.as_tensor(depth_maps(mesh, views, prior.image_size, prior.image_size, subsamples=2))
+        common = {"views": views, "guidance_scale": guidance, "controls": {"depth": depth}}
+
+        def seen(rep: Any) -> Tensor:
+            with torch.no_grad():
+                return prior.decode(rep.render()).float().cpu().clamp(0, 1)
+
+        wooden, plan = f"a wooden {name}", ddim_schedule(prior.sigmas, steps)
+        source = sample(rep, prior, prompt=wooden, schedule=plan, **common).diffrep
+        for material in MATERIALS:
+            prompt = f"a {name} {material}" if material.startswith("made") else f"a {material} {name}"
+            wanted = sample(rep, prior, prompt=prompt, schedule=plan, seed=7, **common).diffrep
+            judge, rows = Judge(seen(source), seen(wanted)), [list(seen(source))]
+            for method, edit in chosen.items():
+                watch, told = Stopwatch(), {"prompt": prompt, "source_prompt": wooden, **common}
+                result = edit(source, prior, told, {}, 3)
+                rows.append(list(seen(result.diffrep)))
+                about = {"edit": f"{wooden} → {prompt}", "method": method, "nfe": result.nfe, **watch.read()}
+                records.append({**about, **judge(seen(result.diffrep))})
+                print(json.dumps(records[-1]), flush=True)
+                sheet(rows, options.out / f"meshes {prompt}.png", 96)
+    _table(records)
+    _keep("meshes", records, options)
+
+
 def _table(records: list[dict[str, Any]]) -> None:
     print("\n| method | evaluations | gain | distance | of SDS's | rms |\n|---|---|---|---|---|---|")
     names = list(dict.fromkeys(record["method"] for record in records))
@@ -317,7 +374,8 @@ def _keep(name: str, found: Any, options: argparse.Namespace) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["beds", "pictures"])
+    parser.add_argument("what", choices=["beds", "pictures", "meshes"])
+    parser.add_argument("meshes", nargs="*", type=Path)
     parser.add_argument("--quick", action="store_true", help="fewer seeds and steps of descent")
     parser.add_argument("--edits", type=int, default=len(EDITS))
     parser.add_argument("--guidance-scale", type=float, default=2.5)
@@ -325,7 +383,7 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--out", type=Path, default=Path("out/experiments"))
     options = parser.parse_args()
-    {"beds": beds, "pictures": pictures}[options.what](options)
+    {"beds": beds, "pictures": pictures, "meshes": meshes}[options.what](options)
 
 
 if __name__ == "__main__":

@@ -83,6 +83,11 @@ class Run:
     def __init__(self, job, resume):
         self.job = job
         self.request = json.loads((job / "job.json").read_text())
+        if self.request["task"] == "edit":  # makes what it edits
+            block = {"resolution": 128, "objects": None, "width": 512, **self.request["edit"]}
+            assert (job / block["source"]).is_file() and block["source_prompt"]
+            assert all((job / path).is_file() for path in block.get("textures", {}).values())
+            self.request = {"samples": 1, **self.request, "task": block["kind"], block["kind"]: block}
         self.events = (job / "events.jsonl").open("a" if resume else "w")
         self.resume = resume
 
