@@ -14,7 +14,7 @@ from worded import WordedPrior
 
 from ddrep_core.cli import main
 from ddrep_core.errors import Cancelled, DdrepWarning, RequestError
-from ddrep_core.geometry.base_colors import base_colors
+from ddrep_core.geometry.base_color import base_colors
 from ddrep_core.geometry.load import load_mesh
 from ddrep_core.jobs import run as run_module
 from ddrep_core.jobs.create import create_job

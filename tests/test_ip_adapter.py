@@ -14,7 +14,7 @@ import tiny_models
 import torch
 from PIL import Image
 from safetensors.torch import save_file
-from test_priors_diffusers import NEGATIVE, PROMPT, STEPS, assert_parity, ddrep_latents, randn, vp_levels
+from test_priors_diffusers import NEGATIVE, PROMPT, assert_parity, ddrep_latents, randn, vp_levels
 from torch import Tensor
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
@@ -23,6 +23,7 @@ from ddrep_core.priors import load_prior
 from ddrep_core.priors.adapters.ip_adapter import IpAdapter, clip_pixels, parse_reference
 from ddrep_core.priors.diffusers_prior import DiffusersPrior
 
+STEPS = 2  # what is told wrongly shows in the first
 SEEN, WIDTH = 32, 24  # pixels that the image encoder sees; of its embeddings
 
 

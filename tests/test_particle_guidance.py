@@ -137,6 +137,14 @@ def test_the_nearer_two_are_the_harder_they_push_and_never_further_than_the_data
     assert moved[2] == pytest.approx(0.1 / 2, rel=1e-4)  # w σ²/(σ² + s²) s
 
 
+@pytest.mark.parametrize("sigma", [1.0, math.inf])
+def test_particles_at_one_place_stay_there_and_finite(sigma: float) -> None:
+    clean = torch.full((3, 2, 1, 2, 2), 0.25)
+    for space in ("clean", lambda pictures: pictures):
+        bent = ParticleGuidance(1.0, space=space).bend(gaussian_look(clean, sigma), lambda x: x)
+        assert torch.equal(bent, clean)
+
+
 def test_what_paints_nothing_neither_counts_nor_moves() -> None:
     clean = torch.randn(2, 1, 1, 2, 4, generator=torch.Generator().manual_seed(4))
     look = gaussian_look(clean, 1.0)

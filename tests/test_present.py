@@ -15,7 +15,7 @@ from PIL import Image
 import ddrep_core as dd
 from ddrep_core.errors import RequestError
 from ddrep_core.geometry.bake import Baker, Worn
-from ddrep_core.geometry.base_colour import base_colour
+from ddrep_core.geometry.base_color import base_color
 from ddrep_core.geometry.glb import write_glb
 from ddrep_core.geometry.load import load_mesh
 from ddrep_core.jobs.folder import JobFolder
@@ -89,20 +89,23 @@ def save(job: JobFolder, name: str, pixels: np.ndarray) -> None:
 def test_what_is_worn_is_the_picture_of_the_material(job: JobFolder, tmp_path: Path) -> None:
     mesh = load_mesh(job.inputs / "quad.obj")
     for part in mesh.parts:
-        assert np.array_equal(base_colour(mesh, part), noise())
+        assert np.array_equal(base_color(mesh, part, job.path), noise())
     # As glTF, too; and times its factor.
     write_glb(mesh, {"Left": torch.from_numpy(noise(1) / 255).permute(2, 0, 1)}, tmp_path / "one.glb")
     again = load_mesh(tmp_path / "one.glb")
-    assert np.array_equal(base_colour(again, again.parts[0]), noise(1))
-    assert np.array_equal(base_colour(again, again.parts[1]), noise())
+    assert np.array_equal(base_color(again, again.parts[0], tmp_path), noise(1))
+    assert np.array_equal(base_color(again, again.parts[1], tmp_path), noise())
     assert again.document is not None
     for material in again.document.data["materials"]:
         material["pbrMetallicRoughness"]["baseColorFactor"] = [0.25, 1.0, 1.0, 1.0]
-    tinted = base_colour(again, again.parts[1])
+    tinted = base_color(again, again.parts[1], tmp_path)
     assert tinted is not None and np.array_equal(tinted[..., 1:], noise()[..., 1:])
     assert abs(float(tinted[..., 0].mean()) - 0.515 * float(noise()[..., 0].mean())) < 1
-    assert base_colour(mesh, replace(mesh.parts[0], material="none")) is None
-    assert base_colour(mesh, replace(mesh.parts[0], unwrapped=True)) is None
+    assert base_color(mesh, replace(mesh.parts[0], material="none"), job.path) is None
+    assert base_color(mesh, replace(mesh.parts[0], unwrapped=True), job.path) is None
+    (job.inputs / "skin.png").write_bytes(b"no picture")
+    with pytest.raises(RequestError, match="base-colour picture of 'Left' cannot be read"):
+        base_color(mesh, mesh.parts[0], job.path)
 
 
 def test_masks_are_of_objects_and_the_named_ones_win(job: JobFolder) -> None:

@@ -15,6 +15,7 @@ import pytest
 import tiny_models
 
 from ddrep_core.priors import load_prior, self_check, verdicts
+from ddrep_core.priors.adapters.controlnet import Control
 from ddrep_core.priors.load import BUNDLED
 from ddrep_core.priors.self_check import Verdict, check_model, test_pictures, test_shapes
 
@@ -119,10 +120,14 @@ def test_a_verdict_is_kept_until_the_model_changes(copy: Path, cache: Path, monk
     falsify(copy, VAE, scaling_factor=0.5)
     verdicts.prove(load_prior(copy, device="cpu"))
     assert len(asked) == 2 and len(list(cache.iterdir())) == 2
+    for kind in ("depth", "canny", "canny"):  # what a ControlNet is shown is another question
+        verdicts.prove(load_prior(copy, device="cpu", controlnets=[Control(str(BUNDLED / "controlnet"), kind)]))
+    assert len(asked) == 4
+    asked.clear()
     for kept in cache.iterdir():
         kept.write_text("[]")  # what cannot be read is asked again
     verdicts.prove(prior)
-    assert len(asked) == 3
+    assert len(asked) == 1
     shutil.rmtree(cache)
     cache.write_text("no folder")  # nor does a cache that cannot be written matter
     assert verdicts.prove(prior) == first

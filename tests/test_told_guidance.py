@@ -9,13 +9,15 @@ import diffusers
 import pytest
 import tiny_models
 import torch
-from test_priors_diffusers import NEGATIVE, PROMPT, STEPS, assert_parity, ddrep_latents, randn
+from test_priors_diffusers import NEGATIVE, PROMPT, assert_parity, ddrep_latents, randn
 
 from ddrep_core.errors import DdrepWarning, RequestError
 from ddrep_core.priors import load_prior
 from ddrep_core.priors.families import family_of
 from ddrep_core.priors.flux import pack, unpack
 from ddrep_core.priors.networks import guidance_embedding
+
+STEPS = 2  # what is told wrongly shows in the first
 
 
 @pytest.fixture(scope="module")

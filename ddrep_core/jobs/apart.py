@@ -28,8 +28,10 @@ from ddrep_core.sampling.particle_guidance import ParticleGuidance
 from ddrep_core.views.camera import Views
 
 MOST_TOGETHER = 16
+PIXEL_VARIANCE = 0.08
+"""Of sRGB in [0, 1], about; latents are scaled to 1."""
 LEAST_SIGMA = 1.0
-"""Below it, what differs is detail, which repulsion would only roughen (docs/diversity.md)."""
+"""In units of the data's spread. Below it differ details, which repulsion would only roughen (docs/diversity.md)."""
 LARGEST_SIDE = 16_384
 COMPARED_SIZE = 64
 COMPARED = ("contact_sheet", "image", "panorama", "turntable_still")
@@ -55,8 +57,8 @@ def guides_to_differ(
     Raises:
         RequestError: too many samples to be made together, or a result that cannot be read.
     """
-    apart = request.diversity > 0 and request.samples > 1
-    if not apart and not request.unlike:
+    several = request.diversity > 0 and request.samples > 1
+    if not several and not request.unlike:
         return ()
     if request.samples > MOST_TOGETHER:
         raise RequestError(
@@ -67,7 +69,13 @@ def guides_to_differ(
     if request.unlike:
         files = [folder.resolve(name) for name in request.unlike]
         unlike = torch.stack([likeness(file, rep, views, box, prior) for file in files])
-    return (ParticleGuidance(request.diversity or 1.0, unlike=unlike, least_sigma=LEAST_SIGMA),)
+    return (apart(request.diversity or 1.0, prior, unlike),)
+
+
+def apart(weight: float, prior: Prior, unlike: Tensor | None = None) -> ParticleGuidance:
+    """Samples that keep away from each other, and from what was kept, as a prior's space has it."""
+    variance = PIXEL_VARIANCE if prior.channels == 3 else 1.0
+    return ParticleGuidance(weight, unlike=unlike, variance=variance, least_sigma=LEAST_SIGMA * variance**0.5)
 
 
 def likeness(file: Path, rep: Diffrep, views: Views | None, box: Box | None, prior: Prior) -> Tensor:

@@ -25,7 +25,7 @@ from ddrep_core.diffreps.protocol import Diffrep
 from ddrep_core.distillation import DELTA_DENOISING, POSTERIOR_DISTILLATION, SCORE_DISTILLATION, ModeSeeker, distill
 from ddrep_core.errors import RequestError
 from ddrep_core.geometry.bake import BakedTexture, Baker
-from ddrep_core.geometry.base_colors import base_colors
+from ddrep_core.geometry.base_color import base_colors
 from ddrep_core.geometry.load import load_mesh
 from ddrep_core.geometry.mesh import Mesh
 from ddrep_core.geometry.texels import check_texture_repeats

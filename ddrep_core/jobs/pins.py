@@ -15,7 +15,7 @@ from torch.nn import functional
 from ddrep_core.diffreps.protocol import Diffrep
 from ddrep_core.errors import RequestError
 from ddrep_core.geometry.bake import SEEN, BakedTexture, Baker, Worn
-from ddrep_core.geometry.base_colour import UNREADABLE
+from ddrep_core.geometry.base_color import UNREADABLE
 from ddrep_core.geometry.mesh import Mesh
 from ddrep_core.jobs.folder import JobFolder
 from ddrep_core.jobs.present import BEHIND, WHOLLY, encoded

@@ -17,7 +17,7 @@ from torch.nn import functional
 from ddrep_core.diffreps.protocol import Diffrep
 from ddrep_core.errors import RequestError
 from ddrep_core.geometry.bake import Baker, Worn
-from ddrep_core.geometry.base_colour import UNREADABLE, base_colour
+from ddrep_core.geometry.base_color import UNREADABLE, base_color
 from ddrep_core.geometry.mesh import Mesh, Part
 from ddrep_core.geometry.texels import rasterize
 from ddrep_core.jobs.folder import JobFolder
@@ -61,10 +61,12 @@ def worn_by(mesh: Mesh, settings: TextureRequest, folder: JobFolder) -> dict[str
                 "Unwrap it first, or texture it anew once and go on from the result's mesh.glb.",
             )
         kept = np.zeros((size, size), bool) if mask is None else _mask(folder.resolve(mask.file), mask.file, size)
-        picture = base_colour(mesh, part) if base is None else _picture(folder.resolve(base.file), base.file)
+        picture = (
+            base_color(mesh, part, folder.path) if base is None else _picture(folder.resolve(base.file), base.file)
+        )
         if picture is None:
             raise RequestError(
-                f"'{part.object_name}' has no base-colour picture in {mesh.path.name} that can be read.",
+                f"'{part.object_name}' has no base-colour picture in {mesh.path.name}.",
                 "Give one with --base, or leave out what asks for it (--keep, --from-texture).",
             )
         if picture.shape[:2] != (size, size):

@@ -15,7 +15,7 @@ from torch import Tensor
 from ddrep_core.diffreps.latent_pictures import LatentPictures
 from ddrep_core.distillation.restore import RESTORATION, Measurement, blurred, masked, restore, smaller
 from ddrep_core.errors import RequestError
-from ddrep_core.jobs.apart import LEAST_SIGMA
+from ddrep_core.jobs.apart import apart
 from ddrep_core.jobs.folder import write_bytes
 from ddrep_core.jobs.image import SHAPE_MULTIPLE, shape_for
 from ddrep_core.jobs.recipe import guidance_of
@@ -25,7 +25,6 @@ from ddrep_core.jobs.task import Made, Stage
 from ddrep_core.pictures import decode, png_bytes, to_picture
 from ddrep_core.priors.protocol import Prior
 from ddrep_core.sampling.guide import Guide
-from ddrep_core.sampling.particle_guidance import ParticleGuidance
 from ddrep_core.sampling.sample import Result, SamplerState, StepReport
 
 COUPLING = 0.075
@@ -149,7 +148,7 @@ def start(session: Session) -> Stage:
         request.prompt,
         request.negative_prompt,
         guidance_of(prior, request.guidance_scale, 0.0),
-        ParticleGuidance(request.diversity, least_sigma=LEAST_SIGMA) if request.diversity else None,
+        apart(request.diversity, prior) if request.diversity else None,
         request.steps or STEPS,
     )
     return Stage(recipe, damaged.finish, damaged.previews)

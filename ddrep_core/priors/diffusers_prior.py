@@ -77,10 +77,12 @@ class Origin:
     Args:
         files: its folders or files.
         scheduler: its scheduler's configuration.
+        told: what was said of its adapters: weights, kinds, scales.
     """
 
     files: tuple[Path, ...]
     scheduler: dict[str, Any]
+    told: str = ""
 
 
 class DiffusersPrior:

@@ -85,7 +85,9 @@ def load_prior(
     own = [controlnet for controlnet, _ in read]
     prior = _assemble(folder, chosen_device, dtype, own, controlnet_scale, image_size, max_batch, loras, ip_adapter)
     if prior.origin is not None:
-        prior.origin = replace(prior.origin, files=(*prior.origin.files, *(path for _, path in read)))
+        kinds = [(each.kind, each.scale) for each in own]
+        told = f"{[lora.weight for lora in loras]} {kinds}" if loras or kinds else ""
+        prior.origin = replace(prior.origin, files=(*prior.origin.files, *(path for _, path in read)), told=told)
     return prior
 
 

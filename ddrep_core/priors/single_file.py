@@ -27,11 +27,15 @@ MERGES = Path(__file__).resolve().parent / "assets" / "clip_merges.txt.gz"
 
 CLIP_LENGTH = 77
 
+OF_FOLDERS = (
+    "In one file only Stable Diffusion 1.x, 2.x and SDXL are read, for only their layers' names are translated: use "
+    "this model's folder in diffusers' format, with its text encoders and their tokenizers."
+)
 OTHERS = (
-    ("model.diffusion_model.joint_blocks.", "a Stable Diffusion 3 checkpoint", "Use its folder in diffusers' format."),
-    ("model.diffusion_model.double_blocks.", "a FLUX checkpoint", "Use a Stable Diffusion or SDXL model."),
-    ("double_blocks.", "a FLUX checkpoint", "Use a Stable Diffusion or SDXL model."),
-    ("joint_blocks.", "the bare transformer of Stable Diffusion 3", "Use its folder in diffusers' format."),
+    ("model.diffusion_model.joint_blocks.", "a Stable Diffusion 3 checkpoint", OF_FOLDERS),
+    ("model.diffusion_model.double_blocks.", "a FLUX checkpoint", OF_FOLDERS),
+    ("double_blocks.", "the bare transformer of FLUX", OF_FOLDERS),
+    ("joint_blocks.", "the bare transformer of Stable Diffusion 3", OF_FOLDERS),
     ("lora_", "a LoRA", "It goes with a model; name that one."),
     ("control_model.", "a ControlNet", "Use one in diffusers' format: --controlnet FOLDER."),
     ("conditioner.embedders.0.model.", "SDXL's refiner", "Use the base model that it refines."),

@@ -38,7 +38,7 @@ def prove(prior: DiffusersPrior) -> Verdict:
         RunError: the device has no memory for one picture of half the native size.
     """
     origin = prior.origin
-    identity = None if origin is None else fingerprint(origin.files)
+    identity = None if origin is None else fingerprint(origin.files, origin.told)
     known = None if identity is None else read_verdict(identity)
     if known is not None:
         return known
@@ -48,12 +48,13 @@ def prove(prior: DiffusersPrior) -> Verdict:
     return verdict
 
 
-def fingerprint(folders: Sequence[Path]) -> str:
+def fingerprint(folders: Sequence[Path], told: str = "") -> str:
     """SHA-256 of the names and sizes of all files in some folders (or of single files), and of their ends.
 
-    Small files count whole: every configuration does. Of weights, which would take minutes, the ends do.
+    Small files count whole: every configuration does. Of weights, which would take minutes, the ends do. `told` counts
+    too: what was said of adapters.
     """
-    digest = hashlib.sha256(f"self-check {VERSION}".encode())
+    digest = hashlib.sha256(f"self-check {VERSION}{told}".encode())
     for folder in folders:
         for path in [folder] if folder.is_file() else sorted(folder.rglob("*")):
             if not path.is_file():

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 # Largest first: what a person came for. A still is the film's poster; coverage is for those who look for it.
-ORDER = ("turntable", "image", "panorama", "contact_sheet", "texture", "coverage")
+ORDER = ("before_after", "turntable", "image", "panorama", "contact_sheet", "texture", "coverage")
 PICTURES, FILMS = {".png", ".jpg"}, {".mp4"}
 
 _STYLE = """

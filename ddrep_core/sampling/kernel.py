@@ -8,6 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+SMALLEST = 1e-20
+"""Of bandwidths: particles at one place have no direction to go, and no force."""
+
 
 @dataclass(frozen=True)
 class Resemblance:
@@ -73,7 +76,7 @@ class RadialKernel:
         if self.bandwidth is not None or total < 2:
             return torch.full_like(squares[:1].sum(0), 1.0 if self.bandwidth is None else self.bandwidth)
         median = squares.sqrt().quantile(0.5, dim=0)
-        return (median.square() / math.log(total)).clamp_min(torch.finfo(squares.dtype).tiny)
+        return (median.square() / math.log(total)).clamp_min(SMALLEST)
 
 
 def _squares(points: Tensor, other: Tensor) -> Tensor:

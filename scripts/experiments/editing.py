@@ -172,7 +172,7 @@ def beds(options: argparse.Namespace) -> None:
         "PDS": sought(POSTERIOR_DISTILLATION, descent),
         "SDS": sought(SCORE_DISTILLATION, descent),
     }
-    kinds = {"common": (1.0, 0.0), "both": (1.0, 0.5), "own": (0.5, 1.0)}
+    kinds = {"the same in all": (1.0, 0.0), "half as much its own, too": (1.0, 0.5), "as much its own, too": (1.0, 1.0)}
     table: dict[str, Any] = {}
     for kind, (common, own) in kinds.items():
         print(

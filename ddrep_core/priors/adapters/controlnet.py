@@ -230,8 +230,10 @@ def read_controlnet(control: Control, dtype: torch.dtype, allow_download: bool) 
     files = ModelFiles(path, control.source)
     told = files.json("config.json")
     if told.get("_class_name", "ControlNetModel") != "ControlNetModel" or "num_control_type" in told:
+        union = "num_control_type" in told or "Union" in str(told.get("_class_name"))
+        why = ": it must be told which of several signals it is shown" if union else ""
         raise RequestError(
-            f"'{control.source}' is a {str(told.get('_class_name'))[:80]}, which is not supported.",
+            f"'{control.source}' is a {str(told.get('_class_name'))[:80]}, which is not supported{why}.",
             f"Choose a plain ControlNet that hears {', '.join(SIGNAL_CHANNELS)}.",
         )
     kind = told_kind(control, f"{path.name} {told.get('_name_or_path', '')}")
