@@ -24,7 +24,7 @@ def tiny_sd(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def short_film(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Turntables of two small frames: whole ones take most of a small job's time. test_cli_lifecycle draws those."""
+    """Turntables of two small frames: whole ones take most of a small job's time. test_report draws one."""
     from ddrep_core.jobs import texture
 
     monkeypatch.setattr(texture, "turntable", functools.partial(texture.turntable, frames=2, size=32))

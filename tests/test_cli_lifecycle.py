@@ -1,4 +1,7 @@
-"""The engine as a process of its own: killed, interrupted, cancelled, and resumed to the same bytes."""
+"""The engine as a process of its own: killed, interrupted, cancelled, and resumed to the same bytes.
+
+One is started as a person starts it; the others are forked from a process that has the libraries loaded.
+"""
 
 import json
 import random
@@ -8,6 +11,7 @@ import subprocess
 import sys
 import time
 
+import engine_host
 import pytest
 from job_outputs import outputs_of
 
@@ -39,14 +43,30 @@ def make_job(tmp_path_factory):
     return make
 
 
-def start(folder, *arguments):
-    command = [sys.executable, "-m", "ddrep_core", "run", str(folder), "--events", "--checkpoint-seconds", "0"]
-    return subprocess.Popen([*command, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+@pytest.fixture(scope="module")
+def host():
+    process = engine_host.started()
+    yield process
+    process.kill()  # nothing of it is running: each test waits for its own
+    process.wait()
 
 
-def run_until(folder, steps, act, *arguments):
-    """Start the engine, call `act(process)` after so many steps; returns the exit status and standard error."""
-    process = start(folder, *arguments)
+@pytest.fixture(scope="module")
+def start(host, tmp_path_factory):
+    pipes = tmp_path_factory.mktemp("pipes")
+
+    def start(folder, *arguments, cold=False):
+        arguments = ["run", str(folder), "--events", "--checkpoint-seconds", "0", *arguments]
+        if not cold:
+            return engine_host.Run(host, arguments, pipes)
+        command = [sys.executable, "-m", "ddrep_core", *arguments]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    return start
+
+
+def run_until(process, steps, act):
+    """Call `act(process)` when the engine has done so many steps; returns its exit status and standard error."""
     for line in process.stdout:
         if json.loads(line)["event"] == "step":
             steps -= 1
@@ -58,14 +78,14 @@ def run_until(folder, steps, act, *arguments):
 
 
 @pytest.fixture(scope="module")
-def undisturbed(make_job):
+def undisturbed(make_job, start):
     folder = make_job()
-    status, err = run_until(folder, -1, None)
+    status, err = run_until(start(folder), -1, None)
     assert status == 0, err
     return outputs_of(folder)
 
 
-def test_killed_at_five_random_steps_and_resumed_to_the_same_bytes(make_job, undisturbed):
+def test_killed_at_five_random_steps_and_resumed_to_the_same_bytes(make_job, start, undisturbed):
     folder = make_job()
     chance = random.Random(20)
 
@@ -73,12 +93,12 @@ def test_killed_at_five_random_steps_and_resumed_to_the_same_bytes(make_job, und
         time.sleep(chance.random() * 0.1)  # between two steps, inside one, or while a checkpoint is written
         process.send_signal(signal.SIGKILL)
 
-    status, err = run_until(folder, chance.randint(1, 3), kill)
+    status, err = run_until(start(folder, cold=True), chance.randint(1, 3), kill)
     assert status == -signal.SIGKILL
     for _ in range(4):
-        status, err = run_until(folder, chance.randint(1, 3), kill, "--resume")
+        status, err = run_until(start(folder, "--resume"), chance.randint(1, 3), kill)
         assert status == -signal.SIGKILL and not folder.result_file.exists()
-    status, err = run_until(folder, -1, None, "--resume")
+    status, err = run_until(start(folder, "--resume"), -1, None)
     assert status == 0, err
     assert set(outputs_of(folder)) == set(undisturbed)
     for name, content in outputs_of(folder).items():
@@ -88,7 +108,7 @@ def test_killed_at_five_random_steps_and_resumed_to_the_same_bytes(make_job, und
 
 
 @pytest.mark.parametrize("how", ["interrupt", "terminate", "cancel file"])
-def test_cancelled_with_status_130(make_job, how):
+def test_cancelled_with_status_130(make_job, start, how):
     folder = make_job(samples=1)
 
     def cancel(process):
@@ -97,7 +117,7 @@ def test_cancelled_with_status_130(make_job, how):
         else:
             process.send_signal(signal.SIGINT if how == "interrupt" else signal.SIGTERM)
 
-    status, err = run_until(folder, 2, cancel)
+    status, err = run_until(start(folder), 2, cancel)
     assert status == 130 and "--resume" in err
     assert json.loads(folder.events_file.read_text().splitlines()[-1])["event"] == "cancelled"
     assert any((folder.checkpoints / "state").iterdir()) and not folder.result_file.exists()

@@ -122,9 +122,8 @@ def test_a_prior_that_knows_depth_paints_the_surface_itself(make_job) -> None:
     assert 0.4 < shown < 0.9 and prior.depth.max() > 0.9
 
 
-@pytest.mark.parametrize("stage", ["object", "paint"])
-def test_a_cancelled_object_goes_on_to_the_same_bytes(make_job, stage) -> None:
-    prior = DepthPrior(ball_pictures()) if stage == "paint" else None
+def test_an_object_cancelled_while_it_grows_and_while_it_is_painted_goes_on_to_the_same_bytes(make_job) -> None:
+    prior = DepthPrior(ball_pictures())
     whole, parts = make_job("whole", 5), make_job("parts", 5)
     run(whole, prior)
 
@@ -133,13 +132,13 @@ def test_a_cancelled_object_goes_on_to_the_same_bytes(make_job, stage) -> None:
     def stop(event: dict) -> None:
         if event["event"] == "step" and event["index"] == 2:
             seen.append(event)
-            if len(seen) == (1 if stage == "object" else 2):
-                parts.cancel_file.touch()
+            parts.cancel_file.touch()
 
-    with pytest.raises(Cancelled):
-        run(parts, prior, listeners=(stop,), checkpoint_seconds=0)
+    for resume in (False, True):  # the object's second step, and its paint's
+        with pytest.raises(Cancelled):
+            run(parts, prior, listeners=(stop,), checkpoint_seconds=0, resume=resume)
     run(parts, prior, resume=True)
-    assert len(seen) == (1 if stage == "object" else 2)
+    assert len(seen) == 2
     for name in ("mesh.glb", "texture.png"):
         assert (parts.outputs / name).read_bytes() == (whole.outputs / name).read_bytes()
 

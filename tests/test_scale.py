@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from pathlib import Path
 
@@ -121,6 +122,24 @@ def test_islands_over_each_other_are_one_group(seed: int, monkeypatch: pytest.Mo
     assert overlap_share(part.uv) == (counts > 1).sum() / (counts > 0).sum()
 
 
+@settings(max_examples=60, deadline=None)
+@given(some.integers(0, 10**6), some.sampled_from(["squares", "lattice", "anywhere"]))
+def test_few_triangles_lie_apart_where_no_texel_is_twos(seed: int, where: str) -> None:
+    """What is told from sides alone is what the texels say; squares in two, turned, are always apart."""
+    random = np.random.default_rng(seed)
+    corners = random.integers(0, 5, (8, 3, 2)) / 4 if where == "lattice" else random.uniform(0, 1, (3, 3, 2)) ** 2
+    if where == "squares":
+        place = random.permutation([(x, y) for x in range(3) for y in range(3)])[:4, None]
+        square = (place + np.array([[0, 0], [1, 0], [1, 1], [0, 1]])) @ [[3, 1], [-1, 3]] / 13 + [0.24, 0]
+        corners = np.concatenate([square[:, [0, 1, 2]], square[:, [0, 3, 2]]])
+    _, row, column = scan.scan_triangles(texel_module.to_texel_space(corners, 512))
+    twice = int((np.bincount(row * 512 + column, minlength=512**2) > 1).sum())
+    apart = texel_module._triangles_lie_apart(corners)
+    assert apart or where != "squares"
+    assert not (apart and twice)
+    assert apart or twice or where == "anywhere"
+
+
 @settings(max_examples=40, deadline=None)
 @given(some.lists(some.tuples(some.integers(-2, 2), some.sampled_from([0.0, -0.0, 1.5, 1e30])), min_size=1))
 def test_distinct_rows_are_numpys(rows: list[tuple[int, float]]) -> None:
@@ -152,6 +171,17 @@ def test_corners_are_split_as_numpy_would() -> None:
     found = _split_corners(vertex, uv)
     for array, expected in zip(found, (whole[:, 0], corner, flat.reshape(-1, 3)), strict=True):
         assert np.array_equal(array, expected)
+
+
+@given(some.lists(some.integers(0, 4)), some.integers(1, 6))
+def test_small_pieces_are_gathered_in_order(sizes: list[int], least: int) -> None:
+    ends = np.cumsum([0, *sizes])
+    chunks = [(np.arange(a, b), np.arange(a, b) * 2.0) for a, b in itertools.pairwise(ends)]
+    found = list(scan.gathered(chunks, least))
+    assert [row for numbers, _ in found for row in numbers] == list(range(ends[-1]))
+    assert all(np.array_equal(doubles, numbers * 2) for numbers, doubles in found)
+    assert all(least <= len(numbers) < least + 4 for numbers, _ in found[:-1])
+    assert all(len(numbers) for numbers, _ in found)
 
 
 @pytest.mark.usefixtures("piecewise")

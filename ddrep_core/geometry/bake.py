@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,11 @@ from torch import Tensor
 
 from ddrep_core.errors import RequestError
 from ddrep_core.geometry.footprints import PAINTS, ViewSamples, view_samples
-from ddrep_core.geometry.mesh import Int, Mesh
+from ddrep_core.geometry.mesh import Float, Int, Mesh
 from ddrep_core.geometry.multigrid import Multigrid, conjugate_gradient
 from ddrep_core.geometry.raycast import RayCaster, ray_caster
 from ddrep_core.geometry.refine import finer
+from ddrep_core.geometry.scan import gathered
 from ddrep_core.geometry.texel_graph import PartTexels, TexelGraph, nearest_pixels, texel_graph
 from ddrep_core.geometry.texels import covered_share, texel_samples
 from ddrep_core.pictures import quick_png_bytes, to_uint8
@@ -38,6 +39,7 @@ BYTES_PER_TEXEL, BYTES_PER_RAY = 270, 90  # while textures are solved for
 # A texel of every texture, the same where it is kept in 8 bits, and of the one that is being made and written.
 BYTES_PER_DELIVERED, BYTES_PER_INTERPOLATED, BYTES_FOR_ONE = 28, 6, 56
 BYTES_PER_FACE = 1500
+PLACES = 200_000  # that cameras are asked about at a time: hundreds of small parts are as quick as one large one
 RAYS_ACROSS = 768  # a picture, so that small pictures touch all texels behind their pixels
 
 
@@ -202,19 +204,23 @@ class Baker:
         asked = np.zeros(len(block), bool)
         asked[chosen] = True
         seen = np.zeros(len(block), bool)
+        for node, places, normals in gathered(self._places(caster, asked, progress), PLACES):
+            for camera in views:
+                if camera.weight > 0:
+                    visible = caster.visible(camera, places, normals, least_cosine=PAINTS)
+                    seen[node[visible]] = True
+        return seen[chosen][block]
+
+    def _places(
+        self, caster: RayCaster, asked: NDArray[np.bool_], progress: Progress
+    ) -> Iterator[tuple[Int, Float, Float]]:
+        """Node [M], place [M, 3] and normal [M, 3] of all faces over the texels that are asked for, some at a time."""
         starts = dict(zip((part.name for part in self.mesh.parts), self.mesh.face_starts, strict=False))
         for entry in counted(self.graph.parts, progress):
             part, own = entry.part, slice(entry.start, entry.start + entry.count)
             for texel, face, weights in texel_samples(part, entry.texels, asked[own]):
-                if not len(texel):
-                    continue
                 places = np.einsum("nk,nkj->nj", weights, part.triangles[face])
-                normals = caster.face_normals[starts[part.name] + face]
-                for camera in views:
-                    if camera.weight > 0:
-                        visible = caster.visible(camera, places, normals, least_cosine=PAINTS)
-                        seen[entry.start + texel[visible]] = True
-        return seen[chosen][block]
+                yield entry.start + texel, places, caster.face_normals[starts[part.name] + face]
 
     def bake(self, images: Tensor, progress: Progress = unheard) -> dict[str, BakedTexture]:
         """The textures, by part name.

@@ -83,14 +83,18 @@ class RayCaster:
         cosine = -np.einsum("ij,ij->i", directions, normals)
         return np.abs(cosine) if self.mesh.both_sides else cosine
 
+    def _local(self, points: Float) -> NDArray[np.float32]:
+        local = np.empty(points.shape, np.float32)
+        for k in range(3):  # many times as fast as rows of three
+            local[:, k] = (points[:, k] - self._centre[k]) / self._scale
+        return local
+
     def _first(self, origins: Float, directions: Float) -> NDArray[np.int32]:
-        local = ((origins - self._centre) / self._scale).astype(np.float32)
-        return self._scene.run(local, directions.astype(np.float32), query="INTERSECT")
+        return self._scene.run(self._local(origins), directions.astype(np.float32), query="INTERSECT")
 
     def cast_single(self, origins: Float, directions: Float) -> tuple[Int, NDArray[np.float32], NDArray[np.float32]]:
         """Face [N] (-1 for none), barycentric [N, 3] and distance [N] as Embree gives them: enough for pictures."""
-        local = ((origins - self._centre) / self._scale).astype(np.float32)
-        found = self._scene.run(local, directions.astype(np.float32), query="INTERSECT", output=1)
+        found = self._scene.run(self._local(origins), directions.astype(np.float32), query="INTERSECT", output=1)
         u, v = found["u"], found["v"]
         return found["primID"].astype(np.int64), np.stack([1 - u - v, u, v], axis=1), found["tfar"] * self._scale
 

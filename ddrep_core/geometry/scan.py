@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ddrep_core.errors import RequestError
 from ddrep_core.geometry.mesh import Float, Int
@@ -135,3 +137,23 @@ def expand(first: Int, count: Int) -> tuple[Int, Int]:
     """The numbers first[i] … first[i] + count[i] - 1 of all i in a row, each with its i."""
     owner = np.repeat(np.arange(len(count)), count)
     return owner, np.arange(len(owner)) - np.repeat(np.cumsum(count) - count, count) + first[owner]
+
+
+def gathered(chunks: Iterable[tuple[NDArray[Any], ...]], least: int) -> Iterator[tuple[NDArray[Any], ...]]:
+    """Tuples of arrays of one length, neighbours joined until they have at least so many rows; none is empty."""
+    waiting: list[tuple[NDArray[Any], ...]] = []
+    count = 0
+
+    def joined() -> tuple[NDArray[Any], ...]:
+        return waiting[0] if len(waiting) == 1 else tuple(map(np.concatenate, zip(*waiting, strict=True)))
+
+    for chunk in chunks:
+        if not len(chunk[0]):
+            continue
+        waiting.append(chunk)
+        count += len(chunk[0])
+        if count >= least:
+            yield joined()
+            waiting, count = [], 0
+    if waiting:
+        yield joined()

@@ -24,6 +24,7 @@ from ddrep_core.geometry.scan import check_sample_count, scan_chunks
 EVERY = slice(None)
 PIECE = 500_000  # texels at a time
 MOST_BOXES = 500  # islands that are compared each with each
+MOST_TRIANGLES = 50  # the same
 
 
 @dataclass(frozen=True)
@@ -222,11 +223,32 @@ def overlap_share(uv: Float, resolution: int = 512) -> float:
     Raises:
         RequestError: UVs that repeat the texture too many times.
     """
+    if _triangles_lie_apart(uv):
+        return 0.0
     counts = np.zeros(resolution**2, np.int64)
     for _, row, column in scan_chunks(to_texel_space(uv, resolution)):
         counts += np.bincount(texel_index(row, column, resolution), minlength=resolution**2)
     covered = int((counts > 0).sum())
     return float((counts > 1).sum() / covered) if covered else 0.0
+
+
+def _triangles_lie_apart(uv: Float) -> bool:
+    """Whether no two of a few triangles share area, inside 0..1; False where there are more of them.
+
+    Two convex shapes do not where a side of either has the other beyond it. Corners and sides that they share are so to
+    the last digit.
+    """
+    if not 0 < len(uv) <= MOST_TRIANGLES or not (uv.min() >= 0 and uv.max() <= 1):
+        return False
+    sides = np.roll(uv, -1, axis=1) - uv
+    area = sides[:, 0, 0] * sides[:, 1, 1] - sides[:, 0, 1] * sides[:, 1, 0]
+    outward = np.stack([sides[..., 1], -sides[..., 0]], axis=-1) * np.sign(area)[:, None, None]  # [F, 3, 2]
+    away = uv[None, None] - uv[:, :, None, None]  # [F, 3, F, 3, 2]
+    beyond = (away[..., 0] * outward[..., 0, None, None] + away[..., 1] * outward[..., 1, None, None] >= 0).all(axis=3)
+    apart = beyond.any(axis=1)
+    apart = apart | apart.T
+    np.fill_diagonal(apart, True)
+    return bool(apart.all())
 
 
 def distinct_rows(columns: Sequence[NDArray[Any]]) -> tuple[Int, Int]:

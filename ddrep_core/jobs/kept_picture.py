@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -56,7 +57,7 @@ class KeptPicture:
             wraps: whether its left and right ends meet.
         """
         painted = np.asarray(picture.convert("RGB"), np.float32)
-        mode = ("nearest", "wrap") if wraps else "nearest"
+        mode: Any = ("nearest", "wrap") if wraps else "nearest"  # an axis each, of which scipy's types know nothing
         weight = self.kept.astype(np.float32)
         share = ndimage.gaussian_filter(weight, feather, mode=mode)
         for channel in range(3):

@@ -15,7 +15,7 @@ from torch import Tensor
 from ddrep_core.diffreps.image_texture import ImageTextureDiffrep
 from ddrep_core.diffreps.protocol import Diffrep
 from ddrep_core.diffreps.texture import TextureDiffrep, rays_along_pixel
-from ddrep_core.geometry.bake import BakedTexture, Baker, baking_bytes, coverage_share
+from ddrep_core.geometry.bake import BakedTexture, Baker, baking_bytes, coverage_share, solving_resolution
 from ddrep_core.geometry.glb import write_glb
 from ddrep_core.geometry.load import load_mesh
 from ddrep_core.geometry.mesh import Mesh
@@ -44,7 +44,8 @@ TEXTURE_GUIDANCE = 5.0
 STRENGTH = 0.6
 """Of a job that starts from what is worn, where nobody says otherwise: forms stay, and materials may change."""
 PREVIEW_TEXTURE = 256
-MOST_PREVIEW_TEXELS = 1_000_000  # of all previews; more objects have coarser ones
+# Of all previews between them: more objects have coarser ones, still with a few texels to a pixel of the views.
+ENOUGH_PREVIEW_TEXELS, MOST_PREVIEW_TEXELS, PREVIEW_TEXELS_PER_PIXEL = 250_000, 1_000_000, 4
 PREVIEW_VIEWS = 4
 UV_LAYER = "DDRep"
 LONGEST_NAME = 120  # bytes of an object's or material's name in a file's name
@@ -105,14 +106,13 @@ def start(session: Session) -> Stage:
         box=Box(*mesh.bounds),
     )
     # No finer than the views have something to say: Blender puts a preview on the graphics card between two frames.
-    small = min(PREVIEW_TEXTURE, 2 * size, settings.resolution)
+    small = preview_resolution(mesh, min(PREVIEW_TEXTURE, 2 * size, settings.resolution), len(views) * size**2)
     preview_baker = Baker(
         mesh,
         views,
         small,
         (size, size),
         worn={name: each.at(small) for name, each in worn.items()},
-        most_texels=MOST_PREVIEW_TEXELS,
         progress=portion(looking, 0.6, 1),
     )
     texturing = Texturing(settings, mesh, outlook, preview_baker, baker, pinned)
@@ -189,6 +189,16 @@ def rays_across(prior: Prior) -> int:
 def shape_controls(mesh: Mesh, views: Views, prior: Prior) -> Controls:
     """What the mesh shows to a prior that hears it, from every view: its depth, its normals, its lines."""
     return control_signals(mesh, views, prior.image_size, prior.image_size, hears(prior))
+
+
+def preview_resolution(mesh: Mesh, resolution: int, pixels: int) -> int:
+    """The resolution of the textures that are shown while sampling: lower for many objects.
+
+    Args:
+        resolution: at most; pixels: of all views.
+    """
+    most = min(max(PREVIEW_TEXELS_PER_PIXEL * pixels, ENOUGH_PREVIEW_TEXELS), MOST_PREVIEW_TEXELS)
+    return solving_resolution(mesh, resolution, pixels, most)
 
 
 def tell_left_out(session: Session, outlook: Outlook) -> None:

@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ddrep_core.geometry.bake import BakedTexture
+from ddrep_core.geometry.kept import kept
 from ddrep_core.geometry.mesh import Float, Int, Mesh
 from ddrep_core.geometry.normals import crease_normals
 from ddrep_core.geometry.raycast import ray_caster
 from ddrep_core.geometry.texels import numbered, position_ids
 from ddrep_core.pictures import to_linear, to_srgb
-from ddrep_core.report.pyramid import Level, pyramid_of
+from ddrep_core.report.pyramid import Level, Sheets, pyramid_of
 from ddrep_core.views import Camera
 
 Single = NDArray[np.float32]
@@ -40,11 +41,10 @@ class Renderer:
         self.mesh = mesh
         self._caster = ray_caster(mesh)
         self._uv = np.nan_to_num(mesh.uv)
-        self._pyramids = [pyramid_of(textures.get(part.name)) for part in mesh.parts]
+        self._sheets = Sheets([pyramid_of(textures.get(part.name)) for part in mesh.parts])
         self._normals: Single | None = None
         self._occlusion: Single | None = None
         self._shadow: Single | None = None
-        self._worlds: dict[int, float] = {}
 
     # --- as the prior sees it: bare colour ---------------------------------------------------------------------
 
@@ -62,15 +62,14 @@ class Renderer:
         """[height, width, 3] sRGB under a key light fixed to the camera and a bright sky; silhouettes are smoothed."""
         image, face = self._lit_rays(camera, width, height)
         # One ray a pixel is enough inside a face's own neighbourhood; edges get nine.
-        part = np.where(face >= 0, self.mesh.part_of_face[np.maximum(face, 0)], -1)
-        normal = np.where(face[..., None] >= 0, self._caster.face_normals[np.maximum(face, 0)], 0.0)
         edge = np.zeros(face.shape, bool)
         for axis in (0, 1):
             a, b = [slice(None)] * 2, [slice(None)] * 2
             a[axis], b[axis] = slice(None, -1), slice(1, None)
             first, second = tuple(a), tuple(b)
-            differs = (part[first] != part[second]) | (np.sum(normal[first] * normal[second], axis=-1) < 0.5)
-            differs &= (face[first] >= 0) | (face[second] >= 0)
+            differs = face[first] != face[second]
+            both = differs & (face[first] >= 0) & (face[second] >= 0)
+            differs[both] = self._is_edge(face[first][both], face[second][both])
             edge[first] |= differs
             edge[second] |= differs
         rows, columns = np.nonzero(edge)
@@ -81,6 +80,12 @@ class Renderer:
             colors, _ = self._lit_points(camera, points.reshape(-1, 2), width, height)
             image[rows, columns] = colors.reshape(len(rows), 9, 3).mean(axis=1)
         return to_srgb(image)
+
+    def _is_edge(self, first: Int, second: Int) -> NDArray[np.bool_]:
+        """[N] whether two faces side by side look like two things: of two parts, or turned from each other."""
+        part, normals = self.mesh.part_of_face, self._caster.face_normals
+        (ax, ay, az), (bx, by, bz) = normals[first].T, normals[second].T
+        return (part[first] != part[second]) | (ax * bx + ay * by + az * bz < 0.5)
 
     def _lit_rays(self, camera: Camera, width: int, height: int) -> tuple[Single, Int]:
         y, x = np.mgrid[0:height, 0:width] + 0.5
@@ -133,27 +138,36 @@ class Renderer:
         """[N, 3] sRGB: bilinear, from the level of detail that fits a pixel's footprint."""
         colors = np.broadcast_to(UNTEXTURED, (len(face), 3)).copy()
         part = self.mesh.part_of_face[face]
-        by_part = np.argsort(part, kind="stable")
-        numbers, starts = np.unique(part[by_part], return_index=True)
-        for number, own in zip(numbers.tolist(), np.split(by_part, starts[1:]), strict=False):
-            pyramid = self._pyramids[number]
+        uv = np.einsum("nk,nkj->nj", barycentric, self._uv[face])
+        sheet_of, page_of = np.full(len(self.mesh.parts), -1), np.zeros(len(self.mesh.parts), np.int64)
+        sheets: list[tuple[int, int]] = []
+        for number in np.flatnonzero(np.bincount(part, minlength=len(page_of))).tolist():
+            pyramid = self._sheets.pyramids[number]
             if pyramid is None:
                 continue
-            uv = np.einsum("nk,nkj->nj", barycentric[own], self._uv[face[own]])
             texels = footprint / self._world_per_uv(number) * pyramid.resolution
-            colors[own] = _bilinear(pyramid.level(int(np.floor(np.log2(max(texels, 1.0))))), uv)
+            sheet, page_of[number] = self._sheets.find(number, int(np.floor(np.log2(max(texels, 1.0)))))
+            if sheet not in sheets:
+                sheets.append(sheet)
+            sheet_of[number] = sheets.index(sheet)
+        on_sheet = sheet_of[part]
+        for number, sheet in enumerate(sheets):
+            own = np.flatnonzero(on_sheet == number)
+            colors[own] = _bilinear(self._sheets.level(sheet), uv[own], page_of[part[own]])
         return colors
 
     def _world_per_uv(self, number: int) -> float:
         """The world length of one unit of a part's UVs, over its whole surface."""
-        if number not in self._worlds:  # over a million faces, for each of a hundred pictures
+
+        def make() -> float:  # over a million faces, for each of a hundred pictures
             own = slice(int(self.mesh.face_starts[number]), int(self.mesh.face_starts[number + 1]))
             triangles, uv = self.mesh.triangles[own], self._uv[own]
             edges, sides = triangles[:, 1:] - triangles[:, :1], uv[:, 1:] - uv[:, :1]
             world = np.linalg.norm(np.cross(edges[:, 0], edges[:, 1]), axis=1).sum()
             texture = np.abs(sides[:, 0, 0] * sides[:, 1, 1] - sides[:, 0, 1] * sides[:, 1, 0]).sum()
-            self._worlds[number] = float(np.sqrt(world / max(texture, 1e-12)))
-        return self._worlds[number]
+            return float(np.sqrt(world / max(texture, 1e-12)))
+
+        return kept(self.mesh.parts[number], "world_per_uv", make)
 
     def _surface(self) -> tuple[Single, Single]:
         """Per corner: smooth normals [F, 3, 3] and how much of the sky is open [F, 3]. Made once."""
@@ -210,10 +224,11 @@ class Renderer:
         bright = np.ones(len(origins), np.float32)
         down = np.flatnonzero((directions[:, 2] < -1e-3) & (origins[:, 2] > ground))
         reach = (ground - origins[down, 2]) / directions[down, 2]
-        place = (origins[down, :2] + directions[down, :2] * reach[:, None] - centre[:2]) / (2.5 * size) + 0.5
-        inside = ((place > 0) & (place < 1)).all(axis=1)
-        fade = np.clip(np.minimum(place, 1 - place).min(axis=1)[inside] / 0.15, 0, 1).astype(np.float32)
-        values = _bilinear(self._shadow[:, :, None], np.stack([place[inside, 0], 1 - place[inside, 1]], axis=1))[:, 0]
+        x, y = ((origins[down, k] + directions[down, k] * reach - centre[k]) / (2.5 * size) + 0.5 for k in (0, 1))
+        inside = (x > 0) & (x < 1) & (y > 0) & (y < 1)
+        x, y = x[inside], y[inside]
+        fade = np.clip(np.minimum(np.minimum(x, 1 - x), np.minimum(y, 1 - y)) / 0.15, 0, 1).astype(np.float32)
+        values = _bilinear(self._shadow[None, :, :, None], np.stack([x, 1 - y], axis=1), 0)[:, 0]
         bright[down[inside]] = 1 - 0.75 * fade * (1 - values)
         return bright
 
@@ -226,16 +241,17 @@ def _gather(pixel: Int, colors: Single, width: int, height: int, subsamples: int
     return image.reshape(height, width, 3).astype(np.float32)
 
 
-def _bilinear(image: Level, uv: NDArray) -> Single:
-    """[N, C] in [0, 1] of a repeating picture [H, W, C] at UVs [N, 2], v upward."""
-    height, width = image.shape[:2]
+def _bilinear(image: Level, uv: NDArray, page: Int | int) -> Single:
+    """[N, C] in [0, 1] of repeating pictures [P, H, W, C] at UVs [N, 2], v upward, on pages [N] of them."""
+    height, width = image.shape[1:3]
     x, y = uv[:, 0] * width - 0.5, (1 - uv[:, 1]) * height - 0.5
     column, row = np.floor(x).astype(np.int64), np.floor(y).astype(np.int64)
     right, down = (x - column).astype(np.float32)[:, None], (y - row).astype(np.float32)[:, None]
     left, up = column % width, row % height
     next_left, next_up = (left + 1) % width, (up + 1) % height
-    flat = image.reshape(height * width, -1)
-    top = flat[up * width + left] * (1 - right) + flat[up * width + next_left] * right
-    bottom = flat[next_up * width + left] * (1 - right) + flat[next_up * width + next_left] * right
+    flat = image.reshape(-1, image.shape[3])
+    upper, lower = (page * height + up) * width, (page * height + next_up) * width
+    top = flat[upper + left] * (1 - right) + flat[upper + next_left] * right
+    bottom = flat[lower + left] * (1 - right) + flat[lower + next_left] * right
     found = top * (1 - down) + bottom * down
     return found / np.float32(255) if image.dtype == np.uint8 else found

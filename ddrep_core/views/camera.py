@@ -25,6 +25,13 @@ LARGEST = 1e12  # of a matrix's numbers: beyond, products overflow and inverses 
 CAMERA_KEYS = {"name", "matrix_world", "projection", "width", "height", "weight", "prompt"}
 
 
+def _divided(rows: Float, by: Float) -> Float:
+    """[N, K] each row divided by its number; column by column, which is several times as fast for few of them."""
+    for column in rows.T:
+        column /= by
+    return np.ascontiguousarray(rows)
+
+
 def _matrix(value: ArrayLike, name: str, camera: str) -> Float:
     try:
         matrix = np.array(value, dtype=np.float64)
@@ -139,13 +146,18 @@ class Camera:
         y = 1 - pixels[:, 1] / (height or self.height) * 2
         clip_to_world = np.linalg.inv(self.world_to_clip)
 
-        def unproject(depth: float) -> Float:
-            corners = np.stack([x, y, np.full_like(x, depth), np.ones_like(x)], axis=1) @ clip_to_world.T
-            return corners[:, :3] / corners[:, 3:4]
+        points = np.empty((len(pixels), 4))
+        points[:, 0], points[:, 1], points[:, 3] = x, y, 1.0
 
-        near, middle = unproject(-1.0), unproject(0.0)
-        directions = middle - near
-        directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+        def unproject(depth: float) -> Float:
+            points[:, 2] = depth
+            corners = points @ clip_to_world.T
+            return _divided(corners[:, :3], corners[:, 3])
+
+        near, directions = unproject(-1.0), unproject(0.0)
+        directions -= near
+        x, y, z = directions.T
+        directions = _divided(directions, np.sqrt(x * x + y * y + z * z))
         origins = near if self.is_orthographic else np.broadcast_to(self.position, near.shape).copy()
         return origins, directions
 
