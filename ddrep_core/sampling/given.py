@@ -151,13 +151,13 @@ def _scaled(residual: Tensor, known: Tensor, size: float) -> Tensor:
 
 def _least_squares(heard: Tensor, wanted: Tensor) -> Tensor:
     """[N, B, P] shares of answers [N, B, D, P] that come nearest to [N, B, D]; none of what says nothing."""
-    columns = heard.double()
+    columns = heard.cpu().double()  # not every device has doubles
     length = columns.square().sum(-2).sqrt().clamp_min(1e-30)  # [N, B, P]
     columns = columns / length[..., None, :]
     gram = columns.mT @ columns
-    eye = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
-    right = (columns.mT @ wanted.double()[..., None])[..., 0]
-    return (torch.linalg.solve(gram + 1e-6 * eye, right) / length).to(heard.dtype)
+    eye = torch.eye(gram.shape[-1], dtype=gram.dtype)
+    right = (columns.mT @ wanted.cpu().double()[..., None])[..., 0]
+    return (torch.linalg.solve(gram + 1e-6 * eye, right) / length).to(heard)
 
 
 def given_views(known: Mapping[int, Tensor], rep: Diffrep, prior: Prior) -> Given:
