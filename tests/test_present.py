@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 import ddrep_core as dd
+from ddrep_core.cli import main
 from ddrep_core.errors import RequestError
 from ddrep_core.geometry.bake import Baker, Worn
 from ddrep_core.geometry.base_color import base_color
@@ -209,6 +210,28 @@ def test_a_job_keeps_what_it_is_told_to_and_starts_from_what_is_worn(job: JobFol
     found = stored(keep=kept(), from_texture=True, strength=0.03)
     assert np.array_equal(found[:, : SIZE // 2], both[:, : SIZE // 2])
     assert found[:, SIZE // 2 :].mean() > 190 and not np.array_equal(found, both)  # the prior alone: 128, 51 around it
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--keep", "small.png"], "32 x 32 pixels, but the texture will be 64 x 64"),
+        (["--keep", "Middle=half.png"], "'Middle', which is no object"),
+        (["--keep", "gone.png"], "There is no picture"),
+        (["--keep", "half.png", "--base", "small.png"], "kept texels would not stay"),
+        (["--pin", "half.png"], "does not say which camera"),
+        (["--strength", "0.5"], "Add --from-texture"),
+    ],
+)
+def test_the_command_ends_with_two_and_says_why(
+    job: JobFolder, capsys, monkeypatch, tmp_path: Path, options: list[str], words: str
+) -> None:
+    save(job, "small.png", np.zeros((32, 32), np.uint8))
+    monkeypatch.chdir(job.inputs)
+    common = ["texture", "quad.obj", "-p", "a cow", "--resolution", str(SIZE), "--out", str(tmp_path / "new")]
+    with pytest.raises(SystemExit) as ending:
+        main([*common, *options])
+    assert ending.value.code == 2 and words in " ".join(capsys.readouterr().err.split())
 
 
 def test_options_say_whose_picture_it_is(tmp_path: Path) -> None:
