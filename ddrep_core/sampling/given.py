@@ -46,7 +46,7 @@ class Given:
         weights: [V, 1, h, w] how far each pixel is believed: 1 holds it, 0 leaves it free. Between, it is a measurement
             whose noise has (1 − w)/w of a picture's power: of what the prior alone would say, w is replaced.
         probes: how often the prior is asked, in every step, what follows from what is known: each costs an evaluation.
-            0 pastes the known in and nothing else, which is biased.
+            0 pastes the known in and nothing else, which is biased; more than one gains little (docs/control.md).
         hold: how much more a known pixel counts in the fit; 1 where the representation cannot move it anyway.
 
     Raises:
@@ -55,7 +55,7 @@ class Given:
 
     pictures: Tensor
     weights: Tensor
-    probes: int = 2
+    probes: int = 1
     hold: float = HOLD_WEIGHT
 
     def __post_init__(self) -> None:
