@@ -20,12 +20,12 @@ from rich.console import Console
 
 from ddrep_core import __version__
 from ddrep_core.cli_options import option_parameters, parameter, plain, takes
-from ddrep_core.errors import Cancelled, DdrepError, RequestError
+from ddrep_core.errors import Cancelled, DdrepError
 from ddrep_core.jobs.create import create_job
 from ddrep_core.jobs.events import JsonLines, ProgressLine
 from ddrep_core.jobs.folder import JobFolder, read_json
-from ddrep_core.jobs.named_files import taken_in
-from ddrep_core.jobs.request import TASKS, EditRequest, Request
+from ddrep_core.jobs.request import TASKS, Request
+from ddrep_core.jobs.wish import wish_of
 
 app = typer.Typer(
     name="ddrep",
@@ -78,8 +78,6 @@ REST = (
     "device", "precision", "max_batch",
 )  # fmt: skip
 OF_CAMERAS = ("controlnets", "cameras")
-OF_FILES = ("loras", "controlnets", "reference", "cameras", "unlike")  # which a job has copies of, or paths in full
-OWN_FILES = ("picture", "mask")  # of a task's own block
 
 
 def add_task_command(task: str) -> None:
@@ -261,105 +259,11 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 
 def _write_and_run(task: str, told: dict[str, Any]) -> None:
     """Write the job that a task's command was told of, and run it."""
-    block, _ = TASKS[task]
-    mesh, source, debug = told.get("mesh"), told.get("source"), told["debug"]
-    own_files = {key: told[key] for key in OWN_FILES if told.get(key) is not None}
-    apart = ("mesh", "source", *OWN_FILES)
-    own = {key: plain(told[key]) for key in block.model_fields if key in told and key not in apart}
-    own = {key: value or None if isinstance(value, list) else value for key, value in own.items()}
-    with _answering(debug):
-        own, files = taken_in(own)
-    if source is not None:
-        with _answering(debug):
-            source, own = _of_origin(source, own)
-    request = {"task": task, **_common(told), task: own}
-    named = next((path.stem for path in (mesh, own_files.get("picture")) if path), block.called or task)
-    out = told["out"] or Path(_slug(f"{named} {told['prompt']}"))
-    cameras, camera_file = told.get("cameras"), None
-    if cameras is not None:
-        if re.fullmatch("orbit(:.*)?", cameras):  # and not orbit.json
-            request["cameras"] = cameras
-        else:
-            camera_file = cameras
-    with _answering(debug):
-        picture = request["reference"]["picture"] if "reference" in request else None
-        unlike = told.get("unlike") or ()
-        folder = create_job(
-            out,
-            request,
-            mesh=mesh,
-            cameras=camera_file,
-            files=files,
-            own_files=own_files,
-            edited=source,
-            reference=picture,
-            unlike=unlike,
-            overwrite=told["overwrite"],
-        )
-    _run(folder, None if not told["overwrite"] else False, told["events"], debug)
-
-
-def _of_origin(source: Path, told: dict[str, Any]) -> tuple[Path, dict[str, Any]]:
-    """The file that is edited, and what a command was told of it, with what the job that made it says where it was told
-    nothing."""
-    from ddrep_core.jobs.edit_source import find_origin
-
-    origin = find_origin(source)
-    known = {"kind": origin.kind, "source_prompt": origin.prompt, **origin.settings}
-    defaults = {key: EditRequest.model_fields[key].default for key in known}
-    return origin.file, told | {key: value for key, value in known.items() if told[key] == defaults[key]}
-
-
-def _common(told: dict[str, Any]) -> dict[str, Any]:
-    """What all tasks share, from what a command was told; but for the cameras, which may be a file to copy."""
-    common = {key: plain(told[key]) for key in Request.model_fields if key in told and key not in OF_FILES}
-    common["prior"] = _resolved(common["prior"])
     with _answering(told["debug"]):
-        if told["loras"]:
-            from ddrep_core.priors.adapters.lora import parse_lora
-
-            loras = [parse_lora(text) for text in told["loras"]]
-            common["loras"] = [{"file": str(lora.file.resolve()), "weight": lora.weight} for lora in loras]
-        if controlnets := told.get("controlnets"):
-            from ddrep_core.priors.adapters.controlnet import Control, parse_control
-
-            found = [parse_control(text) for text in controlnets]
-            if len(found) == 1 and found[0] == Control(found[0].source):  # as it was said before there were more
-                common["controlnet"] = _resolved(found[0].source)
-            else:
-                common["controlnets"] = [
-                    {"folder": _resolved(each.source), "kind": each.kind, "scale": each.scale} for each in found
-                ]
-        if told["reference"]:
-            common["reference"] = _reference(told)
-        elif told["ip_adapter"] or told["image_encoder"]:
-            raise RequestError("An IP-Adapter wants a picture to look at.", "Give one with --reference PICTURE.")
-    return common
-
-
-def _resolved(name: str) -> str:
-    """A folder's or a file's whole path; what is none stays as it is: "bundled", a hub id."""
-    path = Path(name).expanduser()
-    return str(path.resolve()) if path.exists() and name != "bundled" else name
-
-
-def _reference(told: dict[str, Any]) -> dict[str, Any]:
-    """The request's block, with the picture's own path; `create_job` copies it."""
-    from ddrep_core.priors.adapters.ip_adapter import parse_reference
-
-    if told["ip_adapter"] is None:
-        raise RequestError(
-            "A reference picture wants an IP-Adapter of the prior's family.",
-            "Name its .safetensors file with --ip-adapter.",
-        )
-    picture, scale = parse_reference(told["reference"])
-    encoder = told["image_encoder"]
-    return {
-        "picture": str(picture),
-        "adapter": str(told["ip_adapter"].expanduser().resolve()),
-        "image_encoder": None if encoder is None else str(encoder.expanduser().resolve()),
-        "scale": scale,
-    }
+        wish = wish_of(task, {key: plain(value) for key, value in told.items()})
+        out = told["out"] or Path(_slug(f"{wish.called} {told['prompt']}"))
+        folder = create_job(out, wish.request, copies=wish.copies, overwrite=told["overwrite"])
+    _run(folder, None if not told["overwrite"] else False, told["events"], told["debug"])
 
 
 def _run(folder: JobFolder, resume: bool | None, events: bool, debug: bool, checkpoint_seconds: float = 10.0) -> None:

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import textwrap
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 from hypothesis import given, settings
@@ -52,11 +52,12 @@ ALIKE = {
 def test_every_spelling_of_a_table_makes_the_same_jobs(tmp_path, name):
     jobs = plan_jobs(read_table(write(tmp_path, name, ALIKE[name])), tmp_path)
     assert [job.name for job in jobs] == ["001-duck-red-old-bricks", "002-duck-wood"]
+    mesh = {"mesh": "inputs/duck.obj"}
     assert jobs[0].request == {
-        "task": "texture", "prompt": "red, old bricks", "seed": 3, "texture": {"both_sides": True},
+        "task": "texture", "prompt": "red, old bricks", "seed": 3, "texture": {**mesh, "both_sides": True},
     }  # fmt: skip
-    assert jobs[1].request == {"task": "texture", "prompt": "wood", "texture": {}}
-    assert {job.mesh for job in jobs} == {Path(MESH)}
+    assert jobs[1].request == {"task": "texture", "prompt": "wood", "texture": mesh}
+    assert all(job.wish.copies[PurePosixPath("duck.obj")] == Path(MESH) for job in jobs)
 
 
 def test_a_sweep_is_every_combination_and_a_mesh_may_be_a_pattern(tmp_path):

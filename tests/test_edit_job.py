@@ -22,6 +22,7 @@ from ddrep_core.jobs.edit import carried_over
 from ddrep_core.jobs.edit_source import find_origin
 from ddrep_core.jobs.folder import JobFolder, write_json
 from ddrep_core.jobs.run import run_job
+from ddrep_core.jobs.wish import wish_of
 from ddrep_core.priors import GaussianPrior
 
 SIZE, SHIFT = 16, 0.2
@@ -57,14 +58,9 @@ def textured_cube(folder: Path) -> Path:
 
 
 def edited(tmp_path: Path, source: Path, name: str = "job", steps: int = 8, **block: object) -> JobFolder:
-    request = {
-        "task": "edit",
-        "prompt": "light",
-        "steps": steps,
-        "cameras": "orbit:4",
-        "edit": {"source_prompt": "dark", **block},
-    }
-    return create_job(tmp_path / name, request, edited=source)
+    told = {"prompt": "light", "steps": steps, "cameras": "orbit:4", "source_prompt": "dark", "source": source, **block}
+    wish = wish_of("edit", told)
+    return create_job(tmp_path / name, wish.request, copies=wish.copies)
 
 
 def pixels(path: Path) -> torch.Tensor:

@@ -36,8 +36,8 @@ def test_a_pair_given_one_of_it_has_the_law_of_the_closed_form(correlation: floa
     values = torch.tensor([1.5, 0.0], dtype=torch.float64)
     mean, variance = experiment.conditional(covariance, kept, values)
     prior = experiment.gaussian(covariance)
-    found, nfe = experiment.draws(prior, kept.tolist(), values, ddim_schedule(SIGMAS, 12), 0.75, 2, DRAWS)
-    assert nfe == 3 * 12
+    found, nfe = experiment.draws(prior, kept.tolist(), values, ddim_schedule(SIGMAS, 12), 0.75, 1, DRAWS)
+    assert nfe == 2 * 12
     chance = TOLERATED * float(variance.sqrt())
     assert abs(float(found.mean()) - float(mean)) < 0.05 * float(mean) + chance
     assert abs(float(found.var() / variance) - 1) < 0.15 + TOLERATED
@@ -51,7 +51,7 @@ def test_a_row_given_its_left_half() -> None:
     values = torch.tensor([1.2, 1.0, 0.6, 0.9, 0, 0, 0, 0], dtype=torch.float64)
     mean, variance = experiment.conditional(covariance, kept, values)
     schedule = repaint_schedule(SIGMAS, 16)
-    found, _ = experiment.draws(experiment.gaussian(covariance), kept.tolist(), values, schedule, 0.75, 2, 300)
+    found, _ = experiment.draws(experiment.gaussian(covariance), kept.tolist(), values, schedule, 0.75, 1, 300)
     assert float((found.mean(0) - mean).norm() / mean.norm()) < 0.1
     assert abs(float((found.var(0) / variance).mean()) - 1) < 0.15
 
@@ -60,7 +60,7 @@ def test_of_two_modes_the_right_one_is_drawn() -> None:
     for value, least in ((1.0, 0.99), (0.3, 0.95)):
         values = torch.tensor([value, 0.0])
         schedule = repaint_schedule(SIGMAS, 25)
-        found, _ = experiment.draws(experiment.two_modes(0.05), [True, False], values, schedule, 0.75, 2, 400)
+        found, _ = experiment.draws(experiment.two_modes(0.05), [True, False], values, schedule, 0.75, 1, 400)
         assert float((found > 0).double().mean()) >= least
 
 

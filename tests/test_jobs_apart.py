@@ -24,6 +24,7 @@ from ddrep_core.jobs.create import create_job, kept_results
 from ddrep_core.jobs.folder import JobFolder
 from ddrep_core.jobs.request import parse_request
 from ddrep_core.jobs.run import run_job
+from ddrep_core.jobs.wish import wish_of
 from ddrep_core.priors import GaussianMixturePrior
 from ddrep_core.views import orbit_views
 
@@ -36,10 +37,8 @@ def two_colours(request: object) -> Any:
 
 
 def image_job(folder: Path, **request: Any) -> JobFolder:
-    return create_job(
-        folder, {"task": "image", "prompt": "a colour", "steps": 12, "image": {"width": 16, "height": 16}, **request},
-        unlike=request.pop("kept", ()),
-    )  # fmt: skip
+    wish = wish_of("image", {"prompt": "a colour", "steps": 12, "width": 16, "height": 16, **request})
+    return create_job(folder, wish.request, copies=wish.copies)
 
 
 def colours(job: JobFolder) -> list[str]:
@@ -74,8 +73,7 @@ def test_samples_that_differ_are_made_together_and_told_apart(tmp_path: Path) ->
 def test_a_job_keeps_away_from_what_another_made(tmp_path: Path) -> None:
     first = image_job(tmp_path / "first", seed=5)
     run_job(first.path, load_prior=two_colours)
-    again = image_job(tmp_path / "again", seed=5, diversity=3.0)
-    other = create_job(tmp_path / "other", {**again.load_request().to_json(), "seed": 5}, unlike=[first.path])
+    other = image_job(tmp_path / "other", seed=5, diversity=3.0, unlike=[str(first.path)])
     assert other.load_request().unlike == ["inputs/unlike/000.png"] and (other.inputs / "unlike/000.png").is_file()
     run_job(other.path, load_prior=two_colours)
     assert colours(other) != colours(first)

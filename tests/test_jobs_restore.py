@@ -19,6 +19,7 @@ from ddrep_core.jobs.folder import JobFolder
 from ddrep_core.jobs.request import parse_request
 from ddrep_core.jobs.restore import measured
 from ddrep_core.jobs.run import run_job
+from ddrep_core.jobs.wish import wish_of
 from ddrep_core.priors import GaussianMixturePrior
 
 
@@ -46,7 +47,8 @@ def files(tmp_path: Path) -> dict[str, Path]:
 
 
 def job_of(folder: Path, files: dict[str, Path], **request: Any) -> JobFolder:
-    return create_job(folder, {"task": "restore", "steps": 60, **request}, own_files=files)
+    wish = wish_of("restore", {"steps": 60, **request, **files})
+    return create_job(folder, wish.request, copies=wish.copies)
 
 
 def answers_of(job: JobFolder) -> list[np.ndarray]:

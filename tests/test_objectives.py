@@ -118,7 +118,6 @@ def test_vsd_of_a_gaussian_generator_keeps_its_spread(guidance: float, mean: flo
 def test_sds_of_it_has_none_and_ends_at_the_same_mean() -> None:
     mean, spread = law(SCORE_DISTILLATION, 1.0)
     assert mean == pytest.approx(2.0, abs=0.05) and spread < 0.1
-    assert spread < law(variational(GaussianScore), 1.0)[1] / 5
 
 
 def test_vsd_of_one_particle_with_its_exact_score_is_sds_and_of_many_keeps_them_apart() -> None:

@@ -13,16 +13,17 @@ import torch
 from PIL import Image
 
 import ddrep_core as dd
+from ddrep_core.cli import main
 from ddrep_core.errors import RequestError
 from ddrep_core.geometry.bake import Baker, Worn
 from ddrep_core.geometry.base_color import base_color
 from ddrep_core.geometry.glb import write_glb
 from ddrep_core.geometry.load import load_mesh
 from ddrep_core.jobs.folder import JobFolder
-from ddrep_core.jobs.named_files import taken_in
 from ddrep_core.jobs.present import Present, worn_by
 from ddrep_core.jobs.request import TextureRequest
 from ddrep_core.jobs.run import run_job
+from ddrep_core.jobs.wish import wish_of
 from ddrep_core.priors import GaussianPrior
 
 SIZE = 64
@@ -211,11 +212,38 @@ def test_a_job_keeps_what_it_is_told_to_and_starts_from_what_is_worn(job: JobFol
     assert found[:, SIZE // 2 :].mean() > 190 and not np.array_equal(found, both)  # the prior alone: 128, 51 around it
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--keep", "small.png"], "32 x 32 pixels, but the texture will be 64 x 64"),
+        (["--keep", "Middle=half.png"], "'Middle', which is no object"),
+        (["--keep", "gone.png"], "There is no picture"),
+        (["--keep", "half.png", "--base", "small.png"], "kept texels would not stay"),
+        (["--pin", "half.png"], "does not say which camera"),
+        (["--strength", "0.5"], "Add --from-texture"),
+    ],
+)
+def test_the_command_ends_with_two_and_says_why(
+    job: JobFolder, capsys, monkeypatch, tmp_path: Path, options: list[str], words: str
+) -> None:
+    save(job, "small.png", np.zeros((32, 32), np.uint8))
+    monkeypatch.chdir(job.inputs)
+    common = ["texture", "quad.obj", "-p", "a cow", "--resolution", str(SIZE), "--out", str(tmp_path / "new")]
+    with pytest.raises(SystemExit) as ending:
+        main([*common, *options])
+    assert ending.value.code == 2 and words in " ".join(capsys.readouterr().err.split())
+
+
 def test_options_say_whose_picture_it_is(tmp_path: Path) -> None:
     odd = tmp_path / "a=b.png"
     odd.write_bytes(b"x")
     pins = ["Front=view.png:0.5", "Side=c:d.png"]
-    told, files = taken_in({"keep": ["Cow=mask.PNG", str(odd)], "base": None, "pins": pins, "resolution": 8})
+    for name in ("mask.PNG", "view.png", "c:d.png"):
+        (tmp_path / name).write_bytes(b"x")
+    wish = wish_of(
+        "texture", {"keep": ["Cow=mask.PNG", "a=b.png"], "base": None, "pins": pins, "resolution": 8}, tmp_path
+    )
+    told, files = wish.request["texture"], {str(place): path for place, path in wish.copies.items()}
     assert told["keep"] == [
         {"object": "Cow", "file": "inputs/keep_0.png"},
         {"file": "inputs/keep_1.png"},
@@ -224,7 +252,7 @@ def test_options_say_whose_picture_it_is(tmp_path: Path) -> None:
         {"camera": "Front", "weight": 0.5, "file": "inputs/pins_0.png"},
         {"camera": "Side", "file": "inputs/pins_1.png"},
     ]
-    assert "base" not in told and files["keep_1.png"] == odd and files["pins_0.png"] == Path("view.png")
+    assert "base" not in told and files["keep_1.png"] == odd and files["pins_0.png"] == tmp_path / "view.png"
     for text in ("view.png", "=view.png", "Front="):
         with pytest.raises(RequestError, match="which camera"):
-            taken_in({"pins": [text]})
+            wish_of("texture", {"pins": [text]}, tmp_path)

@@ -16,16 +16,20 @@ from pydantic.fields import FieldInfo
 from ddrep_core.batch.table import Cell, Row
 from ddrep_core.errors import DdrepError, RequestError
 from ddrep_core.geometry.load import load_mesh
-from ddrep_core.jobs.create import create_job, existing_file
+from ddrep_core.jobs.create import create_job
+from ddrep_core.jobs.edit_source import PICTURES
 from ddrep_core.jobs.folder import JobFolder
 from ddrep_core.jobs.request import SCHEMA_VERSION, TASKS, Request, parse_request
-from ddrep_core.priors.adapters.lora import parse_lora
+from ddrep_core.jobs.wish import BESIDE_REFERENCE, Wish, wish_of
 from ddrep_core.schedules.parse import check_schedule
 from ddrep_core.views import Views
 
 MOST_COMPLAINTS = 20
 LONGEST_SLUG = 48
-ALSO = {"object": "objects", "lora": "loras", "front": "front_degrees"}
+MODEL_KEYS = ("prior", "controlnet", "controlnets", "loras", "reference", "precision", "device", "max_batch")
+ALSO = {
+    "object": "objects", "lora": "loras", "controlnet": "controlnets", "front": "front_degrees", "pin": "pins",
+}  # fmt: skip
 """What the command line calls a key, where that is another name."""
 
 
@@ -36,21 +40,22 @@ class PlannedJob:
     Attributes:
         name: its folder's.
         where: its place in the table, in words.
-        request: as `create_job` takes it.
-        mesh, cameras: files to copy into it.
+        wish: what to write into it.
     """
 
     name: str
     where: str
-    request: dict[str, Any]
-    mesh: Path | None = None
-    cameras: Path | None = None
+    wish: Wish
+
+    @property
+    def request(self) -> dict[str, Any]:
+        """As `create_job` takes it."""
+        return self.wish.request
 
     @property
     def model(self) -> str:
         """Jobs of one model follow one another, so that it is loaded once."""
-        keys = ("prior", "controlnet", "loras", "precision", "device", "max_batch")
-        return repr([self.request.get(key) for key in keys])
+        return repr([self.request.get(key) for key in MODEL_KEYS])
 
     def write(self, folder: Path, overwrite: bool = False) -> JobFolder:
         """Its job folder below `folder`.
@@ -59,7 +64,7 @@ class PlannedJob:
             RequestError: there are the results of another request.
             RunError: it cannot be written.
         """
-        return create_job(folder / self.name, self.request, mesh=self.mesh, cameras=self.cameras, overwrite=overwrite)
+        return create_job(folder / self.name, self.request, copies=self.wish.copies, overwrite=overwrite)
 
 
 def plan_jobs(rows: Sequence[Row], base: Path, common: dict[str, Any] | None = None) -> list[PlannedJob]:
@@ -108,33 +113,29 @@ def _planned(row: Row, number: int, count: int, base: Path) -> PlannedJob:
         )
     block, _ = TASKS[task]
     fields = {key: field for key, field in Request.model_fields.items() if key not in ("schema_version", "task")}
-    known = fields | dict(block.model_fields)
+    known = [*fields, *block.model_fields, *BESIDE_REFERENCE]
     for key in values:
         if key not in known:
             nearest = difflib.get_close_matches(key, known, n=1)
             raise RequestError(f"unknown key '{key}'" + (f" (did you mean '{nearest[0]}'?)." if nearest else "."))
-    values = {key: _from_text(known[key], value) if isinstance(value, Cell) else value for key, value in values.items()}
-    mesh, cameras = _file(values.pop("mesh", None), base), None
-    if "mesh" in block.model_fields and mesh is None:
-        raise RequestError("it names no mesh.")
-    if isinstance(values.get("cameras"), str) and not re.fullmatch("orbit(:.*)?", values["cameras"]):
-        cameras = _file(values.pop("cameras"), base)
-    for key in ("prior", "controlnet"):
-        if isinstance(values.get(key), str) and values[key] != "bundled" and (base / values[key]).exists():
-            values[key] = str(_file(values[key], base))
-    if "loras" in values:
-        values["loras"] = _loras(values["loras"], base)
-    own = {key: value for key, value in values.items() if key in block.model_fields}
-    request = {"task": task, **{key: value for key, value in values.items() if key in fields}, task: own}
-    checked = dict(own, mesh="inputs/" + mesh.name) if mesh else own
-    parsed = parse_request({"schema_version": SCHEMA_VERSION, **request, task: checked}, "the job")
+    fields |= block.model_fields
+    values = {
+        key: _from_text(fields.get(key), value) if isinstance(value, Cell) else value for key, value in values.items()
+    }
+    for key, field in block.model_fields.items():
+        if field.is_required() and values.get(key) is None:
+            raise RequestError(f"it names no {key}.")
+    wish = wish_of(task, values, base)
+    parsed = parse_request({"schema_version": SCHEMA_VERSION, **wish.request}, "the job")
     check_schedule(parsed.schedule)
-    name = _safe(name, number) if name is not None else _name(number, count, mesh, block.called or task, parsed)
-    return PlannedJob(name, row.where, request, mesh, cameras)
+    name = _safe(name, number) if name is not None else _name(number, count, wish.called, parsed)
+    return PlannedJob(name, row.where, wish)
 
 
-def _from_text(field: FieldInfo, cell: Cell) -> Any:
+def _from_text(field: FieldInfo | None, cell: Cell) -> Any:
     """A cell as the key's own type, lists divided by ";"; as it stands where it is none: `parse_request` says so."""
+    if field is None:
+        return str(cell)
     if "list" in repr(field.annotation):
         return [each.strip() for each in cell.split(";") if each.strip()]
     try:
@@ -143,52 +144,27 @@ def _from_text(field: FieldInfo, cell: Cell) -> Any:
         return str(cell)
 
 
-def _file(path: Any, base: Path) -> Path | None:
-    if path is None:
-        return None
-    if not isinstance(path, str) or not path.strip() or "\0" in path:
-        raise RequestError(f"{path!r} is no path.")
-    return (base / Path(path.strip()).expanduser()).resolve()
-
-
-def _loras(value: Any, base: Path) -> Any:
-    """Written "FILE:WEIGHT", or as job.json has it."""
-    texts = [value] if isinstance(value, str) else value
-    if not isinstance(texts, list):
-        return value
-    found = []
-    for each in texts:
-        if not isinstance(each, str):
-            found.append(each)
-            continue
-        absolute = each if Path(each).expanduser().is_absolute() else str(base / each)
-        lora = parse_lora(absolute)
-        found.append({"file": str(lora.file.resolve()), "weight": lora.weight})
-    return found
-
-
 def _safe(name: Any, number: int) -> str:
     if not isinstance(name, str | int) or not re.fullmatch(r"\w[\w .+-]{0,99}", str(name)) or str(name).endswith("."):
         raise RequestError(f"{name!r} is no name for a folder.", "Use letters, digits, - and _.")
     return str(name)
 
 
-def _name(number: int, count: int, mesh: Path | None, called: str, request: Request) -> str:
+def _name(number: int, count: int, called: str, request: Request) -> str:
     """ "007-duck-red-bricks": in the table's order wherever folders are listed."""
-    words = f"{mesh.stem if mesh else called} {request.prompt}"
-    slug = re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")[:LONGEST_SLUG].rstrip("-")
-    return f"{number:0{max(3, len(str(count)))}d}-{slug or called}"
+    slug = re.sub(r"[^a-z0-9]+", "-", f"{called} {request.prompt}".lower()).strip("-")[:LONGEST_SLUG].rstrip("-")
+    return f"{number:0{max(3, len(str(count)))}d}-{slug or request.task}"
 
 
 def _check_files(job: PlannedJob, readable: dict[Any, str | None]) -> None:
     """Read every mesh and camera file once."""
-    if job.cameras is not None:
-        _once(readable, job.cameras, lambda: Views.load(existing_file(job.cameras or "", "camera file")))
-    if job.mesh is not None:
-        own = job.request[job.request["task"]]
+    own = job.request[job.request["task"]]
+    files = {f"inputs/{place}": path for place, path in job.wish.copies.items()}
+    if (cameras := files.get(job.request.get("cameras", ""))) is not None:
+        _once(readable, cameras, lambda: Views.load(cameras))
+    if (mesh := files.get(own.get("mesh", own.get("source", "")))) is not None and mesh.suffix.lower() not in PICTURES:
         up, objects = own.get("mesh_up", "auto"), own.get("objects")
-        path = existing_file(job.mesh, "mesh")
-        _once(readable, (path, up, tuple(objects or ())), lambda: load_mesh(path, up, objects=objects))
+        _once(readable, (mesh, up, tuple(objects or ())), lambda: load_mesh(mesh, up, objects=objects))
 
 
 def _once(readable: dict[Any, str | None], key: Any, read: Callable[[], object]) -> None:

@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 from typing import Any, TextIO
 
+from ddrep_core.batch.plan import MODEL_KEYS
 from ddrep_core.errors import DdrepError
 from ddrep_core.jobs.folder import JobBusy, JobFolder
 from ddrep_core.jobs.request import Request
@@ -34,8 +35,7 @@ class Models:
     def __call__(self, request: Request) -> Any:
         device = self._device if request.device == "auto" else request.device
         request = request.model_copy(update={"device": device})
-        keys = {"prior", "controlnet", "loras", "device", "precision", "max_batch"}
-        key = request.model_dump_json(include=keys)
+        key = request.model_dump_json(include=set(MODEL_KEYS))
         if self._kept is None or self._kept[0] != key:
             self._kept = None  # before the next one is loaded: both might not fit
             self._kept = key, load_request_prior(request)

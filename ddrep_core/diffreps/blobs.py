@@ -24,6 +24,8 @@ RADII = (1 / 24, 1 / 12, 1 / 6, 1 / 3)
 RENEWED_AT_ONCE = 4
 GAIN = 1e-4
 """By how much a renewed path must lower the squared error of the picture (of three channels, the mean over pixels)."""
+IDLE = 1e-4
+"""Of the same error: what a path may be worth that is used anew. A pale stem on white is worth little, and stays."""
 WORTH = 2.0
 """Times as much as what it showed before was worth: a path that is taken away leaves an error of its own."""
 SEEN = 2e-5
@@ -156,7 +158,7 @@ class BlobsDiffrep:
         with torch.no_grad():
             drawn = self.render()[0]
             circles, colours = [], []
-            for effect in effects[:RENEWED_AT_ONCE].tolist():
+            for effect in effects[effects < IDLE][:RENEWED_AT_ONCE].tolist():
                 place = best_circle(drawn, target)
                 if place is None or place[0] < max(GAIN, WORTH * effect):
                     break

@@ -5,7 +5,7 @@ from __future__ import annotations
 import filecmp
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote
@@ -23,26 +23,17 @@ def create_job(
     *,
     mesh: str | Path | None = None,
     cameras: str | Path | None = None,
-    files: Mapping[str, str | Path] | None = None,
-    own_files: Mapping[str, str | Path] | None = None,
-    edited: str | Path | None = None,
-    reference: str | Path | None = None,
-    unlike: Sequence[str | Path] = (),
+    copies: Mapping[PurePosixPath, Path] | None = None,
     overwrite: bool = False,
 ) -> JobFolder:
     """Write JOB/job.json and JOB/inputs/.
 
     Args:
         out: the job folder; made if missing.
-        request: as job.json holds it, without schema_version; `mesh`, `cameras`, `reference` and `unlike` fill in their
-            own paths.
-        mesh: the mesh to copy, with the material files and pictures that it names.
+        request: as job.json holds it, without schema_version; `mesh` and `cameras` fill in their own paths.
+        mesh: the mesh of a texture, to copy with the material files and pictures that it names.
         cameras: a camera file to copy.
-        files: other files to copy, by their path in inputs/; the request names them itself.
-        own_files: what the task's own block names, by its key there; copied, and named in it.
-        edited: what is edited, to copy: a mesh, with what it names, or a picture.
-        reference: a picture to copy, for the request's block of that name.
-        unlike: job folders whose results to copy, all samples of each, or pictures and meshes themselves.
+        copies: other files, by their place in inputs/; the request names them itself (`jobs.wish`).
         overwrite: replace another request's job in that folder.
 
     Raises:
@@ -51,37 +42,20 @@ def create_job(
     """
     folder = JobFolder(out)
     data = {"schema_version": SCHEMA_VERSION, **request}
-    copies: dict[PurePosixPath, Path] = {}
+    copied = dict(copies or {})
     if mesh is not None:
         source = existing_file(mesh, "mesh")
-        copies |= side_files(source)
+        copied |= side_files(source)
         data["texture"] = {**data.get("texture", {}), "mesh": f"inputs/{source.name}"}
-    if edited is not None:
-        source = existing_file(edited, "mesh or picture")
-        copies |= side_files(source)
-        data["edit"] = {**data.get("edit", {}), "source": f"inputs/{source.name}"}
     if cameras is not None:
-        copies[PurePosixPath("cameras.json")] = existing_file(cameras, "camera file")
+        copied[PurePosixPath("cameras.json")] = existing_file(cameras, "camera file")
         data["cameras"] = "inputs/cameras.json"
-    copies |= {PurePosixPath(name): existing_file(path, "picture") for name, path in (files or {}).items()}
-    if reference is not None:
-        picture = existing_file(reference, "picture")
-        copies[PurePosixPath(f"reference{picture.suffix.lower()}")] = picture
-        data["reference"] = {**data.get("reference", {}), "picture": f"inputs/reference{picture.suffix.lower()}"}
-    for key, path in (own_files or {}).items():
-        source = existing_file(path, key)
-        copies[PurePosixPath(f"{key}{source.suffix.lower()}")] = source
-        data[data["task"]] = {**data.get(data["task"], {}), key: f"inputs/{key}{source.suffix.lower()}"}
-    for number, source in enumerate(file for each in unlike for file in kept_results(each)):
-        place = PurePosixPath("unlike", f"{number:03d}{source.suffix.lower()}")
-        copies[place] = source
-        data["unlike"] = [*data.get("unlike", []), f"inputs/{place}"]
     parsed = parse_request(data, "the request")
     if folder.path.is_dir():
         folder.refuse_what_leads_out()
-    _refuse_to_replace(folder, parsed.to_json(), copies, overwrite)
+    _refuse_to_replace(folder, parsed.to_json(), copied, overwrite)
     with told_in_words(folder.path):
-        for relative, source in copies.items():
+        for relative, source in copied.items():
             target = folder.own("inputs", *relative.parts)
             target.parent.mkdir(parents=True, exist_ok=True)
             if source.resolve() != target.resolve():

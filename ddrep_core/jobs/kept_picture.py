@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -56,14 +57,19 @@ class KeptPicture:
             wraps: whether its left and right ends meet.
         """
         painted = np.asarray(picture.convert("RGB"), np.float32)
-        mode = ("nearest", "wrap") if wraps else "nearest"
         weight = self.kept.astype(np.float32)
-        share = ndimage.gaussian_filter(weight, feather, mode=mode)
+        share = _blurred(weight, feather, wraps)
         for channel in range(3):
             gap = weight * (self.pixels[..., channel] - painted[..., channel])
-            gap = ndimage.gaussian_filter(gap, feather, mode=mode) / np.maximum(share, 1e-6)
+            gap = _blurred(gap, feather, wraps) / np.maximum(share, 1e-6)
             painted[..., channel] += gap * np.minimum(1, 2 * share)
         return Image.fromarray(np.where(self.kept[..., None], self.pixels, to_bytes(painted / 255)))
+
+
+def _blurred(values: NDArray[Any], sigma: float, wraps: bool) -> NDArray[Any]:
+    """[H, W] by a Gaussian; `wraps`: across the left and right ends."""
+    down = ndimage.gaussian_filter1d(values, sigma, axis=0, mode="nearest")
+    return np.asarray(ndimage.gaussian_filter1d(down, sigma, axis=1, mode="wrap" if wraps else "nearest"))
 
 
 def read_kept(keep: str | None, base: str | None, folder: JobFolder, size: tuple[int, int]) -> KeptPicture | None:

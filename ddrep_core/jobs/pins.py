@@ -28,7 +28,7 @@ RAYS = 8  # along a pixel's side, when a picture is brought into a view's frame
 SAME_ASPECT = 0.01
 CARRIED = 0.8
 """How far other views believe what one view's picture says of the surface: its light and its blur are that view's."""
-CARRYING_RESOLUTION = 256  # of the texture that carries it over
+TEXELS_A_PIXEL = 2  # along a side, of the texture that carries it over
 OPAQUE = 0.99
 
 
@@ -83,14 +83,15 @@ class Pinned:
     def _carried(self, mesh: Mesh, views: Views) -> tuple[Tensor, Tensor]:
         """[V, 3, H, W] how all views see what the pinned ones show, and [V, 1, H, W] the share of each pixel known."""
         shape = self.pictures.shape[2], self.pictures.shape[3]
-        own = Baker(mesh, views[self.numbers], CARRYING_RESOLUTION, shape)
+        resolution = TEXELS_A_PIXEL * max(shape)
+        own = Baker(mesh, views[self.numbers], resolution, shape)
         colours = own.bake(self.pictures[self.numbers])
         opaque = own.bake(self.weights[self.numbers].expand(-1, 3, -1, -1))
         worn = {
             name: Worn(texture.pixels(), (texture.coverage == SEEN) & (opaque[name].texture[0].numpy() > OPAQUE))
             for name, texture in colours.items()
         }
-        seen, share, known = Baker(mesh, views, CARRYING_RESOLUTION, shape).drawn(worn)
+        seen, share, known = Baker(mesh, views, resolution, shape).drawn(worn)
         return (seen + BEHIND * (1 - share)).clamp(0, 1), known
 
     def differences(self, baker: Baker, baked: dict[str, BakedTexture], views: Views) -> dict[str, float]:

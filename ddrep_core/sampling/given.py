@@ -46,7 +46,7 @@ class Given:
         weights: [V, 1, h, w] how far each pixel is believed: 1 holds it, 0 leaves it free. Between, it is a measurement
             whose noise has (1 − w)/w of a picture's power: of what the prior alone would say, w is replaced.
         probes: how often the prior is asked, in every step, what follows from what is known: each costs an evaluation.
-            0 pastes the known in and nothing else, which is biased.
+            0 pastes the known in and nothing else, which is biased; more than one gains little (docs/control.md).
         hold: how much more a known pixel counts in the fit; 1 where the representation cannot move it anyway.
 
     Raises:
@@ -55,7 +55,7 @@ class Given:
 
     pictures: Tensor
     weights: Tensor
-    probes: int = 2
+    probes: int = 1
     hold: float = HOLD_WEIGHT
 
     def __post_init__(self) -> None:
@@ -151,13 +151,13 @@ def _scaled(residual: Tensor, known: Tensor, size: float) -> Tensor:
 
 def _least_squares(heard: Tensor, wanted: Tensor) -> Tensor:
     """[N, B, P] shares of answers [N, B, D, P] that come nearest to [N, B, D]; none of what says nothing."""
-    columns = heard.double()
+    columns = heard.cpu().double()  # not every device has doubles
     length = columns.square().sum(-2).sqrt().clamp_min(1e-30)  # [N, B, P]
     columns = columns / length[..., None, :]
     gram = columns.mT @ columns
-    eye = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
-    right = (columns.mT @ wanted.double()[..., None])[..., 0]
-    return (torch.linalg.solve(gram + 1e-6 * eye, right) / length).to(heard.dtype)
+    eye = torch.eye(gram.shape[-1], dtype=gram.dtype)
+    right = (columns.mT @ wanted.cpu().double()[..., None])[..., 0]
+    return (torch.linalg.solve(gram + 1e-6 * eye, right) / length).to(heard)
 
 
 def given_views(known: Mapping[int, Tensor], rep: Diffrep, prior: Prior) -> Given:
