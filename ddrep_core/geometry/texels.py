@@ -244,9 +244,9 @@ def _triangles_lie_apart(uv: Float) -> bool:
     area = sides[:, 0, 0] * sides[:, 1, 1] - sides[:, 0, 1] * sides[:, 1, 0]
     outward = np.stack([sides[..., 1], -sides[..., 0]], axis=-1) * np.sign(area)[:, None, None]  # [F, 3, 2]
     away = uv[None, None] - uv[:, :, None, None]  # [F, 3, F, 3, 2]
-    beyond = (away[..., 0] * outward[..., 0, None, None] + away[..., 1] * outward[..., 1, None, None] >= 0).all(axis=3)
-    apart = beyond.any(axis=1)
-    apart = apart | apart.T
+    along = away[..., 0] * outward[..., 0, None, None] + away[..., 1] * outward[..., 1, None, None]
+    apart = np.any(np.all(along >= 0, axis=3), axis=1)
+    apart: NDArray[np.bool_] = np.logical_or(apart, apart.T)
     np.fill_diagonal(apart, True)
     return bool(apart.all())
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -104,6 +104,6 @@ class Sheets:
         if self.find(alike[-1], level)[0] != (alike[0], level) or len(alike) == 1:  # each on a sheet of its own
             return pyramid.level(level)[None]
         if sheet not in self._made:
-            pages = [self.pyramids[other] for other in alike]
-            self._made[sheet] = np.stack([page.level(level) for page in pages if page is not None])
+            pages: list[Any] = [page.level(level) for page in (self.pyramids[n] for n in alike) if page is not None]
+            self._made[sheet] = np.stack(pages)
         return self._made[sheet]
