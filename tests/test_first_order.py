@@ -7,7 +7,7 @@ import torch
 
 from ddrep_core.diffreps.linear import LinearDiffrep
 from ddrep_core.diffreps.siren import SirenDiffrep, grid_coordinates
-from ddrep_core.errors import RequestError, RunError
+from ddrep_core.errors import RequestError, StaleState
 from ddrep_core.solvers.choose import choose_solver
 from ddrep_core.solvers.first_order import AdamSolver, WarmStartSolver
 from ddrep_core.solvers.gauss_newton import GaussNewtonSolver, _Anchor
@@ -159,9 +159,9 @@ def test_a_solver_that_went_away_and_came_back_gives_the_same_bytes(make) -> Non
 
 
 def test_a_state_of_another_solver_is_refused() -> None:
-    with pytest.raises(RunError):
+    with pytest.raises(StaleState):
         AdamSolver().load_state({"count": torch.tensor(1)})
-    with pytest.raises(RunError):
+    with pytest.raises(StaleState):
         WarmStartSolver().load_state({"anchor.output": torch.zeros(1)})
 
 

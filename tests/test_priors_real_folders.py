@@ -288,7 +288,7 @@ def test_guidance_zero_with_a_prompt_is_noticed(models: Path) -> None:
     ("pipeline", "message"),
     [
         ("FluxFillPipeline", "told pictures"),
-        ("PixArtSigmaPipeline", "another kind"),
+        ("PixArtAlphaPipeline", "size and aspect"),
         ("SanaPipeline", "another kind"),
         ("KolorsPipeline", "language model of its own"),
         ("IFPipeline", "pixels in three stages"),

@@ -155,9 +155,8 @@ def _carry_out(path: str, device: str) -> dict[str, Any]:
             "message": f"The node does not see {path}.",
             "fix": "The batch's folder must lie in storage that all nodes share, under the same path.",
         }
-    said: list[dict[str, Any]] = []
-    run_one(Path(path), _models(device), said.append)
-    return {key: said[-1][key] for key in ("status", "message", "fix")}
+    ended = run_one(Path(path), _models(device), lambda event: None)  # its events are read from its folder
+    return {key: ended[key] for key in ("status", "message", "fix")}
 
 
 def _outcome(ray: Any, reference: Any) -> dict[str, Any]:

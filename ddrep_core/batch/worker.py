@@ -13,6 +13,7 @@ import queue
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -60,13 +61,16 @@ class Orders:
 
     def next(self) -> Path | None:
         """The next job, None at the end."""
-        self.under_way = None
         self.under_way = self._waiting.get()
         return self.under_way
 
+    def done(self) -> None:
+        """The job is at its end: whatever happens now is not its business."""
+        self.under_way = None
 
-def run_one(path: Path, models: Models, say: Any) -> None:
-    """Run a job, or go on with it, and say how it ended."""
+
+def run_one(path: Path, models: Models, say: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+    """Run a job, or go on with it; how it ended, as an event to be said."""
 
     def listener(event: dict[str, Any]) -> None:
         say({"job": str(path), **event})
@@ -84,7 +88,7 @@ def run_one(path: Path, models: Models, say: Any) -> None:
                 time.sleep(0.5)
     except DdrepError as error:
         status, message, fix = error.exit_status, error.message, error.fix
-    say({"job": str(path), "event": "ended", "status": status, "message": message, "fix": fix})
+    return {"job": str(path), "event": "ended", "status": status, "message": message, "fix": fix}
 
 
 def main() -> None:
@@ -103,7 +107,9 @@ def main() -> None:
 
     orders = Orders(sys.stdin)
     while (path := orders.next()) is not None:
-        run_one(path, models, say)
+        ended = run_one(path, models, say)
+        orders.done()  # before it is told: then the input may end at once
+        say(ended)
 
 
 if __name__ == "__main__":
