@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import zlib
 
 import bpy
 import numpy as np
 import pytest
+from conftest import ENGINE, needs_engine
 from snapshot import snapshot
 from test_scene_to_job import write
 
@@ -122,6 +124,29 @@ def test_a_painted_mask_stays_and_a_start_from_what_is_worn(addon, cube, setting
     assert (found[SIZE // 2 :] == 255).all() and (found[: SIZE // 2] == 0).all()
     told = block(folder)
     assert told["from_texture"] is True and told["strength"] == pytest.approx(0.3)
+
+
+@needs_engine
+@pytest.mark.once
+def test_the_engine_keeps_what_the_panel_says(addon, cube, settings, tmp_path):
+    """The whole way: a face is selected, the real engine paints the rest, and the face's texels are what they were."""
+    before = worn(cube)
+    cube.data.polygons[0].select = True
+    settings.prompt, settings.keep = "red bricks", "FACES"
+    settings.from_texture, settings.change = True, 0.2
+    folder = write(addon, tmp_path)
+    request = json.loads((folder / "job.json").read_text())
+    (folder / "job.json").write_text(json.dumps({**request, "steps": 2}))
+    command = [str(ENGINE), "-I", "-m", "ddrep_core", "run", str(folder)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    kept = png(folder / "inputs/keep_0.png")[..., 0] > 0
+    picture = bpy.data.images.load(str(next((folder / "outputs").glob("texture*.png"))))
+    pixels = np.empty(SIZE * SIZE * 4, np.float32)
+    picture.pixels.foreach_get(pixels)
+    after = np.rint(pixels * 255).astype(np.uint8).reshape(SIZE, SIZE, 4)[::-1]
+    assert kept.any() and (after[kept][:, :3] == before[kept][:, :3]).all()
+    assert (after[~kept][:, :3] != before[~kept][:, :3]).any()
 
 
 @pytest.mark.parametrize(
