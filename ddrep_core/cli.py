@@ -78,6 +78,7 @@ REST = (
     "device", "precision", "max_batch",
 )  # fmt: skip
 OF_CAMERAS = ("controlnets", "cameras")
+ARGUMENTS = ("mesh", "picture", "source")  # what a command is given without an option's name
 
 
 def add_task_command(task: str) -> None:
@@ -85,19 +86,13 @@ def add_task_command(task: str) -> None:
     block, _ = TASKS[task]
     rest = [key for key in REST if block.takes_cameras or key not in OF_CAMERAS]
     files = []
-    if "mesh" in block.model_fields:
-        words = block.model_fields["mesh"].description
-        files.append(parameter("mesh", Annotated[Path, typer.Argument(help=words, show_default=False)]))
-    if "picture" in block.model_fields:
-        words = block.model_fields["picture"].description
-        files.append(parameter("picture", Annotated[Path, typer.Argument(help=words, show_default=False)]))
+    for key in [key for key in ARGUMENTS if key in block.model_fields]:
+        words = block.model_fields[key].description
+        files.append(parameter(key, Annotated[Path, typer.Argument(help=words, show_default=False)]))
     if "mask" in block.model_fields:
         words = block.model_fields["mask"].description
         masked = typer.Option("--mask", help=words, rich_help_panel="Job")
         files.append(parameter("mask", Annotated[Path | None, masked], None))
-    if "source" in block.model_fields:
-        words = block.model_fields["source"].description
-        files.append(parameter("source", Annotated[Path, typer.Argument(help=words, show_default=False)]))
 
     @app.command(task, help=(block.__doc__ or "").split("\n\n")[0])
     @takes(

@@ -77,9 +77,9 @@ class _Files:
 
     def resolved(self, name: Any) -> Any:
         """A folder's or a file's whole path; what is none stays as it is: "bundled", a hub id."""
-        if not isinstance(name, str) or name == "bundled" or "\0" in name:
+        if not isinstance(name, str) or name == "bundled" or "\0" in name or not name.strip():
             return name
-        path = self.path(name) if name.strip() else self.base / "\n"
+        path = self.path(name)
         return str(path.resolve()) if path.exists() else name
 
     def copied(self, name: Any, what: str, place: str) -> str:
