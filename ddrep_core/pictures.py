@@ -13,6 +13,7 @@ import torch
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional
 
 from ddrep_core.errors import RequestError
 
@@ -61,6 +62,14 @@ def read_picture(path: Path) -> Tensor:
         raise RequestError(f"{path.name} is no picture that can be read.", "Save it as PNG or JPEG.") from error
     flat = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
     return torch.from_numpy(np.asarray(flat).copy()).permute(2, 0, 1).float() / 255
+
+
+def middle_square(picture: Tensor, size: int = 512) -> Tensor:
+    """[3, size, size] the middle of a picture [3, H, W], sRGB in [0, 1]."""
+    short = min(picture.shape[-2:])
+    top, left = ((side - short) // 2 for side in picture.shape[-2:])
+    square = picture[None, :, top : top + short, left : left + short]
+    return functional.interpolate(square, (size, size), mode="bicubic", antialias=True).clamp(0, 1)[0]
 
 
 def to_picture(image: Tensor) -> Image.Image:
