@@ -18,7 +18,7 @@ from ddrep_core.geometry.base_color import base_colors
 from ddrep_core.geometry.load import load_mesh
 from ddrep_core.jobs import run as run_module
 from ddrep_core.jobs.create import create_job
-from ddrep_core.jobs.edit import carried_over
+from ddrep_core.jobs.edit_procedure import carried_over
 from ddrep_core.jobs.edit_source import find_origin
 from ddrep_core.jobs.folder import JobFolder, write_json
 from ddrep_core.jobs.run import run_job
