@@ -93,5 +93,5 @@ def _parameter(key: str, field: FieldInfo, option: Option) -> inspect.Parameter:
 def _said(annotation: Any) -> Any:
     """What a field holds where it holds something."""
     if get_origin(annotation) in (Union, UnionType):
-        return next(each for each in get_args(annotation) if each is not NoneType)
-    return annotation
+        annotation = next(each for each in get_args(annotation) if each is not NoneType)
+    return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation

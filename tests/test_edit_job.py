@@ -159,7 +159,7 @@ def test_what_cannot_be_edited_is_refused_in_words(tmp_path, prior, capsys) -> N
         ([tmp_path / "none.glb", *said], "There is no result"),
         ([tmp_path / "empty", *said], "job.json"),
         ([tmp_path / "unfinished", *said], "no finished result"),
-        ([tmp_path / "broken.png", *said], "not a picture"),
+        ([tmp_path / "broken.png", *said], "cannot be read as a picture"),
         ([tmp_path / "plain.obj", *said], "no base-colour picture"),
         ([tmp_path / "wide.png"], "words for what there is"),
         ([tmp_path / "wide.png", *said, "--kind", "panorama"], "twice as wide as high"),
