@@ -57,6 +57,7 @@ class Later:
 @dataclass(frozen=True)
 class Option:
     """How the command line asks for a key; its help is the field's description, its type and default are the field's.
+    A key that is a block of its own is asked for by that block's keys.
 
     Args:
         panel: the heading that it stands under.
@@ -268,7 +269,9 @@ class RestoreRequest(Block):
         "inpaint",
         description="inpaint: fill the mask; upscale:K: K times as large; deblur:K: a blur of K pixels is undone.",
     )
-    mask: RelativePath | None = Field(None, description="For inpaint: white where the picture is to be found.")
+    mask: Annotated[RelativePath | None, JOB] = Field(
+        None, description="For inpaint: white where the picture is to be found."
+    )
 
 
 class LoraRequest(Block):
@@ -296,14 +299,22 @@ class OfCamera(Block):
 class ReferenceRequest(Block):
     """A picture to look at for its style, and the IP-Adapter that lets the prior look."""
 
-    picture: RelativePath
+    picture: Annotated[RelativePath, Option("Sampling", ("--reference",))] = Field(
+        description="A picture to look at for its style: PICTURE or PICTURE:SCALE. Wants --ip-adapter."
+    )
+    adapter: Annotated[str, Option("Sampling", ("--ip-adapter",))] = Field(
+        min_length=1, description="The .safetensors IP-Adapter that lets the prior look at it."
+    )
+    image_encoder: Annotated[str | None, SAMPLING] = Field(
+        None,
+        min_length=1,
+        description="The adapter's CLIP vision model, where it is not in image_encoder/ beside it.",
+    )
     cameras: Annotated[list[OfCamera], Option("Sampling", ("--view-reference",)), Later()] = Field(
         default_factory=list,
         max_length=512,
         description="CAMERA=PICTURE: another reference for that camera's view; may be repeated.",
     )
-    adapter: str = Field(min_length=1)
-    image_encoder: str | None = Field(None, min_length=1)
     scale: float = Field(1.0, ge=0, le=10)
 
 
@@ -365,7 +376,7 @@ class Request(Block):
         max_length=32,
         description="A LoRA: FILE or FILE:WEIGHT; may be repeated, and adds up.",
     )
-    reference: Annotated[ReferenceRequest | None, Later()] = None
+    reference: Annotated[ReferenceRequest | None, SAMPLING, Later()] = None
     guidance_scale: Annotated[float | None, SAMPLING] = Field(
         None,
         ge=0,
