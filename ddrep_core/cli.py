@@ -48,33 +48,11 @@ Events = Annotated[
     bool,
     typer.Option("--events", help="Print progress as JSON lines on standard output.", rich_help_panel="Machine"),
 ]
-Reference = Annotated[
-    str | None,
-    typer.Option(
-        "--reference",
-        help="A picture to look at for its style: PICTURE or PICTURE:SCALE. Wants --ip-adapter.",
-        rich_help_panel="Sampling",
-    ),
-]
-Adapter = Annotated[
-    Path | None,
-    typer.Option(
-        "--ip-adapter", help="The .safetensors IP-Adapter that lets the prior look at it.", rich_help_panel="Sampling"
-    ),
-]
-Encoder = Annotated[
-    Path | None,
-    typer.Option(
-        "--image-encoder",
-        help="The adapter's CLIP vision model, where it is not in image_encoder/ beside it.",
-        rich_help_panel="Sampling",
-    ),
-]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.", rich_help_panel="Machine")]
 FIRST = ("prompt", "negative_prompt")  # the order of the help; a task's own settings stand between COUNTS and REST
 COUNTS = ("seed", "samples", "diversity", "unlike")
 REST = (
-    "prior", "loras", "controlnets", "cameras", "steps", "guidance_scale", "eta", "schedule",
+    "prior", "loras", "controlnets", "cameras", "steps", "guidance_scale", "eta", "schedule", "reference",
     "device", "precision", "max_batch",
 )  # fmt: skip
 OF_CAMERAS = ("controlnets", "cameras")
@@ -89,10 +67,6 @@ def add_task_command(task: str) -> None:
     for key in [key for key in ARGUMENTS if key in block.model_fields]:
         words = block.model_fields[key].description
         files.append(parameter(key, Annotated[Path, typer.Argument(help=words, show_default=False)]))
-    if "mask" in block.model_fields:
-        words = block.model_fields["mask"].description
-        masked = typer.Option("--mask", help=words, rich_help_panel="Job")
-        files.append(parameter("mask", Annotated[Path | None, masked], None))
 
     @app.command(task, help=(block.__doc__ or "").split("\n\n")[0])
     @takes(
@@ -103,9 +77,6 @@ def add_task_command(task: str) -> None:
         *option_parameters(Request, [key for key in COUNTS if block.keeps_away or key != "unlike"]),
         *option_parameters(block),
         *option_parameters(Request, rest),
-        parameter("reference", Reference, None),
-        parameter("ip_adapter", Adapter, None),
-        parameter("image_encoder", Encoder, None),
         parameter("events", Events, False),
         parameter("debug", Debug, False),
     )

@@ -23,7 +23,12 @@ def option_parameters(block: type[Block], keys: Iterable[str] | None = None) -> 
     found = []
     for key in fields if keys is None else keys:
         marks = [mark for mark in fields[key].metadata if isinstance(mark, Option)]
-        if marks:
+        if not marks:
+            continue
+        kind = _said(fields[key].annotation)
+        if isinstance(kind, type) and issubclass(kind, Block):
+            found += _block_parameters(kind)
+        else:
             found.append(_parameter(key, fields[key], marks[0]))
     return found
 
@@ -56,13 +61,24 @@ def plain(value: Any) -> Any:
     return value.value if isinstance(value, Enum) else value
 
 
+def _block_parameters(block: type[Block]) -> list[inspect.Parameter]:
+    """Of a block that may be left out: each of its options may be, and has the name that it is said by."""
+    found = []
+    for key, field in block.model_fields.items():
+        for option in (mark for mark in field.metadata if isinstance(mark, Option)):
+            key = option.names[0].removeprefix("--").replace("-", "_") if option.names else key
+            whole = _parameter(key, field, option)
+            kind, told = get_args(whole.annotation)
+            found.append(parameter(key, Annotated[kind | None, told], None))
+    return found
+
+
 def _parameter(key: str, field: FieldInfo, option: Option) -> inspect.Parameter:
     kind: Any = field.annotation
     default = inspect.Parameter.empty if option.required else field.get_default(call_default_factory=True)
     flag = "--" + key.replace("_", "-")
     names = option.names or ((f"{flag}/--no-{flag[2:]}",) if kind is bool and default else (flag,))
-    if get_origin(kind) in (Union, UnionType):
-        kind = next(each for each in get_args(kind) if each is not NoneType)
+    kind = _said(kind)
     if get_origin(kind) is Literal:
         kind = StrEnum(key.title().replace("_", ""), {value: value for value in get_args(kind)})
         default = None if default is None else kind(default)
@@ -72,3 +88,10 @@ def _parameter(key: str, field: FieldInfo, option: Option) -> inspect.Parameter:
         kind = kind | None
     told = typer.Option(*names, help=field.description, rich_help_panel=option.panel)
     return parameter(key, Annotated[kind, told], default)
+
+
+def _said(annotation: Any) -> Any:
+    """What a field holds where it holds something."""
+    if get_origin(annotation) in (Union, UnionType):
+        annotation = next(each for each in get_args(annotation) if each is not NoneType)
+    return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation

@@ -11,8 +11,9 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, DTypeLike, NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
+from torch.nn import functional
 
 from ddrep_core.errors import RequestError
 
@@ -46,21 +47,96 @@ def settle(prior: object) -> None:
         wait()
 
 
+class NoPicture(ValueError):
+    """Says why a file or bytes are no picture that can be used."""
+
+
+def open_picture(source: Path | bytes) -> Image.Image:
+    """A picture, read whole: L, LA, P, RGB or RGBA, 8 bits a channel whatever the file has.
+
+    Raises:
+        NoPicture: none that can be read, or one of more than 100 million pixels.
+        OSError: there is no such file.
+    """
+    stream = source if isinstance(source, Path) else io.BytesIO(source)
+    if isinstance(stream, Path) and not stream.is_file():
+        raise FileNotFoundError(f"{stream} is no file")
+    try:
+        with Image.open(stream) as picture:
+            if picture.width * picture.height > LARGEST_PICTURE:
+                raise NoPicture(f"it is {picture.width} x {picture.height} pixels, more than can be handled")
+            picture.load()
+            return _in_bytes(picture)
+    except NoPicture:
+        raise
+    except Exception as error:  # Pillow's readers raise whatever the bytes make them raise
+        raise NoPicture(str(error) or type(error).__name__) from error
+
+
+def read_picture_file(
+    path: Path, what: str = "picture", *, smallest: int = 1, largest: int = LARGEST_PICTURE
+) -> Image.Image:
+    """A picture that a person named, the way up that its camera noted: `open_picture`.
+
+    Args:
+        what: it is, for the message: "mask".
+        smallest, largest: bounds of its sides, in pixels.
+
+    Raises:
+        RequestError: no picture that can be read, or one that is too small or too large.
+    """
+    try:
+        picture = ImageOps.exif_transpose(open_picture(path))
+        if not smallest <= min(picture.size) <= max(picture.size) <= largest:
+            bounds = f"{smallest} to {largest} a side will do"
+            raise NoPicture(f"it is {picture.width} x {picture.height} pixels, and {bounds}")
+        return picture
+    except (OSError, NoPicture) as error:
+        reason = str(error).replace(str(path), path.name)
+        raise RequestError(
+            f"The {what} {path.name} cannot be read as a picture ({reason}).", "Save it as a PNG or JPEG."
+        ) from error
+
+
+def on_white(picture: Image.Image) -> Image.Image:
+    """RGB; what is transparent lies on white."""
+    picture = picture.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
+
+
+def tensor_of(picture: Image.Image) -> Tensor:
+    """[1 or 3 or 4, H, W] in [0, 1]."""
+    values = torch.from_numpy(np.asarray(picture, np.float32) / np.float32(255))
+    return values[None] if values.ndim == 2 else values.permute(2, 0, 1).contiguous()
+
+
 def read_picture(path: Path) -> Tensor:
     """[3, H, W] sRGB in [0, 1] of a picture file; what is transparent lies on white.
 
     Raises:
-        RequestError: no picture that can be read, or one of more than 100 million pixels.
+        RequestError: as `read_picture_file`.
     """
-    try:
-        with Image.open(path) as file:
-            if file.width * file.height > LARGEST_PICTURE:
-                raise RequestError(f"{path.name} is too large a picture.", "Make it smaller.")
-            picture = file.convert("RGBA")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise RequestError(f"{path.name} is no picture that can be read.", "Save it as PNG or JPEG.") from error
-    flat = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
-    return torch.from_numpy(np.asarray(flat).copy()).permute(2, 0, 1).float() / 255
+    return tensor_of(on_white(read_picture_file(path)))
+
+
+def _in_bytes(picture: Image.Image) -> Image.Image:
+    """Deeper greys scaled to 8 bits, which Pillow's own conversion would cut off at 255."""
+    if not picture.mode.startswith(("I", "F")):
+        return picture
+    values = np.asarray(picture, np.float64)
+    if picture.mode == "F":
+        values = 255 * values
+    elif picture.mode.startswith("I;16") or values.max(initial=0) > 255:
+        values = values / 257
+    return Image.fromarray(to_bytes(values / 255))
+
+
+def middle_square(picture: Tensor, size: int = 512) -> Tensor:
+    """[3, size, size] the middle of a picture [3, H, W], sRGB in [0, 1]."""
+    short = min(picture.shape[-2:])
+    top, left = ((side - short) // 2 for side in picture.shape[-2:])
+    square = picture[None, :, top : top + short, left : left + short]
+    return functional.interpolate(square, (size, size), mode="bicubic", antialias=True).clamp(0, 1)[0]
 
 
 def to_picture(image: Tensor) -> Image.Image:

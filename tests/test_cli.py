@@ -9,7 +9,9 @@ from geometry_shapes import cube_obj
 from PIL import Image
 
 from ddrep_core.cli import main
+from ddrep_core.cli_options import option_parameters
 from ddrep_core.jobs import run as run_module
+from ddrep_core.jobs.request import TASKS, Request
 from ddrep_core.priors import diffusers_prior
 from ddrep_core.views import Camera, Views, direction_words, look_at, orbit_views, perspective_projection
 
@@ -380,3 +382,15 @@ def test_version_and_help(ddrep):
     assert ddrep("--version")[1].strip() == "ddrep 0.1.0"
     assert all(word in ddrep("--help")[1] for word in ("texture", "generate", "image", "panorama", "run", "doctor"))
     assert ddrep("paint")[0] == 2
+
+
+@pytest.mark.parametrize("task", list(TASKS))
+def test_a_task_s_help_speaks_of_no_types_of_python(ddrep, task):
+    status, out, _ = ddrep(task, "--help")
+    assert status == 0 and "typing" not in out and "Annotated" not in out and "class" not in out
+
+
+def test_the_parts_of_a_block_are_options_that_may_be_left_out():
+    told = {each.name: each for each in option_parameters(Request, ["reference"])}
+    assert list(told) == ["reference", "ip_adapter", "image_encoder", "view_reference"]
+    assert all(each.default is None for each in told.values())

@@ -18,7 +18,7 @@ from ddrep_core.geometry.base_color import base_colors
 from ddrep_core.geometry.load import load_mesh
 from ddrep_core.jobs import run as run_module
 from ddrep_core.jobs.create import create_job
-from ddrep_core.jobs.edit import carried_over
+from ddrep_core.jobs.edit_procedure import carried_over
 from ddrep_core.jobs.edit_source import find_origin
 from ddrep_core.jobs.folder import JobFolder, write_json
 from ddrep_core.jobs.run import run_job
@@ -159,7 +159,7 @@ def test_what_cannot_be_edited_is_refused_in_words(tmp_path, prior, capsys) -> N
         ([tmp_path / "none.glb", *said], "There is no result"),
         ([tmp_path / "empty", *said], "job.json"),
         ([tmp_path / "unfinished", *said], "no finished result"),
-        ([tmp_path / "broken.png", *said], "not a picture"),
+        ([tmp_path / "broken.png", *said], "cannot be read as a picture"),
         ([tmp_path / "plain.obj", *said], "no base-colour picture"),
         ([tmp_path / "wide.png"], "words for what there is"),
         ([tmp_path / "wide.png", *said, "--kind", "panorama"], "twice as wide as high"),

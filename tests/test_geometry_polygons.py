@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from ddrep_core.geometry.corner_tree import CornerTree
 from ddrep_core.geometry.mesh import Float, Int
 from ddrep_core.geometry.triangulation import clip_ears, triangulate
 
@@ -142,23 +146,104 @@ def test_polygons_that_look_every_way_keep_their_side() -> None:
             assert (normals @ whole >= 0).all()
 
 
-def test_large_polygons_do_not_look_at_all_corners_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is counted is work, not time: turns that were computed, for a polygon of four times the corners."""
-    from ddrep_core.geometry import triangulation
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.floats(0.3, 1.0), min_size=4, max_size=14), st.integers(2, 5), st.floats(0, 6), st.integers(0, 99))
+def test_corners_in_one_line_are_cut_as_the_obvious_way_cuts_them(
+    radii: list[float], pieces: int, turn: float, first: int
+) -> None:
+    """Rounding alone says on which side of a line they are: it says the same of a corner far along it."""
+    ends = star(radii, turn)
+    along = np.arange(pieces)[:, None] / pieces
+    points = (ends[:, None] * (1 - along) + np.roll(ends, -1, axis=0)[:, None] * along).reshape(-1, 2)
+    points = np.roll(points, first, axis=0)
+    try:
+        expected = obvious(points)
+    except AssertionError:  # rounded so that none of its corners is an ear
+        assume(False)
+    else:
+        assert np.array_equal(cut(points), expected)
 
-    counted = []
-    true_turn = triangulation._turn
 
-    def counting(*arguments: object) -> float:
-        counted[-1] += 1
-        return true_turn(*arguments)  # type: ignore[arg-type]
+@settings(deadline=None, max_examples=60)
+@given(st.integers(0, 2**32), st.integers(3, 60), st.integers(1, 5), st.booleans())
+def test_the_last_corner_in_a_triangle_is_found(seed: int, count: int, across: int, crowded: bool) -> None:
+    """Whatever is left, and however corners crowd on few places or in one line."""
+    random = np.random.default_rng(seed)
+    points = random.integers(0, across + 1, (count, 2)).astype(float) if crowded else random.random((count, 2))
+    tree, left = CornerTree(points), list(range(count))
+    while len(left) >= 3:
+        a, b, c = (int(k) for k in random.choice(left, 3, replace=False))
+        sides = [points[q] - points[p] for p, q in ((a, b), (b, c), (c, a))]
+        if sides[0][0] * sides[1][1] - sides[0][1] * sides[1][0] > 0:
+            within = [
+                k
+                for k in left
+                if k not in (a, b, c)
+                and all(
+                    side[0] * (points[k] - points[p])[1] - side[1] * (points[k] - points[p])[0] >= 0
+                    for side, p in zip(sides, (a, b, c), strict=True)
+                )
+            ]
+            assert tree.last_within((a, b, c)) == max(within, default=None)
+            here = {tuple(points[k].tolist()) for k in within[-1:]}
+            others = [k for k in within if tuple(points[k].tolist()) not in here]
+            assert tree.last_within((a, b, c), here) == max(others, default=None)
+        tree.remove(left.pop(int(random.integers(len(left)))))
 
-    monkeypatch.setattr(triangulation, "_turn", counting)
-    for count in (500, 2000):
-        counted.append(0)
-        points = star([1.0, 0.5] * (count // 2))
+
+def hooks(count: int) -> Float:
+    """A comb all of whose teeth are as long: every ear reaches from one end to the other."""
+    teeth = count // 4
+    points = [point for k in range(teeth) for point in ((2 * k, 100), (2 * k, 0), (2 * k + 1, 0), (2 * k + 1, 100))]
+    return np.asarray([(2 * teeth, 101), (0, 101), (0, 100), *points[1:]], float)
+
+
+def rough_star(count: int) -> Float:
+    return star(np.random.default_rng(1).uniform(0.05, 1.0, count).tolist())
+
+
+def gear(count: int) -> Float:
+    around = np.linspace(0, 2 * np.pi, count, endpoint=False)
+    return star((1 + 0.3 * np.sin(count // 20 * around) + 0.1 * np.sin(3 * around)).tolist())
+
+
+LARGE: dict[str, Callable[[int], Float]] = {
+    "circle": lambda count: star([1.0] * count),
+    "zigzag star": lambda count: star([1.0, 0.5] * (count // 2)),
+    "spikes": lambda count: star([1.0, 0.02] * (count // 2)),
+    "rough star": rough_star,
+    "gear": gear,
+    "comb": lambda count: comb(count // 3, np.random.default_rng(0).uniform(0.1, 9, 50).tolist()),
+    "even comb": hooks,
+    "spiral": lambda count: spiral(count),
+    "long spiral": lambda count: spiral(count, 20.0),
+}
+
+
+@pytest.mark.parametrize("shape", LARGE)
+def test_large_polygons_do_not_look_at_all_corners_each_time(shape: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is counted is work, not time: boxes of corners that were asked, for a polygon of four times the corners."""
+    asked = [0]
+
+    class Counting(list):
+        def __getitem__(self, node: Any) -> Any:
+            asked[-1] += 1
+            return super().__getitem__(node)
+
+    made = CornerTree.__init__
+
+    def counting(self: CornerTree, corners: Float) -> None:
+        made(self, corners)
+        self._boxes = Counting(self._boxes)
+
+    monkeypatch.setattr(CornerTree, "__init__", counting)
+    for count in (400, 1600):
+        asked.append(0)
+        points = LARGE[shape](count)
+        points = points if polygon_area(points) > 0 else points[::-1]
         assert_covered(points, cut(points))
-    assert counted[1] < 6 * counted[0]
+    assert asked[2] < 8 * asked[1]  # 4 times were linear, 16 square
+    assert asked[2] < 150 * 1600
 
 
 @pytest.mark.parametrize("make", [spiral, lambda count: comb(count // 3, [1.0, 5.0, 0.2])])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,11 +15,10 @@ from ddrep_core.confined import Confined
 from ddrep_core.errors import RequestError
 from ddrep_core.geometry.gltf_materials import base_color_info, image_of, material_of
 from ddrep_core.geometry.mesh import Mesh, Part
-from ddrep_core.pictures import to_bytes, to_linear, to_srgb
+from ddrep_core.pictures import open_picture, to_bytes, to_linear, to_srgb
 
 Pixels = NDArray[np.uint8]
 LARGEST_SIDE = 8192
-UNREADABLE = (OSError, ValueError, SyntaxError, LookupError, Image.DecompressionBombError)
 """What Pillow and a broken file raise."""
 
 
@@ -42,10 +40,9 @@ def base_color(mesh: Mesh, part: Part, root: Path, worn: Path | None = None) -> 
         content, factor = _content(mesh, part, files) if worn is None else (files.read_bytes(worn), np.ones(3))
         if not content:
             return None
-        with Image.open(io.BytesIO(content)) as picture:
-            pixels = np.array(picture.convert("RGB"))
+        pixels = np.array(open_picture(content).convert("RGB"))
         return pixels if (factor == 1).all() else to_bytes(to_srgb(to_linear(pixels / 255) * factor))
-    except UNREADABLE as error:
+    except (OSError, ValueError, LookupError) as error:
         raise RequestError(
             f"The base-colour picture of '{part.object_name}' cannot be read ({error}).", "Export the mesh again."
         ) from error

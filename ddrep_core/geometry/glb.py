@@ -7,7 +7,6 @@ primitives' materials are new. Other formats become a plain document with one no
 from __future__ import annotations
 
 import copy
-import io
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -41,7 +40,7 @@ from ddrep_core.geometry.gltf_materials import (
 from ddrep_core.geometry.mesh import Y_UP_TO_WORLD, Float, Int, Mesh, Part, SimpleMaterial
 from ddrep_core.geometry.normals import corner_normals
 from ddrep_core.geometry.texels import distinct_rows
-from ddrep_core.pictures import png_bytes, to_uint8
+from ddrep_core.pictures import open_picture, png_bytes, to_uint8
 
 ROUNDING = 5e-5  # how far single precision may move a vertex, as a share of its object's size
 
@@ -107,11 +106,11 @@ def _patched(mesh: Mesh, source: GltfDocument, pictures: Mapping[str, PngMaker])
 
 def _with_alpha(content: bytes, source: GltfDocument, material: Mapping[str, Any]) -> bytes:
     """A texture's PNG file with the alpha that the old material's texture had, if it had one."""
-    with Image.open(io.BytesIO(content)) as picture:
-        if picture.mode != "RGB":
-            return content
-        alpha = base_color_alpha(source, material, picture.size)
-        return content if alpha is None else png_bytes(Image.fromarray(np.dstack([np.asarray(picture), alpha])))
+    picture = open_picture(content)
+    if picture.mode != "RGB":
+        return content
+    alpha = base_color_alpha(source, material, picture.size)
+    return content if alpha is None else png_bytes(Image.fromarray(np.dstack([np.asarray(picture), alpha])))
 
 
 def _seen_from(mesh: Mesh, material: dict[str, Any]) -> dict[str, Any]:
@@ -330,9 +329,9 @@ def _image_for_gltf(path: Path) -> bytes | None:
         content = Confined(path.parent).read_bytes(path)
         if mime_type(content) in ("image/png", "image/jpeg", WEBP):
             return content
-        with Image.open(io.BytesIO(content)) as picture:
-            return png_bytes(picture.convert("RGBA" if picture.has_transparency_data else "RGB"))
-    except (OSError, LeadsOut, ValueError, SyntaxError, Image.DecompressionBombError):
+        picture = open_picture(content)
+        return png_bytes(picture.convert("RGBA" if picture.has_transparency_data else "RGB"))
+    except (OSError, LeadsOut, ValueError):
         return None
 
 

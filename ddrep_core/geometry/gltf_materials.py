@@ -7,7 +7,6 @@ metallic and roughness, normal, occlusion and emissive maps, extensions.
 from __future__ import annotations
 
 import copy
-import io
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -18,6 +17,7 @@ from PIL import Image
 
 from ddrep_core.errors import DdrepWarning
 from ddrep_core.geometry.gltf_document import Float, GltfDocument
+from ddrep_core.pictures import open_picture
 
 ROUGHNESS = 0.8
 TRANSFORM = "KHR_texture_transform"
@@ -86,12 +86,12 @@ def base_color_alpha(
     if not info or not uses_alpha(material):
         return None
     try:
-        with Image.open(io.BytesIO(document.picture(image_of(document.data["textures"][info["index"]])))) as picture:
-            if not picture.has_transparency_data:
-                return None
-            alpha = picture.convert("RGBA").getchannel("A")
+        picture = open_picture(document.picture(image_of(document.data["textures"][info["index"]])))
+        if not picture.has_transparency_data:
+            return None
+        alpha = picture.convert("RGBA").getchannel("A")
         resized = np.asarray(alpha.resize(size, Image.Resampling.BILINEAR))
-    except (OSError, ValueError, SyntaxError, LookupError, Image.DecompressionBombError) as error:
+    except (OSError, ValueError, LookupError) as error:
         name = material.get("name") or "a material"
         warnings.warn(
             f"The transparency of '{name}' in {document.name} is lost, for its picture cannot be read ({error}).",

@@ -1,6 +1,6 @@
 """Polygons cut into triangles: convex ones as a fan, others by clipping ears.
 
-Ears are clipped in the order of the corners: always the first corner that is an ear. `_clip_ears` finds it without
+Ears are clipped in the order of the corners: always the first corner that is an ear. `clip_ears` finds it without
 asking all corners each time, so that a polygon of many thousand corners takes seconds and not hours; a test holds it
 equal to the obvious way.
 """
@@ -12,11 +12,11 @@ import heapq
 import numpy as np
 from numpy.typing import NDArray
 
+from ddrep_core.geometry.corner_tree import CornerTree
+
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
 
-CELL_CORNERS = 2.0  # corners to a cell of the grid, on average
-FEW_CELLS = 64  # a triangle over more cells than this asks all corners at once
 TESTS_PER_CORNER = 8  # no simple polygon needs so many; one that crosses itself may never end
 
 
@@ -73,37 +73,17 @@ class _Clipping:
 
     def __init__(self, flat: Float) -> None:
         count = len(flat)
-        self._flat = flat
         self._x, self._y = flat[:, 0].tolist(), flat[:, 1].tolist()
         self._before = [count - 1, *range(count - 1)]
         self._after = [*range(1, count), 0]
-        self._alive = np.ones(count, bool)
+        self._alive = [True] * count
         self._first = 0
         self._ears: list[int] = []  # a heap; what is in it may be no ear any more
         self._is_ear = [False] * count
         self._blocked: set[int] = set()  # turns left, and something lies in the triangle
         self._waiting: dict[int, list[int]] = {}  # corner -> those that wait until it goes
         self._tests_left = TESTS_PER_CORNER * (count + 25)
-        self._make_grid()
-
-    def _make_grid(self) -> None:
-        low, size = self._flat.min(axis=0), np.ptp(self._flat, axis=0)
-        side = max(1, int(np.sqrt(len(self._flat) / CELL_CORNERS)))
-        self._low = low.tolist()
-        with np.errstate(divide="ignore"):
-            self._per_unit = np.where(size > 0, side / size, 0.0).tolist()
-        self._side = side
-        if not np.isfinite([*self._low, *self._per_unit]).all():  # so small or so large that cells have no size
-            self._low, self._per_unit = [0.0, 0.0], [0.0, 0.0]
-        self._cells: dict[tuple[int, int], list[int]] = {}
-        for corner in range(len(self._flat)):
-            self._cells.setdefault(self._cell(self._x[corner], self._y[corner]), []).append(corner)
-
-    def _cell(self, x: float, y: float) -> tuple[int, int]:
-        """Monotone in x and in y: a corner within a box lies in a cell between those of the box's corners."""
-        last = self._side - 1
-        column, row = int((x - self._low[0]) * self._per_unit[0]), int((y - self._low[1]) * self._per_unit[1])
-        return min(max(column, 0), last), min(max(row, 0), last)
+        self._tree = CornerTree(flat)
 
     def run(self) -> Int:
         count = len(self._x)
@@ -144,7 +124,7 @@ class _Clipping:
         self._blocked.discard(corner)
         if corner == self._first:
             self._first = c
-        self._cells[self._cell(self._x[corner], self._y[corner])].remove(corner)
+        self._tree.remove(corner)
         for other in {a, c, *self._waiting.pop(corner, ())}:
             if self._alive[other]:
                 self._judge(other)
@@ -173,35 +153,7 @@ class _Clipping:
             ignored: places that do not count.
         """
         self._tests_left -= 1
-        x, y = self._x, self._y
-        a, c = self._before[corner], self._after[corner]
-        own = (a, corner, c)
-        across, up = [x[k] for k in own], [y[k] for k in own]
-        left, low = self._cell(min(across), min(up))
-        right, high = self._cell(max(across), max(up))
-        if (right - left + 1) * (high - low + 1) > FEW_CELLS:
-            near = np.flatnonzero(self._alive)
-            points = self._flat[near]
-            box = (points[:, 0] >= min(across)) & (points[:, 0] <= max(across))
-            box &= (points[:, 1] >= min(up)) & (points[:, 1] <= max(up))
-            near, points = near[box], points[box]
-            inside = np.ones(len(near), bool)
-            for p, q in ((a, corner), (corner, c), (c, a)):
-                turns = (x[q] - x[p]) * (points[:, 1] - y[p]) - (y[q] - y[p]) * (points[:, 0] - x[p])
-                inside &= turns >= 0
-            candidates = near[inside].tolist()
-        else:
-            empty: list[int] = []
-            candidates = [
-                k
-                for column in range(left, right + 1)
-                for row in range(low, high + 1)
-                for k in self._cells.get((column, row), empty)
-                if _turn(x, y, a, corner, x[k], y[k]) >= 0
-                and _turn(x, y, corner, c, x[k], y[k]) >= 0
-                and _turn(x, y, c, a, x[k], y[k]) >= 0
-            ]
-        return max((k for k in candidates if k not in own and not (ignored and (x[k], y[k]) in ignored)), default=None)
+        return self._tree.last_within((self._before[corner], corner, self._after[corner]), ignored)
 
 
 def _turn(x: list[float], y: list[float], a: int, b: int, px: float, py: float) -> float:

@@ -21,6 +21,7 @@ from ddrep_core.geometry.mesh import Y_UP_TO_WORLD, Mesh
 from ddrep_core.geometry.surface import mesh_of
 from ddrep_core.jobs.folder import JobFolder
 from ddrep_core.jobs.request import Request
+from ddrep_core.pictures import on_white, read_picture_file
 from ddrep_core.priors.protocol import Prior
 from ddrep_core.report.renderer import Renderer
 from ddrep_core.sampling.guide import Guide
@@ -106,14 +107,8 @@ def likeness(file: Path, rep: Diffrep, views: Views | None, box: Box | None, pri
 
 def _picture(file: Path, size: tuple[int, int]) -> NDArray[np.float32]:
     """[H, W, 3] sRGB in [0, 1], of that size; what is transparent is white."""
-    try:
-        with Image.open(file) as opened:
-            if max(opened.size) > LARGEST_SIDE:
-                raise ValueError(f"it is {opened.size[0]} pixels wide and {opened.size[1]} high")
-            picture = Image.alpha_composite(Image.new("RGBA", opened.size, "white"), opened.convert("RGBA"))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise RequestError(f"{file.name}, to keep away from, cannot be read: {error}.", "Save it again.") from error
-    resized = picture.convert("RGB").resize((size[1], size[0]), Image.Resampling.LANCZOS)
+    picture = on_white(read_picture_file(file, "picture to keep away from", largest=LARGEST_SIDE))
+    resized = picture.resize((size[1], size[0]), Image.Resampling.LANCZOS)
     return np.asarray(resized, np.float32) / np.float32(255)
 
 

@@ -36,8 +36,8 @@ from ddrep_core.jobs.texture import AUTO_SCHEDULE as PAINT_SCHEDULE
 from ddrep_core.jobs.texture import (
     TEXTURE_GUIDANCE,
     rays_across,
-    shape_controls,
     sheet_of_views,
+    surface_controls,
     tell_left_out,
     texture_diffrep,
     write_textured_mesh,
@@ -175,7 +175,7 @@ class Surface:
             views,
             auto_schedule=PAINT_SCHEDULE,
             least_guidance=TEXTURE_GUIDANCE,
-            controls=shape_controls(mesh, views, prior),
+            controls=surface_controls(mesh, views, prior),
             box=Box(*mesh.bounds),
         )
 

@@ -87,7 +87,7 @@ def read_kept(keep: str | None, base: str | None, folder: JobFolder, size: tuple
     if keep is None or base is None:
         there, missing = ("a mask", "--base") if base is None else ("a picture", "--keep")
         raise RequestError(f"There is {there} of what stays, but the other half is missing.", f"Add {missing}.")
-    pixels, kept = pixels_of(folder.resolve(base), base, "picture", "RGB"), mask_of(folder.resolve(keep), keep)
+    pixels, kept = pixels_of(folder.resolve(base), "picture", "RGB"), mask_of(folder.resolve(keep))
     for what, found in (("picture", pixels), ("mask", kept)):
         if found.shape[:2] != size[::-1]:
             raise RequestError(

@@ -8,19 +8,18 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
 from ddrep_core.diffreps.protocol import Diffrep
 from ddrep_core.errors import RequestError
 from ddrep_core.geometry.bake import SEEN, BakedTexture, Baker, Worn
-from ddrep_core.geometry.base_color import UNREADABLE
 from ddrep_core.geometry.mesh import Mesh
 from ddrep_core.jobs.folder import JobFolder
 from ddrep_core.jobs.placement import Placement
 from ddrep_core.jobs.present import BEHIND, WHOLLY, encoded
 from ddrep_core.jobs.request import Pin
+from ddrep_core.pictures import read_picture_file
 from ddrep_core.priors.protocol import Prior
 from ddrep_core.sampling.given import HOLD_WEIGHT, Given
 from ddrep_core.views import Camera, Views
@@ -159,11 +158,7 @@ def read_pins(
 
 
 def _read(folder: JobFolder, pin: Pin, camera: Camera) -> NDArray[np.uint8]:
-    try:
-        with Image.open(folder.resolve(pin.file)) as picture:
-            pixels = np.asarray(picture.convert("RGBA"))
-    except UNREADABLE as error:
-        raise RequestError(f"The picture {pin.file} cannot be read.", "Save it as a PNG.") from error
+    pixels = np.asarray(read_picture_file(folder.resolve(pin.file)).convert("RGBA"))
     height, width = pixels.shape[:2]
     if abs(width * camera.height / (height * camera.width) - 1) > SAME_ASPECT:
         raise RequestError(

@@ -17,11 +17,12 @@ from torch.nn import functional
 from ddrep_core.diffreps.protocol import Diffrep
 from ddrep_core.errors import RequestError
 from ddrep_core.geometry.bake import Baker, Worn
-from ddrep_core.geometry.base_color import UNREADABLE, base_color
+from ddrep_core.geometry.base_color import base_color
 from ddrep_core.geometry.mesh import Mesh, Part
 from ddrep_core.geometry.texels import rasterize
 from ddrep_core.jobs.folder import JobFolder
 from ddrep_core.jobs.request import OfObject, TextureRequest
+from ddrep_core.pictures import read_picture_file
 from ddrep_core.priors.protocol import Prior
 from ddrep_core.sampling.given import Given
 from ddrep_core.solvers.choose import choose_solver
@@ -60,9 +61,11 @@ def worn_by(mesh: Mesh, settings: TextureRequest, folder: JobFolder) -> dict[str
                 f"'{part.object_name}' has no UVs in {mesh.path.name}: nothing can be kept of what it wears.",
                 "Unwrap it first, or texture it anew once and go on from the result's mesh.glb.",
             )
-        kept = np.zeros((size, size), bool) if mask is None else _mask(folder.resolve(mask.file), mask.file, size)
+        kept = np.zeros((size, size), bool) if mask is None else _mask(folder.resolve(mask.file), size)
         picture = (
-            base_color(mesh, part, folder.path) if base is None else _picture(folder.resolve(base.file), base.file)
+            base_color(mesh, part, folder.path)
+            if base is None
+            else pixels_of(folder.resolve(base.file), "picture", "RGB")
         )
         if picture is None:
             raise RequestError(
@@ -121,33 +124,25 @@ def _by_object(mesh: Mesh, entries: Sequence[OfObject], what: str) -> dict[str, 
     return named
 
 
-def _mask(path: Path, name: str, size: int) -> NDArray[np.bool_]:
+def _mask(path: Path, size: int) -> NDArray[np.bool_]:
     """[T, T] what a mask of a texture keeps."""
-    kept = mask_of(path, name)
+    kept = mask_of(path)
     if kept.shape != (size, size):
         raise RequestError(
-            f"The mask {name} is {_size(kept)}, but the texture will be {size} x {size}.", _same_size(kept)
+            f"The mask {path.name} is {_size(kept)}, but the texture will be {size} x {size}.", _same_size(kept)
         )
     return kept
 
 
-def mask_of(path: Path, name: str) -> NDArray[np.bool_]:
+def mask_of(path: Path) -> NDArray[np.bool_]:
     """[H, W] what a mask keeps: white, and of a picture with alpha, opaque white."""
-    pixels = pixels_of(path, name, "mask", "LA")
+    pixels = pixels_of(path, "mask", "LA")
     return (pixels[..., 0] >= WHITE) & (pixels[..., 1] >= WHITE)
 
 
-def _picture(path: Path, name: str) -> NDArray[np.uint8]:
-    return pixels_of(path, name, "picture", "RGB")
-
-
-def pixels_of(path: Path, name: str, what: str, mode: str) -> NDArray[np.uint8]:
+def pixels_of(path: Path, what: str, mode: str) -> NDArray[np.uint8]:
     """[H, W, C] bytes of a picture file in one of Pillow's modes. Raises a RequestError where it is none."""
-    try:
-        with Image.open(path) as picture:
-            return np.array(picture.convert(mode))
-    except UNREADABLE as error:
-        raise RequestError(f"The {what} {name} cannot be read as a picture.", "Save it as a PNG.") from error
+    return np.array(read_picture_file(path, what).convert(mode))
 
 
 def _size(pixels: NDArray[Any]) -> str:

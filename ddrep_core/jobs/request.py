@@ -56,6 +56,7 @@ class Later:
 @dataclass(frozen=True)
 class Option:
     """How the command line asks for a key; its help is the field's description, its type and default are the field's.
+    A key that is a block of its own is asked for by that block's keys.
 
     Args:
         panel: the heading that it stands under.
@@ -274,7 +275,9 @@ class RestoreRequest(Block):
         "inpaint",
         description="inpaint: fill the mask; upscale:K: K times as large; deblur:K: a blur of K pixels is undone.",
     )
-    mask: RelativePath | None = Field(None, description="For inpaint: white where the picture is to be found.")
+    mask: Annotated[RelativePath | None, JOB] = Field(
+        None, description="For inpaint: white where the picture is to be found."
+    )
 
 
 class LoraRequest(Block):
@@ -285,19 +288,39 @@ class LoraRequest(Block):
 
 
 class ControlNetRequest(Block):
-    """A ControlNet, what it is shown of the mesh, and how much it counts."""
+    """A ControlNet, what it is shown of the mesh or its texture, and how much it counts."""
 
     folder: str = Field(min_length=1)
-    kind: Literal["depth", "normal", "canny", "lineart"] | None = None
+    kind: Literal["depth", "normal", "canny", "lineart", "tile"] | None = None
     scale: float = Field(1.0, ge=0, le=10)
+
+
+class OfCamera(Block):
+    """A picture that one camera's view is told of."""
+
+    camera: str = Field(min_length=1)
+    file: RelativePath
 
 
 class ReferenceRequest(Block):
     """A picture to look at for its style, and the IP-Adapter that lets the prior look."""
 
-    picture: RelativePath
-    adapter: str = Field(min_length=1)
-    image_encoder: str | None = Field(None, min_length=1)
+    picture: Annotated[RelativePath, Option("Sampling", ("--reference",))] = Field(
+        description="A picture to look at for its style: PICTURE or PICTURE:SCALE. Wants --ip-adapter."
+    )
+    adapter: Annotated[str, Option("Sampling", ("--ip-adapter",))] = Field(
+        min_length=1, description="The .safetensors IP-Adapter that lets the prior look at it."
+    )
+    image_encoder: Annotated[str | None, SAMPLING] = Field(
+        None,
+        min_length=1,
+        description="The adapter's CLIP vision model, where it is not in image_encoder/ beside it.",
+    )
+    cameras: Annotated[list[OfCamera], Option("Sampling", ("--view-reference",)), Later()] = Field(
+        default_factory=list,
+        max_length=512,
+        description="CAMERA=PICTURE: another reference for that camera's view; may be repeated.",
+    )
     scale: float = Field(1.0, ge=0, le=10)
 
 
@@ -351,15 +374,15 @@ class Request(Block):
     controlnets: Annotated[list[ControlNetRequest], Option("Sampling", ("--controlnet",)), Later()] = Field(
         default_factory=list,
         max_length=8,
-        description="A ControlNet: FOLDER[:KIND][:SCALE], shown the mesh's depth, normal, canny or lineart; "
-        "may be repeated.",
+        description="A ControlNet: FOLDER[:KIND][:SCALE], shown the mesh's depth, normal, canny or lineart, or "
+        "its texture (tile); may be repeated.",
     )
     loras: Annotated[list[LoraRequest], Option("Sampling", ("--lora",)), Later()] = Field(
         default_factory=list,
         max_length=32,
         description="A LoRA: FILE or FILE:WEIGHT; may be repeated, and adds up.",
     )
-    reference: Annotated[ReferenceRequest | None, Later()] = None
+    reference: Annotated[ReferenceRequest | None, SAMPLING, Later()] = None
     guidance_scale: Annotated[float | None, SAMPLING] = Field(
         None,
         ge=0,
@@ -423,13 +446,12 @@ class Request(Block):
     def to_json(self) -> dict[str, Any]:
         """As job.json holds it: defaults written out, but for those of `Later` keys; other tasks' blocks left out."""
         data = self.model_dump(mode="json", exclude=TASKS.keys() - {self.task})
-        kind, _ = TASKS[self.task]
         own = getattr(self, self.task)
-        for block, written, defaults in (
-            (self, data, self.later_defaults()),
-            (own, data[self.task], kind.later_defaults()),
-        ):
-            for key, default in defaults.items():
+        blocks: list[tuple[Block, dict[str, Any]]] = [(self, data)]
+        if self.reference is not None:
+            blocks.append((self.reference, data["reference"]))
+        for block, written in (*blocks, (own, data[self.task])):
+            for key, default in block.later_defaults().items():
                 if getattr(block, key) == default:
                     del written[key]
         return data

@@ -7,10 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
 
 from ddrep_core.diffreps.latent_pictures import LatentPictures
 from ddrep_core.distillation.restore import RESTORATION, Measurement, blurred, masked, restore, smaller
@@ -22,7 +20,7 @@ from ddrep_core.jobs.recipe import guidance_of
 from ddrep_core.jobs.request import RestoreRequest
 from ddrep_core.jobs.session import Preview, Session
 from ddrep_core.jobs.task import Made, Stage
-from ddrep_core.pictures import decode, png_bytes, to_picture
+from ddrep_core.pictures import decode, on_white, open_picture, png_bytes, read_picture_file, tensor_of, to_picture
 from ddrep_core.priors.protocol import Prior
 from ddrep_core.sampling.guide import Guide
 from ddrep_core.sampling.sample import Result, SamplerState, StepReport
@@ -118,7 +116,7 @@ class Damaged:
         shown = self.picture.resize(self.size, Image.Resampling.NEAREST)
         if self.hole is not None:
             shown = Image.composite(Image.new("RGB", self.size, "grey"), shown, self.hole)
-        tiles = [shown, *(Image.open(path).convert("RGB") for path in answers)]
+        tiles = [shown, *(open_picture(path).convert("RGB") for path in answers)]
         for tile in tiles:
             tile.thumbnail((512, 512))
         width, height = tiles[0].size
@@ -136,8 +134,8 @@ def start(session: Session) -> Stage:
     """
     request = session.request
     settings = request.settings(RestoreRequest)
-    picture = _opened(session.folder.resolve(settings.picture)).convert("RGB")
-    mask = None if settings.mask is None else _opened(session.folder.resolve(settings.mask)).convert("L")
+    picture = on_white(_picture(session, settings.picture, "picture"))
+    mask = None if settings.mask is None else _picture(session, settings.mask, "mask").convert("L")
     prior = session.prior
     shape, damaged = measured(picture, settings.damage, mask, prior)
     if request.schedule != "auto" or request.eta is not None:
@@ -189,18 +187,5 @@ def measured(
     return shape, Damaged(picture, Measurement(operator, operator(known)), picture.size, hole)
 
 
-def tensor_of(picture: Image.Image) -> Tensor:
-    """[3 or 1, H, W] in [0, 1]."""
-    values = torch.from_numpy(np.asarray(picture, np.float32) / np.float32(255))
-    return values[None] if values.ndim == 2 else values.permute(2, 0, 1).contiguous()
-
-
-def _opened(path: Path) -> Image.Image:
-    try:
-        with Image.open(path) as opened:
-            if max(opened.size) > LARGEST_SIDE:
-                raise ValueError(f"it is {opened.size[0]} x {opened.size[1]} pixels, and {LARGEST_SIDE} a side at most")
-            opened.load()
-            return opened
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise RequestError(f"{path.name} cannot be read as a picture: {error}.", "Save it again as a PNG.") from error
+def _picture(session: Session, name: str, what: str) -> Image.Image:
+    return read_picture_file(session.folder.resolve(name), what, largest=LARGEST_SIDE)

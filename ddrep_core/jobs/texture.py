@@ -34,7 +34,7 @@ from ddrep_core.jobs.task import Illustration, Made, Stage
 from ddrep_core.jobs.views import Outlook, look_at_mesh, request_cameras
 from ddrep_core.memory import require_bytes
 from ddrep_core.pictures import decode, to_uint8
-from ddrep_core.priors.protocol import Controls, Prior, hears
+from ddrep_core.priors.protocol import TILE, Controls, Prior, hears
 from ddrep_core.progress import Progress, portion, unheard
 from ddrep_core.report import contact_sheet, turntable
 from ddrep_core.sampling.sample import Result, StepReport
@@ -89,7 +89,7 @@ def start(session: Session) -> Stage:
     )
     check_texture_repeats(mesh, settings.resolution)
     rep: Diffrep = texture_diffrep(mesh, views, prior, settings, portion(looking, 0, 0.6))
-    baker, given = None, None
+    baker, given, worn_pictures = None, None, None
     pinned = read_pins(settings.pins, cameras, views, session.folder, (size, size))
     painting = views if pinned is None else pinned.heavier(views)
     if worn or pinned is not None:
@@ -101,7 +101,7 @@ def start(session: Session) -> Stage:
         if settings.keep and given is None:
             session.warn("What is kept is too small for the views: it stays, but the rest is painted without regard.")
         if settings.from_texture:
-            rep = present.start(rep, prior)
+            rep, worn_pictures = present.start(rep, prior), present.pictures
     if pinned is not None:
         seen = pinned.given(mesh, views, rep, prior)
         given = seen if given is None else seen.over(given)
@@ -110,7 +110,7 @@ def start(session: Session) -> Stage:
         views,
         auto_schedule=AUTO_SCHEDULE,
         least_guidance=TEXTURE_GUIDANCE,
-        controls=shape_controls(mesh, views, prior) if settings.depth else None,
+        controls=surface_controls(mesh, views, prior, settings.depth, worn_pictures),
         strength=(settings.strength or STRENGTH) if settings.from_texture else None,
         box=Box(*mesh.bounds),
     )
@@ -215,9 +215,17 @@ def rays_across(prior: Prior) -> int:
     return latent_size * rays_along_pixel(latent_size)
 
 
-def shape_controls(mesh: Mesh, views: Views, prior: Prior) -> Controls:
-    """What the mesh shows to a prior that hears it, from every view: its depth, its normals, its lines."""
-    return control_signals(mesh, views, prior.image_size, prior.image_size, hears(prior))
+def surface_controls(
+    mesh: Mesh, views: Views, prior: Prior, shape: bool = True, worn: Tensor | None = None
+) -> Controls:
+    """What a mesh shows to a prior that hears it, from every view: its depth, its normals, its lines, what it wears.
+
+    Args:
+        shape: whether to show the shape.
+        worn: [V, 3, H, W] the views of the texture that a run starts from; without it, a run shows its own.
+    """
+    signals = control_signals(mesh, views, prior.image_size, prior.image_size, hears(prior)) if shape else {}
+    return signals if worn is None or TILE not in hears(prior) else {**signals, TILE: worn.clamp(0, 1)}
 
 
 def preview_resolution(mesh: Mesh, resolution: int, pixels: int) -> int:

@@ -19,11 +19,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from ddrep_core.pictures import open_picture, tensor_of
 from ddrep_core.priors.levels import NoiseLevels, Prediction, diffusion_levels, flow_levels
 
 if TYPE_CHECKING:
@@ -284,10 +284,7 @@ def _scale_suspect(told: float, scale: float, errors: list[float]) -> _Suspect:
 
 def test_pictures(side: int) -> Tensor:
     """[COUNT, 3, side, side] pictures that come along, sRGB in [0, 1]."""
-    from PIL import Image
-
-    with Image.open(PICTURES) as file:
-        row = torch.from_numpy(np.asarray(file.convert("RGB")).copy()).permute(2, 0, 1).float() / 255
+    row = tensor_of(open_picture(PICTURES).convert("RGB"))
     height = row.shape[1]
     squares = torch.stack([row[:, :, start : start + height] for start in range(0, height * COUNT, height)])
     return interpolate(squares, (side, side), mode="bicubic", antialias=True).clamp(0, 1)

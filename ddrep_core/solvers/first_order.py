@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -47,25 +49,35 @@ class AdamSolver(Solver):
         """`steps` of Adam on the weighted mean square, in place."""
         parameters = rep.parameters()
         scale = weights / (weights.sum() * targets.shape[1]).clamp_min(1e-30)
-        for number in range(self.steps):
-            gradients = _gradients(rep, targets, indices, scale)
-            fraction = number / max(self.steps - 1, 1)
-            cosine = 0.5 + 0.5 * float(torch.cos(torch.tensor(torch.pi * fraction)))
-            self._step(parameters, gradients, self.learning_rate * (0.1 + 0.9 * cosine))
+        # ε far below any gradient: the loss is a mean over many pixels, so gradients are small by their nature.
+        optimizer = torch.optim.Adam(parameters.values(), self.learning_rate, self.betas, eps=1e-15)
+        self._hand_over(optimizer, parameters)
+        try:
+            for number in range(self.steps):
+                for name, gradient in _gradients(rep, targets, indices, scale).items():
+                    parameters[name].grad = gradient
+                cosine = 0.5 + 0.5 * math.cos(math.pi * number / max(self.steps - 1, 1))
+                optimizer.param_groups[0]["lr"] = self.learning_rate * (0.1 + 0.9 * cosine)
+                optimizer.step()
+        finally:
+            optimizer.zero_grad(set_to_none=True)
+        self._take_back(optimizer, parameters)
         return self.steps
 
-    def _step(self, parameters: dict[str, Tensor], gradients: dict[str, Tensor], rate: float) -> None:
-        first, second = self.betas
-        self._count += 1
-        correction_1, correction_2 = 1 - first**self._count, 1 - second**self._count
-        for name, gradient in gradients.items():
-            mean = self._moments.setdefault(f"mean.{name}", torch.zeros_like(gradient))
-            square = self._moments.setdefault(f"square.{name}", torch.zeros_like(gradient))
-            mean.lerp_(gradient, 1 - first)
-            square.mul_(second).addcmul_(gradient, gradient, value=1 - second)
-            # ε far below any gradient: the loss is a mean over many pixels, so gradients are small by their nature.
-            denominator = (square / correction_2).sqrt_().add_(1e-15)
-            parameters[name].addcdiv_(mean, denominator, value=-rate / correction_1)
+    def _hand_over(self, optimizer: torch.optim.Adam, parameters: dict[str, Tensor]) -> None:
+        """Give an optimizer the moments of these parameters, as far as there are any."""
+        for name, parameter in parameters.items() if self._count else ():
+            optimizer.state[parameter] = {
+                "step": torch.tensor(float(self._count)),
+                "exp_avg": self._moments[f"mean.{name}"],
+                "exp_avg_sq": self._moments[f"square.{name}"],
+            }
+
+    def _take_back(self, optimizer: torch.optim.Adam, parameters: dict[str, Tensor]) -> None:
+        self._count += self.steps
+        for name, parameter in parameters.items():
+            kept = optimizer.state[parameter]
+            self._moments |= {f"mean.{name}": kept["exp_avg"], f"square.{name}": kept["exp_avg_sq"]}
 
     def state(self) -> dict[str, Tensor]:
         return {}
