@@ -13,7 +13,7 @@ from ddrep_core.errors import RequestError
 from ddrep_core.geometry.coverage import best_seen
 from ddrep_core.geometry.load import load_mesh
 from ddrep_core.jobs.generate import orbit_count
-from ddrep_core.jobs.placement import placement_of
+from ddrep_core.jobs.placement import Placement
 from ddrep_core.jobs.request import parse_request
 from ddrep_core.jobs.views import look_at_mesh, placed, sampled_views
 from ddrep_core.jobs.wish import wish_of
@@ -67,7 +67,7 @@ def test_sides_are_told_as_what_they_are(front: float, orthographic: bool, tmp_p
 
 def test_without_perspective_size_does_not_change_with_distance(tmp_path: Path) -> None:
     mesh = load_mesh(cube_obj(tmp_path / "cube.obj"))
-    for camera in sampled_views(placement_of("orbit:3:ortho"), mesh, 32):
+    for camera in sampled_views(Placement("orbit", 3, True), mesh, 32):
         near = camera.matrix_world[:3, 2] * 0.7
         beside = camera.matrix_world[:3, 0] * 0.5
         spans = [np.ptp(camera.project(np.stack([at, at + beside]))[0][:, 0]) for at in (near, -near)]
@@ -77,7 +77,7 @@ def test_without_perspective_size_does_not_change_with_distance(tmp_path: Path) 
 
 def test_an_orbit_is_the_orbit_that_it_was(tmp_path: Path) -> None:
     mesh = load_mesh(cube_obj(tmp_path / "cube.obj"))
-    for one, other in zip(orbit_views(count=5, target=mesh), placed(placement_of("orbit:5"), mesh, 512), strict=True):
+    for one, other in zip(orbit_views(count=5, target=mesh), placed(Placement("orbit", 5), mesh, 512), strict=True):
         assert np.array_equal(one.matrix_world, other.matrix_world) and one.name == other.name
     assert len(look_at_mesh(8, mesh, 16, 32).views) == 8
 
@@ -85,7 +85,7 @@ def test_an_orbit_is_the_orbit_that_it_was(tmp_path: Path) -> None:
 def test_coverage_takes_what_sees_most(tmp_path: Path) -> None:
     """Two opposite corners see all six sides of a cube."""
     mesh = load_mesh(cube_obj(tmp_path / "cube.obj"))
-    views = placed(placement_of("coverage:2"), mesh, 32)
+    views = placed(Placement("coverage", 2), mesh, 32)
     directions = np.stack([camera.matrix_world[:3, 2] for camera in views])
     faces = np.concatenate([np.eye(3), -np.eye(3)])
     assert (faces @ directions.T > 0.1).any(axis=1).all()  # each face is seen by one of the two

@@ -175,7 +175,7 @@ class Baker:
         self._matrix = sparse.vstack([block for block, _ in blocks]).tocsr()
         if mesh.symmetry is not None:  # beside the plane a look-up reads texels of both sides
             own = self.mirrored if solved == resolution and self.mirrored else Mirrored(mesh, solved)
-            self._matrix = (self._matrix @ own.spread().astype(np.float32)).tocsr()
+            self._matrix = sparse.csr_array(self._matrix @ own.spread().astype(np.float32))
         self._share = np.stack(shares).astype(np.float32)
         self._background = np.stack(nearest)
         weight = np.concatenate(weights) * np.concatenate([facing for _, facing in blocks])

@@ -199,7 +199,7 @@ class Mirrored:
         # Nearer to the plane than a texel, or where the texture itself folds both sides into one, they stay.
         self._written = written & (sums > LEAST_WEIGHT)
         scale = np.where(self._written, 1 / np.where(self._written, sums, 1.0), 0.0)
-        self._matrix = (sparse.diags_array(scale) @ matrix).tocsr()
+        self._matrix = sparse.csr_array(matrix.multiply(scale[:, None]))
 
     def write(self, images: Mapping[str, NDArray[np.uint8]]) -> dict[str, NDArray[np.uint8]]:
         """[T, T, C] bytes by part name -> the same with what partners wear in its place, and around the islands."""
@@ -209,7 +209,7 @@ class Mirrored:
 
     def spread(self) -> sparse.csr_array:
         """S [N, N]: all texels of the textures, one after another, from those that are their own."""
-        return (self._matrix + sparse.diags_array((~self._written).astype(np.float64))).tocsr()
+        return sparse.csr_array(self._matrix + sparse.diags_array((~self._written).astype(np.float64)))
 
     def write_marks(self, images: Mapping[str, NDArray[np.uint8]]) -> dict[str, NDArray[np.uint8]]:
         """[T, T] bytes that are no colours, by part name: each place has its nearest partner's."""
@@ -218,7 +218,7 @@ class Mirrored:
         heaviest = np.zeros(len(values), np.int64)
         filled = np.flatnonzero(np.diff(matrix.indptr))
         row = np.repeat(np.arange(len(values)), np.diff(matrix.indptr))
-        order = np.lexsort((-matrix.data, row))
+        order = np.lexsort((-np.asarray(matrix.data), row))
         heaviest[filled] = matrix.indices[order[matrix.indptr[filled]]]
         values = np.where(self._written[:, None], values[heaviest], values)
         found = self._with({name: image[..., None] for name, image in images.items()}, values, around=False)
