@@ -47,6 +47,7 @@ TOGETHER = 16 * 512**2
 BORDER = 0.12  # of a close-up's frame, over which its pixels come to count in the bake
 PREVIEW_VIEWS = 4
 
+ROOM = "A texture of a higher --resolution has room for more."
 Write: TypeAlias = Callable[[Session, dict[str, BakedTexture], dict[str, Any]], Made]
 """Makes of textures, and what else result.json says of them, the sample."""
 
@@ -107,10 +108,7 @@ def detail_stage(session: Session, subject: Subject, most: int | None, strength:
     kept = {name: each.kept for name, each in subject.worn.items() if each.kept.any()}
     chosen = close_ups(subject.mesh, subject.views, subject.resolution, subject.size, count, kept)
     if not chosen.cameras:
-        session.warn(
-            "The views resolve every texel that they see: close-ups could add nothing. A higher --resolution has room "
-            "for more."
-        )
+        session.warn(f"The views resolve all that they see: close-ups could add nothing. {ROOM}")
         return None
     far, near = len(subject.views), len(chosen.cameras)
     closeness = (chosen.after / max(chosen.before, 1e-6)) ** 2  # pixels of a close-up to one of the whole

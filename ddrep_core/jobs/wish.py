@@ -5,7 +5,6 @@ The shell, a batch's table and Python speak of a job in the same words; job.json
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -14,7 +13,8 @@ from typing import Any, TypeAlias
 from ddrep_core.errors import RequestError
 from ddrep_core.jobs.create import existing_file, kept_results, side_files
 from ddrep_core.jobs.edit_source import find_origin
-from ddrep_core.jobs.request import TASKS, EditRequest, Request
+from ddrep_core.jobs.placement import is_placement
+from ddrep_core.jobs.request import TASKS, Block, Request
 
 BESIDE_REFERENCE = ("ip_adapter", "image_encoder", "view_reference")
 """What is said beside a reference picture, and is one block with it in job.json."""
@@ -52,7 +52,7 @@ def wish_of(task: str, told: Mapping[str, Any], base: Path | None = None) -> Wis
     said = {key: value for key, value in told.items() if value is not None and value != []}
     files = _Files(base or Path())
     if "source" in block.model_fields and "source" in said:
-        said = _of_origin(files.path(said["source"]), said)
+        said = _of_origin(block, files.path(said["source"]), said)
     own = {key: _own(key, said[key], files) for key in block.model_fields if key in said}
     common = {key: _common(key, said, files) for key in Request.model_fields if key in said and key != "task"}
     if "reference" not in said and any(key in said for key in BESIDE_REFERENCE):
@@ -130,7 +130,7 @@ def _common(key: str, said: Mapping[str, Any], files: _Files) -> Any:
         case "unlike":
             results = [file for each in _listed(value) for file in kept_results(files.path(each))]
             return [files.copied(file, "result", f"unlike/{number:03d}") for number, file in enumerate(results)]
-        case "cameras" if isinstance(value, str) and not re.fullmatch("orbit(:.*)?", value):  # and not orbit.json
+        case "cameras" if isinstance(value, str) and not is_placement(value):
             files.copies[PurePosixPath("cameras.json")] = existing_file(files.path(value), "camera file")
             return "inputs/cameras.json"
     return value
@@ -140,12 +140,17 @@ def _listed(value: Any) -> Sequence[Any]:
     return value if isinstance(value, list | tuple) else [value]
 
 
-def _of_origin(source: Path, said: Mapping[str, Any]) -> dict[str, Any]:
-    """What was said of an edit, with what the job that made its source says where nothing else was said."""
+def _of_origin(block: type[Block], source: Path, said: Mapping[str, Any]) -> dict[str, Any]:
+    """What was said, with what the job that made its source says where nothing else was said."""
     origin = find_origin(source)
-    known = {"kind": origin.kind, "source_prompt": origin.prompt, **origin.settings}
-    defaults = {key: EditRequest.model_fields[key].default for key in known}
-    unsaid = {key: value for key, value in known.items() if said.get(key, defaults[key]) == defaults[key]}
+    if block.of_textures and origin.kind != "texture":
+        raise RequestError(f"{source} is no textured mesh.", "Give a texture job's folder, or a mesh with its texture.")
+    of_job = {"kind": origin.kind, "source_prompt": origin.prompt, "prompt": origin.prompt, **origin.settings}
+    fields = dict(block.model_fields)
+    if block.of_textures:  # the same words are for what it shall be
+        fields["prompt"] = Request.model_fields["prompt"]
+    known = {key: value for key, value in of_job.items() if key in fields}
+    unsaid = {key: value for key, value in known.items() if said.get(key, fields[key].default) == fields[key].default}
     return {**said, **unsaid, "source": origin.file}
 
 
