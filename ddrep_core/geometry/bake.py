@@ -322,24 +322,22 @@ class Baker:
         height, width = self.view_size
         together = np.concatenate(self._texels_of(worn), axis=1).astype(np.float32)
         seen = torch.from_numpy(self._matrix @ together).reshape(-1, height, width, 4).permute(0, 3, 1, 2)
-        share = torch.from_numpy(self._share).reshape(-1, 1, height, width)
-        return seen[:, :3], share, seen[:, 3:]
+        return seen[:, :3], self.share, seen[:, 3:]
 
-    def looking_at(self, numbers: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """What some of the views paint, as all of them see it.
-
-        Returns:
-            [V, 1, H, W] the share of each pixel that looks at texels which these views paint, and [V, 1, H, W] the
-            share that looks at the textured parts.
-        """
+    def looking_at(self, numbers: Sequence[int]) -> Tensor:
+        """[V, 1, H, W] the share of each view's pixels that looks at texels which some of the views (these) paint."""
         height, width = self.view_size
         chosen = np.zeros((len(self._share), height * width), np.float32)
         chosen[list(numbers)] = 1
         painted = self._transposed @ (self._weight[:, 0] * chosen.reshape(-1))
         typical = float(np.median(painted[painted > 0])) if (painted > 0).any() else 1.0
         seen = self._matrix @ (painted > PAINTED * typical).astype(np.float32)
-        share = torch.from_numpy(self._share).reshape(-1, 1, height, width)
-        return torch.from_numpy(seen).reshape(-1, 1, height, width), share
+        return torch.from_numpy(seen).reshape(-1, 1, height, width)
+
+    @property
+    def share(self) -> Tensor:
+        """[V, 1, H, W] how much of each pixel the textured parts cover."""
+        return torch.from_numpy(self._share).reshape(-1, 1, *self.view_size)
 
     def _texture(self, part: PartTexels, values: NDArray[np.float32]) -> BakedTexture:
         size = self.graph.resolution

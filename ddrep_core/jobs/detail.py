@@ -39,8 +39,8 @@ LEAST_STEPS = 4
 BESIDE = 20.0
 """Evaluations of a view that cost about as much as to look at the mesh from there, and to lay its picture on it: by the
 small bundled prior. Those of a large one cost more, and close-ups are fewer than could be had for the price."""
-FAR_FIRST = 4.0
-"""How much more than a close-up's pixels, area for area, those of the whole count: they say which tone things have."""
+TONE = 1.0
+"""Pixels of the whole: close-ups keep its colours as far as these can tell them, and give what is finer."""
 MOST = 64  # close-ups, where nobody says how many
 TOGETHER = 16 * 512**2
 """Pixels of the close-ups that are sampled together, at least as many as there were views: what those took fits."""
@@ -112,7 +112,7 @@ def detail_stage(session: Session, subject: Subject, most: int | None, strength:
         return None
     far, near = len(subject.views), len(chosen.cameras)
     closeness = (chosen.after / max(chosen.before, 1e-6)) ** 2  # pixels of a close-up to one of the whole
-    heavier = (replace(camera, weight=camera.weight * FAR_FIRST * closeness) for camera in subject.views)
+    heavier = (replace(camera, weight=camera.weight * closeness) for camera in subject.views)  # area for area alike
     views = replace(subject.views, cameras=(*heavier, *chosen.cameras))
     baker = Baker(
         subject.mesh,
@@ -165,8 +165,7 @@ class DetailPass:
         shown[:far] = subject.pictures
         known = present.kept
         if number:
-            seen, _ = self.baker.looking_at(range(far, group[0]))
-            known = torch.maximum(known, seen)
+            known = torch.maximum(known, self.baker.looking_at(range(far, group[0])))
         rep = subject.represent(views)
         height, width = rep.image_shape[1:]
         weights = (functional.adaptive_avg_pool2d(known[chosen], (height, width)) >= WHOLLY).float()
@@ -189,9 +188,16 @@ class DetailPass:
         def finish(session: Session, result: Result) -> Stage | Made:
             with torch.no_grad():
                 found = decode(session.prior, result.diffrep.render())[far:]
-            return self._after(session, number, torch.cat([pictures, found.to(pictures)]), baked)
+            inside = self.baker.share[group[0] : group[-1] + 1]
+            found = toned(found.to(pictures), shown[far:], inside, self.blur)
+            return self._after(session, number, torch.cat([pictures, found]), baked)
 
         return Stage(replace(recipe, schedule=schedule, guides=(), given=given), finish, _previews, f"detail_{number}")
+
+    @property
+    def blur(self) -> float:
+        """Standard deviation, in pixels of a close-up, of what the views of the whole cannot tell apart."""
+        return TONE * self.chosen.after / max(self.chosen.before, 1e-6)
 
     def _after(
         self, session: Session, number: int, pictures: Tensor, baked: dict[str, BakedTexture]
@@ -220,6 +226,27 @@ class DetailPass:
     def _kept(self, name: str, baked: BakedTexture) -> NDArray[np.bool_]:
         worn = self.subject.worn.get(name)
         return np.zeros(baked.coverage.shape, bool) if worn is None else worn.kept
+
+
+def toned(found: Tensor, before: Tensor, inside: Tensor, blur: float) -> Tensor:
+    """[G, 3, H, W] close-ups in the tone of what they showed before: its low frequencies, their high ones.
+
+    Args:
+        found, before: [G, 3, H, W] sRGB in [0, 1]; inside: [G, 1, H, W] the share of each pixel that shows the mesh.
+        blur: standard deviation in pixels.
+    """
+    reach = max(1, math.ceil(3 * blur))
+    kernel = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, dtype=found.dtype) / blur) ** 2)
+    whole = (inside >= WHOLLY).to(found)
+
+    def blurred(images: Tensor) -> Tensor:
+        flat = images.flatten(0, 1)[:, None]
+        flat = functional.conv2d(functional.pad(flat, (reach, reach, 0, 0)), kernel[None, None, None])
+        flat = functional.conv2d(functional.pad(flat, (0, 0, reach, reach)), kernel[None, None, :, None])
+        return flat.reshape(images.shape)
+
+    shift = blurred(whole * (before - found)) / blurred(whole).clamp_min(1e-6)
+    return torch.where(inside > 0, found + shift, found).clamp(0, 1)
 
 
 def _importance(far: int, near: int, size: int) -> NDArray[np.float32]:
