@@ -25,7 +25,8 @@ INNER = 0.85  # of a close-up's frame, from its middle: what lies further out is
 COARSER = tuple(2 ** (step / 2) for step in range(9))
 """Where there are too few cameras to resolve every texel, how much more each of them sees at once."""
 NEARER = 1.25  # than the nearest other view, at least
-LEAST_GAIN = 0.002  # of all places, resolved anew by one more camera
+LEAST_GAIN = 0.1  # of what the first camera resolves: one more that adds less is not worth its price
+NEGLIGIBLE = 1e-5  # of all texels
 
 
 @dataclass(frozen=True)
@@ -77,9 +78,9 @@ def close_ups(
     for coarser in COARSER:
         cameras, fine = _candidates(places, caster, seen, size, coarser)
         found, after = _greedy(fine, before, most)
-        if found and after > best + LEAST_GAIN:
+        if after > best:
             chosen, best = tuple(cameras[number] for number in found), after
-        if len(found) < most:  # further away they would only see less of each texel
+        elif chosen:  # further away still, they see less of each texel than they see more of them
             break
     return CloseUps(_named(_neighbours(chosen)), float(before.mean()), best)
 
@@ -173,12 +174,13 @@ def _before(point: Float, normal: Float, radius: float, size: int) -> Camera:
 
 def _greedy(fine: NDArray[np.float64], before: NDArray[np.float64], most: int) -> tuple[list[int], float]:
     """The candidates that resolve most together, each the best that is left; and how much is resolved with them."""
-    now, found = before, []
+    now, found, least = before, [], NEGLIGIBLE
     while len(found) < min(most, len(fine)):
         gains = np.maximum(np.minimum(fine, 1.0), now).mean(axis=1) - now.mean()
         best = int(gains.argmax())
-        if gains[best] < LEAST_GAIN:
+        if gains[best] < least:
             break
+        least = max(least, LEAST_GAIN * float(gains[best])) if not found else least
         found.append(best)
         now = np.maximum(now, np.minimum(fine[best], 1.0))
     return found, float(now.mean())

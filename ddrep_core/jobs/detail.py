@@ -45,6 +45,7 @@ MOST = 64  # close-ups, where nobody says how many
 TOGETHER = 16 * 512**2
 """Pixels of the close-ups that are sampled together, at least as many as there were views: what those took fits."""
 BORDER = 0.12  # of a close-up's frame, over which its pixels come to count in the bake
+DONE = 0.95  # of a pixel, painted by earlier groups: it is theirs
 PREVIEW_VIEWS = 4
 
 ROOM = "A texture of a higher --resolution has room for more."
@@ -165,7 +166,8 @@ class DetailPass:
         shown[:far] = subject.pictures
         known = present.kept
         if number:
-            known = torch.maximum(known, self.baker.looking_at(range(far, group[0])))
+            done = self.baker.looking_at(range(far, group[0])) >= DONE
+            known = torch.maximum(known, done.to(known))
         rep = subject.represent(views)
         height, width = rep.image_shape[1:]
         weights = (functional.adaptive_avg_pool2d(known[chosen], (height, width)) >= WHOLLY).float()
