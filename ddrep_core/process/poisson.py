@@ -2,9 +2,9 @@
 
 Xu et al., "PFGM++: Unlocking the Potential of Physics-Inspired Generative Models" (2023); Xu's thesis, ch. 8. PFGM is
 D = 1, diffusion the limit D → ∞. Its kernel p(x | x0) ∝ (‖x − x0‖² + r²)^(−(N+D)/2) is the multivariate Student-t
-with D degrees of freedom and scale σ, so x = x0 + σ ε with ε = √(D / χ²_D) n, n ~ N(0, I): white noise whose strength is
-drawn once for a whole trajectory, and so once for all views of an object. The ODE is diffusion's, dx/dσ = (x − x̂0) / σ
-with x̂0 = E[x0 | x] under this kernel (Theorem 7).
+with D degrees of freedom and scale σ, so x = x0 + σ ε with ε = √(D / χ²_D) n, n ~ N(0, I): white noise whose strength
+is drawn once for a whole trajectory, and so once for all views of an object. The ODE is diffusion's,
+dx/dσ = (x − x̂0) / σ with x̂0 = E[x0 | x] under this kernel (Theorem 7).
 """
 
 from __future__ import annotations
