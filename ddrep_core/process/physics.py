@@ -32,7 +32,7 @@ class Physics:
 
     Attributes:
         name, equation: to be shown.
-        dispersion: ω(k) of wave numbers k ≥ 0, the branch that decays least but for those that are no solution.
+        growth: Im ω(k) of wave numbers k ≥ 0, of the branch that is followed; below 0, they fade.
         density: p of one charge; None where it has no closed form.
         flux: p v of one charge, outward.
         births: R of one charge; None where nothing is born and nothing dies.
@@ -42,7 +42,7 @@ class Physics:
 
     name: str
     equation: str
-    dispersion: Callable[[Numbers], NDArray[np.complex128]]
+    growth: Callable[[Numbers], Numbers]
     density: Radial | None = None
     flux: Radial | None = None
     births: Radial | None = None
@@ -52,7 +52,7 @@ class Physics:
     def smooths(self) -> bool:
         """Whether Im ω(k) < Im ω(0) for every k > 0 (Eq. 9.8)."""
         k = np.geomspace(1e-3, 1e3, 4001)
-        return bool((self.dispersion(k).imag < self.dispersion(np.zeros(1)).imag - 1e-12).all())
+        return bool((self.growth(k) < self.growth(np.zeros(1)) - 1e-12).all())
 
     def negative_share(self, time: float, radius: float = 8.0) -> float | None:
         """How much of ∫|p| is negative at a time, out to a distance; None where p has no closed form."""
@@ -117,8 +117,8 @@ def draw_back(
     """Points [K, 2] followed back from a late time to an early one: x' = v, by Heun's steps evenly in log t.
 
     Where density dies on its way out, points are doubled on their way back, and where it is born they are dropped:
-    K / count is what that does to the density's integral. Density that dies fast is made of few points that are doubled often: of
-    what lies far out too little comes back, unless the count is large or the late time early.
+    K / count is what that does to the density's integral. Density that dies fast is made of few points that are
+    doubled often: of what lies far out too little comes back, unless the count is large or the late time early.
     """
     levels = np.geomspace(*times, steps + 1)
     points = draw_late(physics, charges, count, times[0], generator)
@@ -147,13 +147,13 @@ def diffusion() -> Physics:
     def density(r: Numbers, t: float) -> Numbers:
         return np.exp(-(r**2) / (4 * t)) / (4 * np.pi * t)
 
-    return Physics("diffusion", "φ_t = ∇²φ", lambda k: -1j * k**2, density, lambda r, t: r / (2 * t) * density(r, t))
+    return Physics("diffusion", "φ_t = ∇²φ", lambda k: -(k**2), density, lambda r, t: r / (2 * t) * density(r, t))
 
 
 def poisson() -> Physics:
     """φ_tt + ∇²φ = 0, φ = 1 / 2πR: PFGM."""
     density, flux = _out_of(lambda r, t: 1 / (2 * np.pi * (r**2 + t**2) ** 1.5))
-    return Physics("Poisson", "φ_tt + ∇²φ = 0", lambda k: -1j * k, density, flux)
+    return Physics("Poisson", "φ_tt + ∇²φ = 0", lambda k: -k, density, flux)
 
 
 def yukawa(mass: float = 1.0) -> Physics:
@@ -167,9 +167,7 @@ def yukawa(mass: float = 1.0) -> Physics:
         distance = np.sqrt(r**2 + t**2)
         return -(mass**2) * np.exp(-mass * distance) / (2 * np.pi * distance)
 
-    return Physics(
-        "Yukawa", "φ_tt + ∇²φ = m²φ", lambda k: -1j * np.sqrt(k**2 + mass**2), *_out_of(slope), births=births
-    )
+    return Physics("Yukawa", "φ_tt + ∇²φ = m²φ", lambda k: -np.sqrt(k**2 + mass**2), *_out_of(slope), births=births)
 
 
 def helmholtz(wave: float = 1.0) -> Physics:
@@ -184,7 +182,7 @@ def helmholtz(wave: float = 1.0) -> Physics:
         return wave**2 * np.cos(wave * distance) / (2 * np.pi * distance)
 
     return Physics(
-        "Helmholtz", "φ_tt + ∇²φ = −k₀²φ", lambda k: -1j * np.sqrt((k**2 - wave**2).astype(complex)), *_out_of(slope),
+        "Helmholtz", "φ_tt + ∇²φ = −k₀²φ", lambda k: -np.sqrt(np.maximum(k**2 - wave**2, 0)), *_out_of(slope),
         births=births, reach=2.798386 / wave,
     )  # fmt: skip
 
@@ -206,29 +204,29 @@ def damped_wave(damping: float = 40.0) -> Physics:
         s, even, odd = terms(r, t)
         return r * (damping * odd - even / s) / s**2 / (2 * np.pi)
 
-    def dispersion(k: Numbers) -> NDArray[np.complex128]:
-        return 1j * (-damping + np.sqrt((damping**2 - k**2).astype(complex)))
+    def growth(k: Numbers) -> Numbers:
+        return -damping + np.sqrt(np.maximum(damping**2 - k**2, 0))
 
-    return Physics("damped wave", "φ_tt + 2εφ_t = ∇²φ", dispersion, density, flux, front=True)
+    return Physics("damped wave", "φ_tt + 2εφ_t = ∇²φ", growth, density, flux, front=True)
 
 
 def wave() -> Physics:
-    """φ_tt = ∇²φ."""
-    return Physics("wave", "φ_tt = ∇²φ", lambda k: k.astype(complex))
+    """φ_tt = ∇²φ: ω = ±k."""
+    return Physics("wave", "φ_tt = ∇²φ", np.zeros_like)
 
 
 def schroedinger() -> Physics:
-    """i φ_t = −∇²φ."""
-    return Physics("Schrödinger", "iφ_t + ∇²φ = 0", lambda k: (k**2).astype(complex))
+    """i φ_t = −∇²φ: ω = k²."""
+    return Physics("Schrödinger", "iφ_t + ∇²φ = 0", np.zeros_like)
 
 
 def between(a: float = 1.0, b: float = 1.0) -> Physics:
     """aφ_tt − bφ_t + ∇²φ = 0: Poisson's where b = 0, diffusion's where a = 0."""
 
-    def dispersion(k: Numbers) -> NDArray[np.complex128]:
-        return 1j * (b - np.sqrt(b**2 + 4 * a * k**2)) / (2 * a)
+    def growth(k: Numbers) -> Numbers:
+        return (b - np.sqrt(b**2 + 4 * a * k**2)) / (2 * a)
 
-    return Physics("between", "aφ_tt − bφ_t + ∇²φ = 0", dispersion)
+    return Physics("between", "aφ_tt − bφ_t + ∇²φ = 0", growth)
 
 
 def biharmonic() -> Physics:
@@ -240,7 +238,7 @@ def biharmonic() -> Physics:
         waves, weights = top * (k + 1) / 2, top * share / 2
         return special.j0(np.multiply.outer(r, waves)) @ (weights * waves * np.exp(-(waves**4) * t)) / (2 * np.pi)
 
-    return Physics("biharmonic", "φ_t = −∇⁴φ", lambda k: -1j * k**4, density)
+    return Physics("biharmonic", "φ_t = −∇⁴φ", lambda k: -(k**4), density)
 
 
 def table() -> tuple[Physics, ...]:
