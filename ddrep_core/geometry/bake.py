@@ -34,6 +34,8 @@ STRADDLING = 0.02
 MOST_TEXELS = 4096**2
 """Solving for more takes over 6 GB; for this many, on the surface of all parts together, under 5."""
 TEXELS_PER_PIXEL, ENOUGH_TEXELS = 4, 2_000_000  # where there are more: what is solved for instead
+# Of so many textures each is a few pixels of the pictures: more than this to a pixel would only cost time.
+MANY_TEXTURES, TEXELS_PER_PIXEL_OF_MANY = 64, 16
 LEAST_RESOLUTION = 16
 BYTES_PER_TEXEL, BYTES_PER_RAY = 270, 90  # while textures are solved for
 # A texel of every texture, the same where it is kept in 8 bits, and of the one that is being made and written.
@@ -323,15 +325,20 @@ class Baker:
 def solving_resolution(mesh: Mesh, resolution: int, pixels: int, most_texels: int = MOST_TEXELS) -> int:
     """The resolution at which the textures of a mesh's parts are solved for, at most the one that is delivered.
 
+    It is lower where there are more than `most_texels`: still several texels to a pixel, at least two million in all
+    (of more than `MANY_TEXTURES` textures no more than sixteen to a pixel).
+
     Args:
         resolution: T of the textures.
         pixels: of all pictures.
         most_texels: up to so many texels on the surface, this is T.
     """
-    share = sum(covered_share(part) for part in mesh.textured_parts)  # of one texture
+    parts = mesh.textured_parts
+    share = sum(covered_share(part) for part in parts)  # of one texture
     if share * resolution**2 <= most_texels:
         return resolution
-    enough = min(max(TEXELS_PER_PIXEL * pixels, ENOUGH_TEXELS), most_texels)
+    least = ENOUGH_TEXELS if len(parts) <= MANY_TEXTURES else min(TEXELS_PER_PIXEL_OF_MANY * pixels, ENOUGH_TEXELS)
+    enough = min(max(TEXELS_PER_PIXEL * pixels, least), most_texels)
     return int(np.clip(np.sqrt(enough / share), LEAST_RESOLUTION, resolution))
 
 
