@@ -15,11 +15,13 @@ from torch import Tensor
 from ddrep_core.diffreps.image_texture import ImageTextureDiffrep
 from ddrep_core.diffreps.protocol import Diffrep
 from ddrep_core.diffreps.texture import TextureDiffrep, rays_along_pixel
+from ddrep_core.errors import RequestError
 from ddrep_core.geometry.bake import BakedTexture, Baker, baking_bytes, coverage_share, solving_resolution
 from ddrep_core.geometry.glb import write_glb
 from ddrep_core.geometry.load import load_mesh
 from ddrep_core.geometry.mesh import Mesh
 from ddrep_core.geometry.signals import control_signals
+from ddrep_core.geometry.symmetry import Mirrored, symmetry_of
 from ddrep_core.geometry.texels import check_texture_repeats
 from ddrep_core.jobs.apart import Box
 from ddrep_core.jobs.folder import replacing, write_json
@@ -61,6 +63,11 @@ def start(session: Session) -> Stage:
     """
     request = session.request
     settings = request.settings(TextureRequest)
+    if settings.symmetry is not None and settings.keep:
+        raise RequestError(
+            "What is kept on one side of a mesh would have to be worn on the other, too.",
+            "Leave --keep or --symmetry out.",
+        )
     session.stage("Reading the mesh")
     path, root = session.folder.resolve(settings.mesh), session.folder.path
     mesh = load_mesh(path, settings.mesh_up, objects=settings.objects, root=root)
@@ -72,6 +79,8 @@ def start(session: Session) -> Stage:
     mesh = replace(mesh, both_sides=settings.both_sides)
     outlook = look_at_mesh(cameras, mesh, size, rays, settings.front_degrees)
     tell_left_out(session, outlook)
+    if settings.symmetry is not None:
+        outlook = replace(outlook, mesh=mirrored_mesh(session, outlook.mesh, settings))
     mesh, views = outlook.mesh, outlook.views
     require_bytes(
         baking_bytes(mesh, settings.resolution, len(views), (size, size)),
@@ -178,6 +187,26 @@ class Texturing:
         if self.pinned is not None:
             told["pins"] = self.pinned.differences(self.baker, baked, views)
         return replace(made, told=made.told | told, illustrations=(*made.illustrations, sheet))
+
+
+def mirrored_mesh(session: Session, mesh: Mesh, settings: TextureRequest) -> Mesh:
+    """The mesh as its own mirror image, as the settings say; tells how much of it is.
+
+    Raises:
+        RequestError: it is not symmetric.
+    """
+    assert settings.symmetry is not None
+    mesh, share = symmetry_of(mesh, settings.symmetry)
+    assert mesh.symmetry is not None
+    told = Mirrored(mesh, settings.resolution)
+    left = told.far - told.shared
+    rest = f" The other {left:,} have none, and are painted on their own." if left > 0 else ""
+    session.warn(
+        f"The sides share their texels about {settings.symmetry} = {mesh.symmetry.offset:.4g}: {told.shared:,} of the "
+        f"{told.far:,} texels behind that plane are their partners'.{rest}",
+        symmetry={"shared": told.shared, "behind": told.far, "share": round(share, 4)},
+    )
+    return mesh
 
 
 def rays_across(prior: Prior) -> int:

@@ -5,7 +5,6 @@ The shell, a batch's table and Python speak of a job in the same words; job.json
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -14,6 +13,7 @@ from typing import Any, TypeAlias
 from ddrep_core.errors import RequestError
 from ddrep_core.jobs.create import existing_file, kept_results, side_files
 from ddrep_core.jobs.edit_source import find_origin
+from ddrep_core.jobs.placement import is_placement
 from ddrep_core.jobs.request import TASKS, EditRequest, Request
 
 BESIDE_REFERENCE = ("ip_adapter", "image_encoder", "view_reference")
@@ -130,7 +130,7 @@ def _common(key: str, said: Mapping[str, Any], files: _Files) -> Any:
         case "unlike":
             results = [file for each in _listed(value) for file in kept_results(files.path(each))]
             return [files.copied(file, "result", f"unlike/{number:03d}") for number, file in enumerate(results)]
-        case "cameras" if isinstance(value, str) and not re.fullmatch("orbit(:.*)?", value):  # and not orbit.json
+        case "cameras" if isinstance(value, str) and not is_placement(value):
             files.copies[PurePosixPath("cameras.json")] = existing_file(files.path(value), "camera file")
             return "inputs/cameras.json"
     return value
