@@ -191,14 +191,6 @@ def run(
     _run(JobFolder(job), resume, events, debug, checkpoint_seconds, on, keep_there)
 
 
-@app.command("far-end", hidden=True)
-def far_end() -> None:
-    """What `--on` speaks to on the other machine."""
-    from ddrep_core.remote.far_end import main as answer
-
-    answer()
-
-
 @app.command()
 @takes(*option_parameters(Request, ("loras", "controlnets", "device", "precision")))
 def doctor(

@@ -1,4 +1,4 @@
-"""A real sshd on loopback that a test starts itself: its own keys, an unprivileged port, nothing of the user's touched."""
+"""A real sshd on loopback that a test starts itself: its own keys and port, nothing of the user's touched."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def engine_at(jobs: Path, command: str = "-m ddrep_core") -> Path:
     threads = "OMP_NUM_THREADS=1 MKL_NUM_THREADS=1"
     program(
         jobs / "engine" / "bin" / "ddrep",
-        f'export PYTHONPATH={ROOT} DDREP_CACHE={os.environ.get("DDREP_CACHE", "")} {threads}\n'
+        f"export PYTHONPATH={ROOT} DDREP_CACHE={os.environ.get('DDREP_CACHE', '')} {threads}\n"
         f'exec {sys.executable} {command} "$@"',
     )
     return jobs

@@ -251,7 +251,7 @@ class _Away:
         self.stop.check()
         if not resume:
             self._offset = 0
-        connection.wire.say(do="run", resume=resume, checkpoint_seconds=self.checkpoint_seconds)
+        connection.wire.say(do="run", resume=resume, checkpoint_seconds=float(self.checkpoint_seconds))
         self._answer(connection, "began")
 
     def _call_back(self, connection: Connection) -> None:

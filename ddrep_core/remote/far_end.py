@@ -38,6 +38,16 @@ from ddrep_core.remote.files import ASKED, MADE, WITH_RESUME, drop_others, listi
 from ddrep_core.remote.wire import ConnectionLost, Wire
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,99}")
+ASKS: dict[str, dict[str, type]] = {
+    "open": {"folder": str, "name": str},
+    "put": {"path": str, "size": int},
+    "keep": {"files": list, "roots": list},
+    "run": {"resume": bool, "checkpoint_seconds": float},
+    "stop": {},
+    "watch": {"offset": int},
+    "get": {"have": dict},
+    "remove": {},
+}
 LOOK_SECONDS = 0.1
 LOG_BYTES = 4000
 
@@ -47,26 +57,41 @@ class FarEnd:
 
     def __init__(self, wire: Wire, engine: tuple[str, ...] = (sys.executable, "-m", "ddrep_core")) -> None:
         self._wire, self._engine = wire, engine
-        self._folder = JobFolder(".")
+        self._folder: JobFolder | None = None
         self._over = threading.Event()
 
     def serve(self) -> None:
         """Do as told until the other end hangs up."""
         self._wire.say(say="ddrep", version=__version__)
+        try:
+            while (message := self._wire.hear()) is not None:
+                try:
+                    self._answer(message)
+                except DdrepError as error:
+                    self._wire.say(say="error", message=error.message, fix=error.fix, status=error.exit_status)
+        except ConnectionLost:
+            pass  # nobody there to be told
+        finally:
+            self._over.set()
+
+    def _answer(self, message: dict[str, Any]) -> None:
+        """Do one thing that is asked for, if it is one of `ASKS` and a job is open."""
+        do = message.get("do")
+        asks = ASKS.get(do) if isinstance(do, str) else None
+        if asks is None or not all(isinstance(message.get(key), kind) for key, kind in asks.items()):
+            raise RequestError("That is nothing that can be asked for.")
+        if do != "open" and self._folder is None:
+            raise RequestError("There is no job that could be spoken of.")
         known: dict[str, Callable[[dict[str, Any]], None]] = {
             "open": self._open, "put": self._put, "keep": self._keep, "run": self._run, "stop": self._stop,
             "watch": self._watch, "get": self._get, "remove": self._remove,
         }  # fmt: skip
-        try:
-            while (message := self._wire.hear()) is not None:
-                try:
-                    known[message["do"]](message)
-                except DdrepError as error:
-                    self._wire.say(say="error", message=error.message, fix=error.fix, status=error.exit_status)
-        except (ConnectionLost, KeyError):
-            pass  # nobody there to be told
-        finally:
-            self._over.set()
+        known[str(do)](message)
+
+    @property
+    def _job(self) -> JobFolder:
+        assert self._folder is not None  # `_answer` has seen to it
+        return self._folder
 
     def _open(self, message: dict[str, Any]) -> None:
         if os.name != "posix":
@@ -79,22 +104,22 @@ class FarEnd:
         with told_in_words(path):
             path.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._folder = JobFolder(path)
-        self._folder.refuse_what_leads_out()
+        self._job.refuse_what_leads_out()
         self._wire.say(
             say="state",
             path=str(path),
             running=self._running(),
-            began=self._folder.events_file.is_file(),
-            last=last_event(self._folder).get("event"),
-            files=listing(self._folder, ASKED),
+            began=self._job.events_file.is_file(),
+            last=last_event(self._job).get("event"),
+            files=listing(self._job, ASKED),
         )
 
     def _put(self, message: dict[str, Any]) -> None:
-        self._wire.save(message, place_of(self._folder, message["path"], (*ASKED, *WITH_RESUME)))
+        self._wire.save(message, place_of(self._job, message["path"], (*ASKED, *WITH_RESUME)))
 
     def _keep(self, message: dict[str, Any]) -> None:
         drop_others(
-            self._folder, tuple(root for root in message["roots"] if root in ASKED + MADE), set(message["files"])
+            self._job, tuple(root for root in message["roots"] if root in ASKED + MADE), set(map(str, message["files"]))
         )
 
     def _run(self, message: dict[str, Any]) -> None:
@@ -105,10 +130,10 @@ class FarEnd:
                 raise RequestError("Another engine is at work on the job there.", "Wait for it.")
             time.sleep(0.01)
         if not message["resume"]:
-            self._folder.events_file.unlink(missing_ok=True)
-        self._folder.forget_cancel()
+            self._job.events_file.unlink(missing_ok=True)
+        self._job.forget_cancel()
         seconds = str(float(message["checkpoint_seconds"]))
-        command = [*self._engine, "run", str(self._folder), "--checkpoint-seconds", seconds]
+        command = [*self._engine, "run", str(self._job), "--checkpoint-seconds", seconds]
         with (
             lock,
             told_in_words(self._log),
@@ -123,8 +148,8 @@ class FarEnd:
 
     def _stop(self, message: dict[str, Any]) -> None:
         if self._running():
-            with told_in_words(self._folder.cancel_file):
-                self._folder.cancel_file.touch()
+            with told_in_words(self._job.cancel_file):
+                self._job.cancel_file.touch()
 
     def _watch(self, message: dict[str, Any]) -> None:
         threading.Thread(target=self._tell, args=(int(message["offset"]),), name="ddrep-watch", daemon=True).start()
@@ -146,7 +171,7 @@ class FarEnd:
 
     def _lines(self, offset: int) -> list[bytes]:
         try:
-            with self._folder.own("events.jsonl").open("rb") as file:
+            with self._job.own("events.jsonl").open("rb") as file:
                 file.seek(offset)
                 data = file.read()
         except OSError:
@@ -159,7 +184,7 @@ class FarEnd:
             return
         try:
             name = json.loads(line)["path"]
-            with place_of(self._folder, name, ("previews",)).open("rb") as file:
+            with place_of(self._job, name, ("previews",)).open("rb") as file:
                 now = os.fstat(file.fileno())
                 if shown.get(str(name)) != (now.st_ino, now.st_mtime_ns):
                     shown[str(name)] = now.st_ino, now.st_mtime_ns
@@ -169,22 +194,22 @@ class FarEnd:
 
     def _get(self, message: dict[str, Any]) -> None:
         """Everything that was made; nothing where the run ended before it had cleared what was made before."""
-        files = listing(self._folder, MADE) if read_json(self._folder.checkpoints / "run.json") else {}
+        files = listing(self._job, MADE) if read_json(self._job.checkpoints / "run.json") else {}
         for name, digest in sorted(files.items(), key=lambda item: item[0].endswith("result.json")):
             if message["have"].get(name) != digest:
-                with self._folder.own(*name.split("/")).open("rb") as file:
+                with self._job.own(*name.split("/")).open("rb") as file:
                     self._wire.send(file, say="file", path=name)
         self._wire.say(say="got", files=sorted(files))
 
     def _remove(self, message: dict[str, Any]) -> None:
-        with told_in_words(self._folder.path):
-            shutil.rmtree(self._folder.path)
+        with told_in_words(self._job.path):
+            shutil.rmtree(self._job.path)
         self._lock_file.unlink(missing_ok=True)
         self._wire.say(say="removed")
 
     @property
     def _log(self) -> Path:
-        return self._folder.own("engine.log")
+        return self._job.own("engine.log")
 
     def _log_tail(self) -> str:
         try:
@@ -194,7 +219,7 @@ class FarEnd:
 
     @property
     def _lock_file(self) -> Path:
-        return self._folder.path.with_name(self._folder.path.name + ".lock")
+        return self._job.path.with_name(self._job.path.name + ".lock")
 
     def _running(self) -> bool:
         lock = self._lock()
