@@ -51,6 +51,37 @@ class DDREP_PG_lora(bpy.types.PropertyGroup):
     )
 
 
+class DDREP_PG_controlnet(bpy.types.PropertyGroup):
+    """A ControlNet, what it is shown, and how much it counts."""
+
+    folder: StringProperty(
+        name="Folder", description="The ControlNet's folder in diffusers' format, or a hub id", subtype="DIR_PATH"
+    )
+    kind: EnumProperty(
+        name="Shown",
+        description="What it is shown",
+        items=(
+            ("AUTO", "By Its Name", "What its name says; depth where it says nothing"),
+            ("depth", "Depth", "How near the mesh is"),
+            ("normal", "Normals", "Which way the surface looks"),
+            ("canny", "Edges", "Outlines and creases, one pixel wide"),
+            ("lineart", "Lines", "The same lines as a pen draws them"),
+            ("tile", "Texture", "The texture it starts from, or as far as it is made"),
+        ),
+        default="AUTO",
+    )
+    scale: FloatProperty(
+        name="Scale",
+        description="How much it counts beside the prompt: 0 not at all",
+        default=1.0,
+        min=0.0,
+        max=10.0,
+        soft_max=2.0,
+        step=10,
+        precision=2,
+    )
+
+
 class SamplingSettings:
     """What every task has in common (mixed into each task's own settings)."""
 
@@ -113,6 +144,31 @@ class SamplingSettings:
     )
     loras: CollectionProperty(
         type=DDREP_PG_lora, name="LoRAs", description="Files that bend the prior towards a style or a thing"
+    )
+    reference: PointerProperty(
+        type=bpy.types.Image,
+        name="Reference",
+        description="A picture for the prior to look at, for its style. Wants an IP-Adapter of the prior's family",
+    )
+    reference_scale: FloatProperty(
+        name="Scale",
+        description="How much the reference picture counts beside the words",
+        default=1.0,
+        min=0.0,
+        max=10.0,
+        soft_max=2.0,
+        step=10,
+        precision=2,
+    )
+    ip_adapter: StringProperty(
+        name="IP-Adapter",
+        description="The .safetensors file that lets the prior look at a picture",
+        subtype="FILE_PATH",
+    )
+    image_encoder: StringProperty(
+        name="Image Encoder",
+        description="The folder of the CLIP vision model that goes with it. Empty: image_encoder beside the IP-Adapter",
+        subtype="DIR_PATH",
     )
     own_guidance: BoolProperty(
         name="Own Guidance", description="Set the guidance scale instead of using the prior's own", default=False
@@ -177,7 +233,15 @@ class KeepingAway:
     )
 
 
-class DDREP_PG_texture(SamplingSettings, KeepingAway, bpy.types.PropertyGroup):
+class ShownShape:
+    """What tasks have that know a shape to show."""
+
+    controlnets: CollectionProperty(
+        type=DDREP_PG_controlnet, name="ControlNets", description="Networks that are shown the shape, beside the prior"
+    )
+
+
+class DDREP_PG_texture(SamplingSettings, KeepingAway, ShownShape, bpy.types.PropertyGroup):
     """Texture the selected meshes."""
 
     resolution: square_sizes(TEXTURE_SIZES, 1024)
@@ -291,7 +355,7 @@ class DDREP_PG_texture(SamplingSettings, KeepingAway, bpy.types.PropertyGroup):
     )
 
 
-class DDREP_PG_generate(SamplingSettings, KeepingAway, bpy.types.PropertyGroup):
+class DDREP_PG_generate(SamplingSettings, KeepingAway, ShownShape, bpy.types.PropertyGroup):
     """A new object at the 3D cursor."""
 
     size: FloatProperty(
@@ -458,6 +522,11 @@ class DDREP_PG_object(bpy.types.PropertyGroup):
         update=_cameras_changed,
     )
     prompt: StringProperty(name="Words", description="Words for this camera alone, added to the prompt", maxlen=1000)
+    reference: PointerProperty(
+        type=bpy.types.Image,
+        name="Reference",
+        description="A picture for this view alone to look at, instead of the one that all others look at",
+    )
     own_resolution: BoolProperty(
         name="Own Resolution",
         description="Give this camera a picture size of its own instead of the scene's",
@@ -528,6 +597,7 @@ class DDREP_PG_window(bpy.types.PropertyGroup):
 
 CLASSES = (
     DDREP_PG_lora,
+    DDREP_PG_controlnet,
     DDREP_PG_texture,
     DDREP_PG_generate,
     DDREP_PG_panorama,

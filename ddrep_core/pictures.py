@@ -13,6 +13,7 @@ import torch
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 from PIL import Image, ImageOps
 from torch import Tensor
+from torch.nn import functional
 
 from ddrep_core.errors import RequestError
 
@@ -128,6 +129,14 @@ def _in_bytes(picture: Image.Image) -> Image.Image:
     elif picture.mode.startswith("I;16") or values.max(initial=0) > 255:
         values = values / 257
     return Image.fromarray(to_bytes(values / 255))
+
+
+def middle_square(picture: Tensor, size: int = 512) -> Tensor:
+    """[3, size, size] the middle of a picture [3, H, W], sRGB in [0, 1]."""
+    short = min(picture.shape[-2:])
+    top, left = ((side - short) // 2 for side in picture.shape[-2:])
+    square = picture[None, :, top : top + short, left : left + short]
+    return functional.interpolate(square, (size, size), mode="bicubic", antialias=True).clamp(0, 1)[0]
 
 
 def to_picture(image: Tensor) -> Image.Image:

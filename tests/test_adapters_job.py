@@ -11,12 +11,17 @@ import pytest
 import tiny_models
 import torch
 from geometry_shapes import cube_obj
+from PIL import Image
 from test_ip_adapter import image_encoder, picture, write_adapter
 from test_lora import kohya_sd, random_pieces, write
 
 from ddrep_core.cli import main
+from ddrep_core.errors import RequestError
+from ddrep_core.jobs.create import create_job
 from ddrep_core.jobs.request import parse_request
+from ddrep_core.jobs.wish import wish_of
 from ddrep_core.priors import diffusers_prior, load_prior
+from ddrep_core.priors.adapters.ip_adapter import PictureListener
 
 
 @pytest.fixture
@@ -86,6 +91,49 @@ def test_a_job_with_everything(
     assert status == 0, err
 
 
+def test_a_view_can_look_at_a_picture_of_its_own(
+    ddrep: Callable[..., tuple[int, str, str]],
+    things: Path,
+    tiny_sd: Path,
+    short_film: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[list[torch.Tensor]] = []
+    look = PictureListener.look
+
+    def watched(self: PictureListener, pictures: Any, *rest: Any) -> torch.Tensor:
+        seen.append(list(pictures))
+        return look(self, pictures, *rest)
+
+    monkeypatch.setattr(PictureListener, "look", watched)
+    Image.new("RGB", (20, 30), (0, 0, 255)).save(things / "blue.png")
+    told = {
+        "prompt": "a cow", "mesh": "cube.obj", "prior": str(tiny_sd), "steps": 1, "schedule": "plain",
+        "cameras": "orbit:3", "resolution": 32, "reference": "Oil.PNG", "ip_adapter": "ip-adapter_sd15.safetensors",
+    }  # fmt: skip
+
+    def run(name: str, *views: str) -> tuple[int, str]:
+        wish = wish_of("texture", {**told, "view_reference": list(views)}, things)
+        create_job(things / name, wish.request, copies=wish.copies)
+        status, _, err = ddrep("run", things / name)
+        return status, err
+
+    status, err = run("job", "orbit 2=blue.png")
+    assert status == 0, err
+    common, own = seen[-1]  # each different one is looked at once
+    assert common.shape == own.shape == (3, 512, 512)
+    assert torch.allclose(own.mean((1, 2)), torch.tensor([0.0, 0.0, 1.0]), atol=1e-3)
+    assert json.loads((things / "job/job.json").read_text())["reference"]["cameras"] == [
+        {"camera": "orbit 2", "file": "inputs/reference_0.png"}
+    ]
+    status, err = run("misspelt", "orbti 2=blue.png")
+    assert status == 2 and "camera 'orbti 2', which is none" in err and "orbit 1" in err, err
+    with pytest.raises(RequestError, match="Write CAMERA=PICTURE"):
+        wish_of("texture", {**told, "view_reference": ["blue.png"]}, things)
+    plain = wish_of("texture", told, things).request
+    assert "cameras" not in parse_request({"schema_version": 1, **plain}).to_json()["reference"]
+
+
 def test_one_plain_controlnet_is_the_job_that_it_was(
     ddrep: Callable[..., tuple[int, str, str]], things: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -114,7 +162,7 @@ def test_what_does_not_go_together_is_said(ddrep: Callable[..., tuple[int, str, 
         status, _, err = ddrep("image", "-p", "a cow", "--out", things / "job", *arguments)
         assert status == 2 and words in err, err
     told = {"schema_version": 1, "task": "image", "prompt": "a cow"}
-    for wrong in ({"controlnets": [{"folder": "x", "kind": "tile"}]}, {"reference": {"picture": "../x.png"}}):
+    for wrong in ({"controlnets": [{"folder": "x", "kind": "blur"}]}, {"reference": {"picture": "../x.png"}}):
         with pytest.raises(Exception, match=r"job\.json"):
             parse_request(told | wrong)
 

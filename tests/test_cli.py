@@ -392,5 +392,5 @@ def test_a_task_s_help_speaks_of_no_types_of_python(ddrep, task):
 
 def test_the_parts_of_a_block_are_options_that_may_be_left_out():
     told = {each.name: each for each in option_parameters(Request, ["reference"])}
-    assert list(told) == ["reference", "ip_adapter", "image_encoder"]
+    assert list(told) == ["reference", "ip_adapter", "image_encoder", "view_reference"]
     assert all(each.default is None for each in told.values())

@@ -18,7 +18,7 @@ from ddrep_core.errors import DdrepWarning, RequestError
 from ddrep_core.geometry.signals import SIGNALS, control_signals
 from ddrep_core.priors import load_prior
 from ddrep_core.priors.adapters.controlnet import Control, parse_control
-from ddrep_core.priors.protocol import SIGNAL_CHANNELS
+from ddrep_core.priors.protocol import SIGNAL_CHANNELS, TILE
 
 STEPS = 2  # what is told wrongly shows in the first
 
@@ -89,7 +89,7 @@ def test_how_a_controlnet_is_named(models: Path) -> None:
     assert parse_control("C:\\models\\depth") == Control("C:\\models\\depth")
     for text, message in (
         ("depth:dpeth", "cannot show a ControlNet 'dpeth'"),
-        ("depth:tile:0.5", "picture that is still to be made"),
+        ("depth:blur:0.5", "cannot show a ControlNet 'blur'"),
         ("depth:canny:11", "counts 0 to 10 times"),
         ("depth:nan", "counts 0 to 10 times"),
     ):
@@ -186,5 +186,5 @@ def test_a_mesh_shows_what_a_prior_hears(tmp_path: Path) -> None:
     mesh = mesh_of(trimesh.creation.box(), tmp_path / "box.obj")
     views = dd.orbit_views(2, target=mesh, width=16, height=16)
     shown = control_signals(mesh, views, 16, 16, {"canny", "code", "depth"})
-    assert list(shown) == ["canny", "depth"] and SIGNALS.keys() == SIGNAL_CHANNELS.keys()
+    assert list(shown) == ["canny", "depth"] and SIGNALS.keys() == SIGNAL_CHANNELS.keys() - {TILE}
     assert all(shown[kind].shape == (2, SIGNAL_CHANNELS[kind], 16, 16) for kind in shown)

@@ -16,7 +16,7 @@ from ddrep_core.errors import RunError
 from ddrep_core.geometry import load_mesh
 from ddrep_core.geometry.mesh import Mesh
 from ddrep_core.pictures import to_linear, to_srgb
-from ddrep_core.report import Renderer, contact_sheet, result_page, turntable
+from ddrep_core.report import Renderer, contact_sheet, renderer, result_page, turntable
 from ddrep_core.views import Camera, look_at
 
 
@@ -170,3 +170,32 @@ def test_the_page_shows_every_file_and_takes_words_as_words() -> None:
     assert set(outline.addresses) == {f"sample_0000/{name}" for name in addresses}
     assert all(words in outline.text for words in ("Seed 7", "97.1 %", "left", "512", "49"))
     assert "eta" not in outline.text.split("How it was made")[1]
+
+
+def test_what_is_looked_up_column_by_column_is_what_rows_give() -> None:
+    """To the last bit: the renderer's fast ways beside the obvious ones."""
+    random = np.random.default_rng(0)
+    face, weights = random.integers(0, 50, 4000), random.random((4000, 3)).astype(np.float32)
+    for values in (random.random((50, 3, 2)), random.random((50, 3, 3)).astype(np.float32)):
+        found = renderer.within(np.ascontiguousarray(values.transpose(1, 2, 0)), face, weights)
+        assert found.dtype == values.dtype
+        assert np.array_equal(found.T, np.einsum("nk,nkj->nj", weights, values[face]))
+
+    def bilinear(image: np.ndarray, uv: np.ndarray, page: np.ndarray) -> np.ndarray:
+        height, width = image.shape[1:3]
+        x, y = uv[:, 0] * width - 0.5, (1 - uv[:, 1]) * height - 0.5
+        left, up = np.floor(x).astype(int), np.floor(y).astype(int)
+        right, down = (x - left).astype(np.float32)[:, None], (y - up).astype(np.float32)[:, None]
+        corner = [[image[page, (up + dy) % height, (left + dx) % width] for dx in (0, 1)] for dy in (0, 1)]
+        top, bottom = (row[0] * (1 - right) + row[1] * right for row in corner)
+        found = top * (1 - down) + bottom * down
+        return found / np.float32(255) if image.dtype == np.uint8 else found
+
+    uv, page = random.uniform(-3, 3, (5000, 2)), random.integers(0, 3, 5000)
+    for height, width in ((16, 32), (12, 20), (1, 1)):
+        for image in (
+            random.random((3, height, width, 3)).astype(np.float32),
+            random.integers(0, 256, (3, height, width, 3)).astype(np.uint8),
+        ):
+            found = renderer._bilinear(image, np.ascontiguousarray(uv.T), page)
+            assert np.array_equal(found.T, bilinear(image, uv, page))

@@ -278,3 +278,17 @@ def test_what_is_solved_for_follows_pictures_only_where_textures_are_huge(tmp_pa
     solved = solving_resolution(mesh, 8192, 8 * 64 * 64)
     assert solved < 4096 and solved**2 * share == pytest.approx(2_000_000, rel=0.01)
     assert solving_resolution(mesh, 8192, 8 * 1024 * 1024) > 4 * 1024
+
+
+def test_many_textures_have_no_more_texels_than_their_few_pixels_need(tmp_path: Path) -> None:
+    part = load_mesh(shapes.cube_obj(tmp_path / "cube.obj")).parts[0]
+    pixels = 8 * 64 * 64
+
+    def solved(count: int, pixels: int) -> float:
+        parts = tuple(replace(part, name=f"{part.name} {number}") for number in range(count))
+        mesh = replace(load_mesh(tmp_path / "cube.obj"), parts=parts)
+        return solving_resolution(mesh, 4096, pixels) ** 2 * count * texel_module.covered_share(part)
+
+    assert solved(64, pixels) == pytest.approx(2_000_000, rel=0.02)
+    assert solved(65, pixels) == pytest.approx(16 * pixels, rel=0.03)
+    assert solved(500, 8 * 512 * 512) == solved(500, 8 * 512 * 512 + 1) > 4 * 8 * 512 * 512 * 0.95

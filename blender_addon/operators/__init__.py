@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the buttons do."""
 
-from . import cameras, edits, engine, fixes, jobs, loras, make, results
+from . import adapters, cameras, edits, engine, fixes, jobs, make, results
 
-MODULES = (make, loras, jobs, results, edits, cameras, engine, fixes)
+MODULES = (make, adapters, jobs, results, edits, cameras, engine, fixes)
 
 
 def register() -> None:

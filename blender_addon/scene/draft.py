@@ -13,7 +13,8 @@ import bpy
 import numpy as np
 
 from ..problems import Problem
-from .cameras import View, chosen_views, require_cameras
+from .adapters import controlnet, lora, reference
+from .cameras import View, chosen_cameras, chosen_views, require_cameras
 from .front import front_degrees
 from .keep import keeping, pinned
 from .meshes import CapturedMesh, capture, job_names, obj_pieces, require_textureable
@@ -135,14 +136,17 @@ def texture_draft(
         except Problem:
             continue  # an empty mesh hides nothing
     targeted = [target.mesh for target in wanted]
-    names = [_title(target) for target in wanted] + [mesh.name for mesh in in_the_way]
-    for mesh, key in zip([*targeted, *in_the_way], job_names(names), strict=True):
+    titles = [_title(target) for target in wanted] + [mesh.name for mesh in in_the_way]
+    for mesh, key in zip([*targeted, *in_the_way], job_names(titles), strict=True):
         mesh.key = key
     front = front_degrees(context, objects) if front is None else front
     views = chosen_views(context, objects, front)
-    kept, pinned_view = keeping(objects, wanted, settings), pinned(settings, [view.name for view in views])
+    names = [view.name for view in views]
+    kept, pinned_view = keeping(objects, wanted, settings), pinned(settings, names)
+    looked_at, pictures = reference(settings, chosen_cameras(scene), names)
     request = {
         **_common(settings, default_prior, "texture"),
+        **looked_at,
         "cameras": "inputs/cameras.json",
         "texture": {
             "mesh": "inputs/mesh.obj",
@@ -167,7 +171,7 @@ def texture_draft(
     if _shows_instances(depsgraph, objects):
         warnings.append("Instances are not textured; make them real first (Object > Apply > Make Instances Real).")
     files = {"inputs/mesh.obj": obj_pieces([*targeted, *in_the_way]), "inputs/cameras.json": [camera_file(views)]}
-    files |= {**kept.files, **pinned_view.files}
+    files |= {**kept.files, **pinned_view.files, **pictures}
     return Draft(request, about, files, warnings)
 
 
@@ -197,8 +201,10 @@ def generate_draft(context: bpy.types.Context, default_prior: str) -> Draft:
     settings = context.scene.ddrep.generate
     require_prompt(settings)
     cursor = context.scene.cursor
+    looked_at, pictures = reference(settings, (), ())
     request = {
         **_common(settings, default_prior, "generate"),
+        **looked_at,
         "cameras": f"orbit:{settings.views}",
         "generate": {
             "size": round(settings.size, 6),
@@ -212,19 +218,21 @@ def generate_draft(context: bpy.types.Context, default_prior: str) -> Draft:
         "location": list(cursor.location),
         "size": round(settings.size, 6),
     }
-    return Draft(request, about)
+    return Draft(request, about, pictures)
 
 
 def panorama_draft(context: bpy.types.Context, default_prior: str) -> Draft:
     """A panorama for the world. Raises a Problem when there are no words for it."""
     settings = context.scene.ddrep.panorama
     require_prompt(settings)
+    looked_at, pictures = reference(settings, (), ())
     request = {
         **_common(settings, default_prior, "panorama"),
+        **looked_at,
         "panorama": {"projection": "sphere", "width": int(settings.width), "hdr": settings.hdr},
     }
     about = {**_about(context, "panorama"), "target": settings.target, "strength": settings.strength}
-    return Draft(request, about)
+    return Draft(request, about, pictures)
 
 
 def camera_file(views: Sequence[View]) -> bytes:
@@ -254,8 +262,9 @@ def roll(settings: Any) -> None:
 
 
 def _common(settings: Any, default_prior: str, task: str) -> dict[str, Any]:
-    """Raises a Problem where a LoRA's file is not there."""
-    loras = [_lora(lora) for lora in settings.loras]
+    """Raises a Problem where a LoRA or a ControlNet is not there."""
+    loras = [lora(each) for each in settings.loras]
+    controlnets = [controlnet(each) for each in getattr(settings, "controlnets", ())]
     return {
         "schema_version": SCHEMA_VERSION,
         "task": task,
@@ -265,7 +274,8 @@ def _common(settings: Any, default_prior: str, task: str) -> dict[str, Any]:
         "samples": settings.samples,
         "prior": settings.prior.strip() or default_prior.strip() or "bundled",
         "controlnet": settings.controlnet.strip() or None,
-        **({"loras": loras} if loras else {}),  # as the engine writes it: left out where there are none
+        **({"controlnets": controlnets} if controlnets else {}),  # as the engine writes it: left out where none are
+        **({"loras": loras} if loras else {}),
         "guidance_scale": round(settings.guidance_scale, 6) if settings.own_guidance else None,
         "steps": settings.steps if settings.quality == "CUSTOM" else STEPS[settings.quality],
         "eta": round(settings.eta, 6) if settings.own_eta else None,
@@ -275,14 +285,6 @@ def _common(settings: Any, default_prior: str, task: str) -> dict[str, Any]:
         "max_batch": settings.max_batch or None,
         **({"diversity": round(settings.diversity, 6)} if settings.samples > 1 and settings.diversity else {}),
     }
-
-
-def _lora(lora: Any) -> dict[str, Any]:
-    path = Path(bpy.path.abspath(lora.file))
-    if not lora.file.strip() or not path.is_file():
-        named = f"There is no LoRA file {path}." if lora.file.strip() else "A LoRA has no file."
-        raise Problem(f"{named} Choose it again in the Advanced panel, or take it off the list.")
-    return {"file": str(path.resolve()), "weight": round(lora.weight, 6)}
 
 
 def _about(context: bpy.types.Context, task: str) -> dict[str, Any]:

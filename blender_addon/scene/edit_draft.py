@@ -10,7 +10,7 @@ from ..problems import Problem
 from ..results.outcome import SampleResult
 from .draft import SCHEMA_VERSION, Draft, file_pieces
 
-SAME = ("prior", "controlnet", "loras", "negative_prompt", "device", "precision", "max_batch", "seed")
+SAME = ("prior", "controlnet", "controlnets", "loras", "negative_prompt", "device", "precision", "max_batch", "seed")
 """What an edit takes over from the job that made the result."""
 ABOUT = ("format", "task", "scene", "blend", "blender", "objects", "storage", "coverage_map")
 OF_MESH = ("mesh_up", "objects", "depth", "front_degrees", "both_sides")
@@ -44,6 +44,17 @@ def edit_draft(folder: JobFolder, sample: SampleResult, prompt: str, source_prom
             raise Problem(f"The folder of this job lacks a file that the edit begins with ({relative}).")
         files[place] = file_pieces(path)
         return place
+
+    if isinstance(looked_at := before.get("reference"), dict):
+        others = [
+            {**each, "file": take(each.get("file"), f"inputs/reference_{number}.png")}
+            for number, each in enumerate(looked_at.get("cameras", ()))
+        ]
+        request["reference"] = {
+            **looked_at,
+            "picture": take(looked_at.get("picture"), "inputs/reference.png"),
+            **({"cameras": others} if others else {}),
+        }
 
     def inside(path: Path) -> str:
         return path.relative_to(folder.path.resolve()).as_posix()

@@ -15,7 +15,7 @@ from ..results.textures import MARK
 from ..scene.cameras import scene_cameras
 from ..scene.draft import targets
 from .presets import DDREP_PT_generate_presets, DDREP_PT_panorama_presets, DDREP_PT_texture_presets
-from .widgets import draw_loras, draw_problem, paragraph, width_of
+from .widgets import draw_controlnets, draw_loras, draw_problem, draw_reference, paragraph, width_of
 
 BEHIND = 0.1  # of the surface seen only from behind: above that, the panel says so
 
@@ -126,8 +126,12 @@ class _AdvancedPanel(_Tab):
         settings = getattr(context.scene.ddrep, self.task)
         column = split_column(self.layout)
         column.prop(settings, "prior")
-        column.prop(settings, "controlnet")
+        if settings.controlnet.strip():  # as files from before there was a list have it
+            column.prop(settings, "controlnet")
         draw_loras(self.layout, settings, self.task)
+        if hasattr(settings, "controlnets"):
+            draw_controlnets(self.layout, settings, self.task)
+        draw_reference(self.layout, settings)
         column = split_column(self.layout)
         draw_own(column, settings, "Guidance", "own_guidance", "guidance_scale")
         draw_own(column, settings, "Noise Share", "own_eta", "eta")
@@ -243,7 +247,7 @@ class DDREP_PT_cameras(_Tab, bpy.types.Panel):
                 count = len(range(scene.frame_start, scene.frame_end + 1, settings.frame_step))
                 column.label(text=f"{count} views, frames {scene.frame_start} to {scene.frame_end}")
             elif scene.camera is not None:
-                draw_camera(layout, scene.camera)
+                draw_camera(layout, context, scene.camera)
         split_column(layout).prop(settings, "front")
         self._draw_coverage(layout, context)
 
@@ -266,7 +270,7 @@ class DDREP_PT_cameras(_Tab, bpy.types.Panel):
         column.operator("ddrep.use_all_cameras", text="", icon="CHECKBOX_HLT").use = True
         column.operator("ddrep.use_all_cameras", text="", icon="CHECKBOX_DEHLT").use = False
         if 0 <= settings.index < len(scene.objects) and scene.objects[settings.index].type == "CAMERA":
-            draw_camera(layout, scene.objects[settings.index])
+            draw_camera(layout, context, scene.objects[settings.index])
 
     def _draw_coverage(self, layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
         window = context.window_manager.ddrep
@@ -304,13 +308,16 @@ class DDREP_PT_cameras(_Tab, bpy.types.Panel):
             layout.operator("ddrep.use_orbit")
 
 
-def draw_camera(layout: bpy.types.UILayout, camera: bpy.types.Object) -> None:
+def draw_camera(layout: bpy.types.UILayout, context: bpy.types.Context, camera: bpy.types.Object) -> None:
     """A camera's part in the job."""
     settings = camera.ddrep
     column = split_column(layout)
     column.prop(settings, "weight", slider=True)
     column.prop(settings, "prompt", placeholder="for this view alone")
     draw_own(column, settings, "Own Resolution", "own_resolution", "width", "height")
+    if context.scene.ddrep.texture.reference is not None:
+        layout.label(text="Reference for This View")
+        layout.template_ID(settings, "reference", open="image.open")
 
 
 class DDREP_PT_generate(_TaskPanel, bpy.types.Panel):

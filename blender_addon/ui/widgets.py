@@ -50,6 +50,36 @@ def draw_loras(layout: bpy.types.UILayout, settings: Any, task: str) -> None:
     column.operator("ddrep.add_lora", icon="ADD").task = task
 
 
+def draw_controlnets(layout: bpy.types.UILayout, settings: Any, task: str) -> None:
+    """Two rows for each ControlNet, and a button for more."""
+    column = layout.column(align=True)
+    for index, controlnet in enumerate(settings.controlnets):
+        row = column.row(align=True)
+        row.prop(controlnet, "folder", text="")
+        remove = row.operator("ddrep.remove_controlnet", text="", icon="X")
+        remove.task, remove.index = task, index
+        row = column.row(align=True)
+        row.prop(controlnet, "kind", text="")
+        scale = row.row(align=True)
+        scale.ui_units_x = 3.5
+        scale.prop(controlnet, "scale", text="")
+    column.operator("ddrep.add_controlnet", icon="ADD").task = task
+
+
+def draw_reference(layout: bpy.types.UILayout, settings: Any) -> None:
+    """The picture to look at; what it needs stands below it once there is one."""
+    column = layout.column(align=True)
+    column.label(text="Reference Picture")
+    column.template_ID(settings, "reference", open="image.open")
+    if settings.reference is not None:
+        column.prop(settings, "reference_scale")
+        column = layout.column()
+        column.use_property_split = True
+        column.use_property_decorate = False
+        column.prop(settings, "ip_adapter")
+        column.prop(settings, "image_encoder")
+
+
 def draw_problem(
     layout: bpy.types.UILayout, problem: Problem | str, width: int = 38, without_fix: bool = False
 ) -> None:

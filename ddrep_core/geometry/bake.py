@@ -21,6 +21,7 @@ from ddrep_core.geometry.multigrid import Multigrid, conjugate_gradient
 from ddrep_core.geometry.raycast import RayCaster, ray_caster
 from ddrep_core.geometry.refine import finer
 from ddrep_core.geometry.scan import gathered
+from ddrep_core.geometry.symmetry import Mirrored
 from ddrep_core.geometry.texel_graph import PartTexels, TexelGraph, nearest_pixels, texel_graph
 from ddrep_core.geometry.texels import covered_share, texel_samples
 from ddrep_core.pictures import quick_png_bytes, to_uint8
@@ -34,6 +35,8 @@ STRADDLING = 0.02
 MOST_TEXELS = 4096**2
 """Solving for more takes over 6 GB; for this many, on the surface of all parts together, under 5."""
 TEXELS_PER_PIXEL, ENOUGH_TEXELS = 4, 2_000_000  # where there are more: what is solved for instead
+# Of so many textures each is a few pixels of the pictures: more than this to a pixel would only cost time.
+MANY_TEXTURES, TEXELS_PER_PIXEL_OF_MANY = 64, 16
 LEAST_RESOLUTION = 16
 BYTES_PER_TEXEL, BYTES_PER_RAY = 270, 90  # while textures are solved for
 # A texel of every texture, the same where it is kept in 8 bits, and of the one that is being made and written.
@@ -161,6 +164,7 @@ class Baker:
             raise RequestError(f"A texture of {resolution} texels is too coarse for the UVs of {mesh.path.name}.")
         self.worn = dict(worn or {})
         self._given, self._kept = self._texels_of(self.worn)
+        self.mirrored = None if mesh.symmetry is None else Mirrored(mesh, resolution)
         caster = ray_caster(mesh)
         subsamples = subsamples_of(view_size)
         blocks, weights, shares, nearest = [], [], [], []
@@ -171,6 +175,9 @@ class Baker:
             shares.append(samples.share)
             nearest.append(_nearest_background(samples))
         self._matrix = sparse.vstack([block for block, _ in blocks]).tocsr()
+        if mesh.symmetry is not None:  # beside the plane a look-up reads texels of both sides
+            own = self.mirrored if solved == resolution and self.mirrored else Mirrored(mesh, solved)
+            self._matrix = sparse.csr_array(self._matrix @ own.spread().astype(np.float32))
         self._share = np.stack(shares).astype(np.float32)
         self._background = np.stack(nearest)
         weight = np.concatenate(weights) * np.concatenate([facing for _, facing in blocks])
@@ -199,12 +206,17 @@ class Baker:
 
         A texel that several faces share is seen where any of them is.
         """
-        block = self.graph.aggregates(1)
+        block, mirror = self.graph.aggregates(1), self.mesh.symmetry
         _, chosen = np.unique(block, return_index=True)
         asked = np.zeros(len(block), bool)
         asked[chosen] = True
         seen = np.zeros(len(block), bool)
         for node, places, normals in gathered(self._places(caster, asked, progress), PLACES):
+            if mirror is not None:  # a texel is seen in its partner's place, too
+                has = mirror.partners(caster, places, normals)[0] >= 0
+                node, there = np.concatenate([node, node[has]]), mirror.reflected(places[has])
+                turned = mirror.mirrored(normals[has])
+                places, normals = np.concatenate([places, there]), np.concatenate([normals, turned])
             for camera in views:
                 if camera.weight > 0:
                     visible = caster.visible(camera, places, normals, least_cosine=PAINTS)
@@ -252,7 +264,18 @@ class Baker:
         values = self._solve(apply, rhs, start, finding)
         np.clip(values, 0.0, 1.0, out=values)
         delivering = counted(self.graph.parts, portion(progress, solved, 1))
-        return {part.part.name: self._texture(part, values) for part in delivering}
+        return self._mirror({part.part.name: self._texture(part, values) for part in delivering})
+
+    def _mirror(self, baked: dict[str, BakedTexture]) -> dict[str, BakedTexture]:
+        """With what partners wear behind the mesh's mirror plane, in stored bytes: there is no difference left."""
+        if self.mirrored is None:
+            return baked
+        pixels = self.mirrored.write({name: texture.pixels() for name, texture in baked.items()})
+        coverage = self.mirrored.write_marks({name: texture.coverage for name, texture in baked.items()})
+        return {
+            name: BakedTexture(torch.from_numpy(image).permute(2, 0, 1), coverage[name])
+            for name, image in pixels.items()
+        }
 
     def _solve(
         self, apply: Callable[[NDArray], NDArray], rhs: NDArray, start: NDArray, progress: Progress
@@ -323,15 +346,20 @@ class Baker:
 def solving_resolution(mesh: Mesh, resolution: int, pixels: int, most_texels: int = MOST_TEXELS) -> int:
     """The resolution at which the textures of a mesh's parts are solved for, at most the one that is delivered.
 
+    It is lower where there are more than `most_texels`: still several texels to a pixel, at least two million in all
+    (of more than `MANY_TEXTURES` textures no more than sixteen to a pixel).
+
     Args:
         resolution: T of the textures.
         pixels: of all pictures.
         most_texels: up to so many texels on the surface, this is T.
     """
-    share = sum(covered_share(part) for part in mesh.textured_parts)  # of one texture
+    parts = mesh.textured_parts
+    share = sum(covered_share(part) for part in parts)  # of one texture
     if share * resolution**2 <= most_texels:
         return resolution
-    enough = min(max(TEXELS_PER_PIXEL * pixels, ENOUGH_TEXELS), most_texels)
+    least = ENOUGH_TEXELS if len(parts) <= MANY_TEXTURES else min(TEXELS_PER_PIXEL_OF_MANY * pixels, ENOUGH_TEXELS)
+    enough = min(max(TEXELS_PER_PIXEL * pixels, least), most_texels)
     return int(np.clip(np.sqrt(enough / share), LEAST_RESOLUTION, resolution))
 
 

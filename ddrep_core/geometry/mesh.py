@@ -19,6 +19,7 @@ from ddrep_core.errors import RequestError
 from ddrep_core.geometry.gltf_document import Float, GltfDocument, Int
 
 if TYPE_CHECKING:
+    from ddrep_core.geometry.symmetry import Symmetry
     from ddrep_core.views import Camera
 
 # Columns are where the file's x, y and z point in the world. Both are exact: a permutation with a sign.
@@ -96,6 +97,7 @@ class Mesh:
         materials: by name, for files that are not glTF.
         warnings: what a person should know about this mesh.
         both_sides: faces are painted from behind as well; both sides of a face wear the same picture.
+        symmetry: a mirror plane; what lies behind it has the texels of what lies before it.
     """
 
     path: Path
@@ -105,6 +107,7 @@ class Mesh:
     materials: dict[str, SimpleMaterial] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     both_sides: bool = False
+    symmetry: Symmetry | None = None
 
     @property
     def textured_parts(self) -> tuple[Part, ...]:

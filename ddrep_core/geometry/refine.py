@@ -50,7 +50,8 @@ def finer(
     sight = seen[entry.nearest]
     places = _Places(coarse, resolution)
     # Almost all texels lie between four coarse ones of their own island, or off the surface: Pillow is fastest there.
-    image = Image.fromarray(to_bytes(values)[entry.nearest])
+    own = to_bytes(values[entry.start : entry.start + entry.count])
+    image = Image.fromarray(own[entry.nearest - entry.start])
     texture = np.array(image.resize((resolution, resolution), Image.Resampling.BILINEAR))
     shown = np.empty((resolution, resolution), bool)
     rows = max(TEXELS // resolution, 1)

@@ -26,8 +26,8 @@ from ddrep_core.jobs.texture import (
     PREVIEW_TEXTURE,
     Texturing,
     rays_across,
-    shape_controls,
     sheet_of_views,
+    surface_controls,
     tell_left_out,
     texture_diffrep,
     write_textured_mesh,
@@ -64,7 +64,7 @@ def start(session: Session, settings: EditRequest, path: Path) -> Stage:
         [torch.from_numpy(renderer.flat(camera, size, size)).permute(2, 0, 1) for camera in views]
     ).float()
     rep = showing(rep, seen, prior)
-    controls = shape_controls(mesh, views, prior) if settings.depth else None
+    controls = surface_controls(mesh, views, prior, settings.depth, seen)
     recipe = session.recipe(rep, views, controls=controls)
     rest = portion(looking, 0.5, 1)
     preview_baker = Baker(mesh, views, min(PREVIEW_TEXTURE, resolution), (size, size), progress=rest)

@@ -16,12 +16,11 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from ddrep_core.errors import RequestError
+from ddrep_core.jobs.placement import FORMS, MOST_CAMERAS, Placement, is_placement, placement_of
 from ddrep_core.json_text import is_writable_text, parse_json
 
 SCHEMA_VERSION = 1
 DAMAGE = re.compile(r"inpaint|(?:(upscale|deblur):(\d{1,3}(?:\.\d{1,3})?))")
-ORBIT = re.compile(r"orbit:(\d+)")
-MOST_ORBIT_CAMERAS = 512
 
 
 def _relative_path(value: str) -> str:
@@ -36,10 +35,10 @@ def _relative_path(value: str) -> str:
 
 
 def _cameras(value: str) -> str:
-    if value.startswith("orbit"):
-        match = ORBIT.fullmatch(value)
-        if match is None or not 1 <= int(match[1]) <= MOST_ORBIT_CAMERAS:
-            raise PydanticCustomError("cameras", "must be like orbit:8, with 1 to {most}", {"most": MOST_ORBIT_CAMERAS})
+    if is_placement(value) or value.startswith("orbit"):
+        if placement_of(value) is None:
+            words = "must be like orbit:8 ({forms}), with 1 to {most}"
+            raise PydanticCustomError("cameras", words, {"forms": FORMS, "most": MOST_CAMERAS})
         return value
     return _relative_path(value)
 
@@ -160,6 +159,10 @@ class TextureRequest(Block):
         description="CAMERA=PICTURE or CAMERA=PICTURE:WEIGHT: what that view shows; may be repeated.",
     )
 
+    symmetry: Annotated[Literal["x", "y", "z"] | None, JOB, Later()] = Field(
+        None, description="The mesh is its own mirror image about this axis: both sides share their texels."
+    )
+
 
 class GenerateRequest(Block):
     """A new object from words: a NeRF, and from it a textured GLB."""
@@ -186,6 +189,9 @@ class ImageRequest(Block):
     )
     base: Annotated[RelativePath | None, JOB, Later()] = Field(
         None, description="The picture that --keep keeps a part of."
+    )
+    tile: Annotated[bool, JOB, Later()] = Field(
+        False, description="A picture whose opposite sides meet: a material that repeats without a seam."
     )
 
 
@@ -282,11 +288,18 @@ class LoraRequest(Block):
 
 
 class ControlNetRequest(Block):
-    """A ControlNet, what it is shown of the mesh, and how much it counts."""
+    """A ControlNet, what it is shown of the mesh or its texture, and how much it counts."""
 
     folder: str = Field(min_length=1)
-    kind: Literal["depth", "normal", "canny", "lineart"] | None = None
+    kind: Literal["depth", "normal", "canny", "lineart", "tile"] | None = None
     scale: float = Field(1.0, ge=0, le=10)
+
+
+class OfCamera(Block):
+    """A picture that one camera's view is told of."""
+
+    camera: str = Field(min_length=1)
+    file: RelativePath
 
 
 class ReferenceRequest(Block):
@@ -302,6 +315,11 @@ class ReferenceRequest(Block):
         None,
         min_length=1,
         description="The adapter's CLIP vision model, where it is not in image_encoder/ beside it.",
+    )
+    cameras: Annotated[list[OfCamera], Option("Sampling", ("--view-reference",)), Later()] = Field(
+        default_factory=list,
+        max_length=512,
+        description="CAMERA=PICTURE: another reference for that camera's view; may be repeated.",
     )
     scale: float = Field(1.0, ge=0, le=10)
 
@@ -356,8 +374,8 @@ class Request(Block):
     controlnets: Annotated[list[ControlNetRequest], Option("Sampling", ("--controlnet",)), Later()] = Field(
         default_factory=list,
         max_length=8,
-        description="A ControlNet: FOLDER[:KIND][:SCALE], shown the mesh's depth, normal, canny or lineart; "
-        "may be repeated.",
+        description="A ControlNet: FOLDER[:KIND][:SCALE], shown the mesh's depth, normal, canny or lineart, or "
+        "its texture (tile); may be repeated.",
     )
     loras: Annotated[list[LoraRequest], Option("Sampling", ("--lora",)), Later()] = Field(
         default_factory=list,
@@ -391,7 +409,7 @@ class Request(Block):
     )
     max_batch: Annotated[int | None, MACHINE] = Field(None, ge=1, le=4096, description="Views evaluated at a time.")
     cameras: Annotated[str, AfterValidator(_cameras), SAMPLING] = Field(
-        "orbit:8", description="orbit:N, or a camera file."
+        "orbit:8", description=f"{FORMS}; or a camera file."
     )
 
     @model_validator(mode="before")
@@ -421,21 +439,19 @@ class Request(Block):
         return block
 
     @property
-    def orbit_count(self) -> int | None:
-        """How many cameras an orbit has, or None where a camera file is named."""
-        match = ORBIT.fullmatch(self.cameras)
-        return int(match[1]) if match else None
+    def placement(self) -> Placement | None:
+        """Where the engine places the cameras, or None where a camera file is named."""
+        return placement_of(self.cameras)
 
     def to_json(self) -> dict[str, Any]:
         """As job.json holds it: defaults written out, but for those of `Later` keys; other tasks' blocks left out."""
         data = self.model_dump(mode="json", exclude=TASKS.keys() - {self.task})
-        kind, _ = TASKS[self.task]
         own = getattr(self, self.task)
-        for block, written, defaults in (
-            (self, data, self.later_defaults()),
-            (own, data[self.task], kind.later_defaults()),
-        ):
-            for key, default in defaults.items():
+        blocks: list[tuple[Block, dict[str, Any]]] = [(self, data)]
+        if self.reference is not None:
+            blocks.append((self.reference, data["reference"]))
+        for block, written in (*blocks, (own, data[self.task])):
+            for key, default in block.later_defaults().items():
                 if getattr(block, key) == default:
                     del written[key]
         return data

@@ -13,9 +13,10 @@ from typing import Any, Literal, TypeAlias
 
 import torch
 from PIL import Image
+from torch import Tensor
 
 from ddrep_core.diffreps.protocol import Diffrep
-from ddrep_core.errors import Cancelled, StaleState
+from ddrep_core.errors import Cancelled, RequestError, StaleState
 from ddrep_core.jobs.apart import Box, guides_to_differ
 from ddrep_core.jobs.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from ddrep_core.jobs.events import EventLog, TimeLeft
@@ -23,9 +24,10 @@ from ddrep_core.jobs.folder import JobFolder, read_json, write_bytes, write_json
 from ddrep_core.jobs.identity import is_record
 from ddrep_core.jobs.pace import Paced, StageProgress, Stages, StopSwitch
 from ddrep_core.jobs.recipe import Procedure, Recipe, guidance_of
-from ddrep_core.jobs.request import Request
-from ddrep_core.pictures import png_bytes, read_picture
-from ddrep_core.priors.protocol import REFERENCE, Controls, Prior
+from ddrep_core.jobs.request import TASKS, Request
+from ddrep_core.jobs.views import request_cameras
+from ddrep_core.pictures import middle_square, png_bytes, read_picture
+from ddrep_core.priors.protocol import REFERENCE, TILE, Controls, Prior, hears
 from ddrep_core.sampling.sample import Result, SamplerState, StepReport
 from ddrep_core.schedules.named import lower_levels
 from ddrep_core.schedules.parse import parse_schedule
@@ -133,9 +135,15 @@ class Session:
             box: where the object stands, to put there what it is to be unlike.
 
         Raises:
-            RequestError: a schedule that cannot be read, or results that cannot.
+            RequestError: a schedule that cannot be read, or results that cannot; a ControlNet that there is nothing to
+                show; a reference picture for a camera that is none.
         """
         request = self.request
+        if TILE in hears(self.prior) and not TASKS[request.task][0].takes_cameras:
+            raise RequestError(
+                f"A tile ControlNet is shown the texture that is made, and the task '{request.task}' makes none.",
+                "Leave it out, or choose one of another kind.",
+            )
         schedule = auto_schedule if request.schedule == "auto" else request.schedule
         sigmas = self.prior.sigmas if strength is None else lower_levels(self.prior.sigmas, strength)
         recipe = Recipe(
@@ -146,7 +154,7 @@ class Session:
             guidance_scale=guidance_of(self.prior, request.guidance_scale, least_guidance),
             schedule=parse_schedule(schedule, sigmas, request.steps),
             from_scratch=strength is None,
-            controls={**(controls or {}), **self._reference()},
+            controls={**(controls or {}), **self._reference(views)},
             views_per_step=views_per_step,
         )
         if request.eta is not None:
@@ -154,13 +162,35 @@ class Session:
         guides = guides_to_differ(request, self.folder, rep, views, box, self.prior)
         return replace(recipe, guides=guides, together=request.samples > 1) if guides else recipe
 
-    def _reference(self) -> Controls:
-        """The picture that the prior shall look at, if the request has one."""
+    def _reference(self, views: Views | None) -> Controls:
+        """The picture that the prior shall look at, if the request has one; one for each view where they differ."""
         told = self.request.reference
         if told is None:
             return {}
-        path = self.folder.resolve(told.picture)
-        return {REFERENCE: read_picture(path)[None]}
+        common = read_picture(self.folder.resolve(told.picture))
+        if not told.cameras:
+            return {REFERENCE: common[None]}
+        names = [] if views is None else [camera.name for camera in views]
+        asked = request_cameras(self.request, self.folder) if names else 0
+        if not names or (isinstance(asked, int) and asked < len(names)):
+            raise RequestError(
+                f"'{self.request.task}' looks from where it likes: no view of it can have a reference of its own.",
+                "Leave --view-reference out, or give --cameras a file.",
+            )
+        known = names if isinstance(asked, int) else [camera.name for camera in asked]
+        own: dict[str, Tensor] = {}
+        for each in told.cameras:
+            if each.camera in own:
+                raise RequestError(f"There are two reference pictures for the camera '{each.camera}'.", "Give one.")
+            if each.camera not in known:
+                raise RequestError(
+                    f"There is a reference picture for the camera '{each.camera}', which is none.",
+                    f"There are: {', '.join(known[:16])}.",
+                )
+            own[each.camera] = read_picture(self.folder.resolve(each.file))  # of no meaning where it is left out
+        # Of one size, to lie in one tensor; the middle square is all that is looked at.
+        squares = {name: middle_square(picture) for name, picture in {**own, "": common}.items()}
+        return {REFERENCE: torch.stack([squares[name if name in own else ""] for name in names])}
 
     def sample(
         self,

@@ -15,11 +15,13 @@ from torch import Tensor
 from ddrep_core.diffreps.image_texture import ImageTextureDiffrep
 from ddrep_core.diffreps.protocol import Diffrep
 from ddrep_core.diffreps.texture import TextureDiffrep, rays_along_pixel
+from ddrep_core.errors import RequestError
 from ddrep_core.geometry.bake import BakedTexture, Baker, baking_bytes, coverage_share, solving_resolution
 from ddrep_core.geometry.glb import write_glb
 from ddrep_core.geometry.load import load_mesh
 from ddrep_core.geometry.mesh import Mesh
 from ddrep_core.geometry.signals import control_signals
+from ddrep_core.geometry.symmetry import Mirrored, symmetry_of
 from ddrep_core.geometry.texels import check_texture_repeats
 from ddrep_core.jobs.apart import Box
 from ddrep_core.jobs.folder import replacing, write_json
@@ -32,7 +34,7 @@ from ddrep_core.jobs.task import Illustration, Made, Stage
 from ddrep_core.jobs.views import Outlook, look_at_mesh, request_cameras
 from ddrep_core.memory import require_bytes
 from ddrep_core.pictures import decode, to_uint8
-from ddrep_core.priors.protocol import Controls, Prior, hears
+from ddrep_core.priors.protocol import TILE, Controls, Prior, hears
 from ddrep_core.progress import Progress, portion, unheard
 from ddrep_core.report import contact_sheet, turntable
 from ddrep_core.sampling.sample import Result, StepReport
@@ -61,6 +63,11 @@ def start(session: Session) -> Stage:
     """
     request = session.request
     settings = request.settings(TextureRequest)
+    if settings.symmetry is not None and settings.keep:
+        raise RequestError(
+            "What is kept on one side of a mesh would have to be worn on the other, too.",
+            "Leave --keep or --symmetry out.",
+        )
     session.stage("Reading the mesh")
     path, root = session.folder.resolve(settings.mesh), session.folder.path
     mesh = load_mesh(path, settings.mesh_up, objects=settings.objects, root=root)
@@ -72,6 +79,8 @@ def start(session: Session) -> Stage:
     mesh = replace(mesh, both_sides=settings.both_sides)
     outlook = look_at_mesh(cameras, mesh, size, rays, settings.front_degrees)
     tell_left_out(session, outlook)
+    if settings.symmetry is not None:
+        outlook = replace(outlook, mesh=mirrored_mesh(session, outlook.mesh, settings))
     mesh, views = outlook.mesh, outlook.views
     require_bytes(
         baking_bytes(mesh, settings.resolution, len(views), (size, size)),
@@ -80,7 +89,7 @@ def start(session: Session) -> Stage:
     )
     check_texture_repeats(mesh, settings.resolution)
     rep: Diffrep = texture_diffrep(mesh, views, prior, settings, portion(looking, 0, 0.6))
-    baker, given = None, None
+    baker, given, worn_pictures = None, None, None
     pinned = read_pins(settings.pins, cameras, views, session.folder, (size, size))
     painting = views if pinned is None else pinned.heavier(views)
     if worn or pinned is not None:
@@ -92,7 +101,7 @@ def start(session: Session) -> Stage:
         if settings.keep and given is None:
             session.warn("What is kept is too small for the views: it stays, but the rest is painted without regard.")
         if settings.from_texture:
-            rep = present.start(rep, prior)
+            rep, worn_pictures = present.start(rep, prior), present.pictures
     if pinned is not None:
         seen = pinned.given(mesh, views, rep, prior)
         given = seen if given is None else seen.over(given)
@@ -101,7 +110,7 @@ def start(session: Session) -> Stage:
         views,
         auto_schedule=AUTO_SCHEDULE,
         least_guidance=TEXTURE_GUIDANCE,
-        controls=shape_controls(mesh, views, prior) if settings.depth else None,
+        controls=surface_controls(mesh, views, prior, settings.depth, worn_pictures),
         strength=(settings.strength or STRENGTH) if settings.from_texture else None,
         box=Box(*mesh.bounds),
     )
@@ -180,15 +189,43 @@ class Texturing:
         return replace(made, told=made.told | told, illustrations=(*made.illustrations, sheet))
 
 
+def mirrored_mesh(session: Session, mesh: Mesh, settings: TextureRequest) -> Mesh:
+    """The mesh as its own mirror image, as the settings say; tells how much of it is.
+
+    Raises:
+        RequestError: it is not symmetric.
+    """
+    assert settings.symmetry is not None
+    mesh, share = symmetry_of(mesh, settings.symmetry)
+    assert mesh.symmetry is not None
+    told = Mirrored(mesh, settings.resolution)
+    left = told.far - told.shared
+    rest = f" The other {left:,} have none, and are painted on their own." if left > 0 else ""
+    session.warn(
+        f"The sides share their texels about {settings.symmetry} = {mesh.symmetry.offset:.4g}: {told.shared:,} of the "
+        f"{told.far:,} texels behind that plane are their partners'.{rest}",
+        symmetry={"shared": told.shared, "behind": told.far, "share": round(share, 4)},
+    )
+    return mesh
+
+
 def rays_across(prior: Prior) -> int:
     """Along each side of a view, by which to tell what it sees: as many as its representation has."""
     latent_size = max(prior.image_shape[1:])
     return latent_size * rays_along_pixel(latent_size)
 
 
-def shape_controls(mesh: Mesh, views: Views, prior: Prior) -> Controls:
-    """What the mesh shows to a prior that hears it, from every view: its depth, its normals, its lines."""
-    return control_signals(mesh, views, prior.image_size, prior.image_size, hears(prior))
+def surface_controls(
+    mesh: Mesh, views: Views, prior: Prior, shape: bool = True, worn: Tensor | None = None
+) -> Controls:
+    """What a mesh shows to a prior that hears it, from every view: its depth, its normals, its lines, what it wears.
+
+    Args:
+        shape: whether to show the shape.
+        worn: [V, 3, H, W] the views of the texture that a run starts from; without it, a run shows its own.
+    """
+    signals = control_signals(mesh, views, prior.image_size, prior.image_size, hears(prior)) if shape else {}
+    return signals if worn is None or TILE not in hears(prior) else {**signals, TILE: worn.clamp(0, 1)}
 
 
 def preview_resolution(mesh: Mesh, resolution: int, pixels: int) -> int:

@@ -5,7 +5,6 @@ The shell, a batch's table and Python speak of a job in the same words; job.json
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -14,9 +13,10 @@ from typing import Any, TypeAlias
 from ddrep_core.errors import RequestError
 from ddrep_core.jobs.create import existing_file, kept_results, side_files
 from ddrep_core.jobs.edit_source import find_origin
+from ddrep_core.jobs.placement import is_placement
 from ddrep_core.jobs.request import TASKS, EditRequest, Request
 
-BESIDE_REFERENCE = ("ip_adapter", "image_encoder")
+BESIDE_REFERENCE = ("ip_adapter", "image_encoder", "view_reference")
 """What is said beside a reference picture, and is one block with it in job.json."""
 Copies: TypeAlias = dict[PurePosixPath, Path]
 """Files by their place in inputs/."""
@@ -57,7 +57,10 @@ def wish_of(task: str, told: Mapping[str, Any], base: Path | None = None, *, els
     own = {key: _own(key, said[key], files) for key in block.model_fields if key in said}
     common = {key: _common(key, said, files) for key in Request.model_fields if key in said and key != "task"}
     if "reference" not in said and any(key in said for key in BESIDE_REFERENCE):
-        raise RequestError("An IP-Adapter wants a picture to look at.", "Give one with --reference PICTURE.")
+        raise RequestError(
+            "An IP-Adapter wants a picture to look at, for all views that have none of their own.",
+            "Give one with --reference PICTURE.",
+        )
     if isinstance(common.get("controlnets"), str):  # as it was said before there could be more
         common["controlnet"] = common.pop("controlnets")
     named = next((Path(said[key]).stem for key in ("mesh", "picture") if key in own), block.called or task)
@@ -134,7 +137,7 @@ def _common(key: str, said: Mapping[str, Any], files: _Files) -> Any:
         case "unlike":
             results = [file for each in _listed(value) for file in kept_results(files.path(each))]
             return [files.copied(file, "result", f"unlike/{number:03d}") for number, file in enumerate(results)]
-        case "cameras" if isinstance(value, str) and not re.fullmatch("orbit(:.*)?", value):  # and not orbit.json
+        case "cameras" if isinstance(value, str) and not is_placement(value):
             files.copies[PurePosixPath("cameras.json")] = existing_file(files.path(value), "camera file")
             return "inputs/cameras.json"
     return value
@@ -224,7 +227,14 @@ def _reference(said: Mapping[str, Any], files: _Files) -> dict[str, Any]:
         )
     picture, scale = parse_reference(said["reference"])
     encoder = said.get("image_encoder")
+    views = []
+    for number, text in enumerate(_listed(said.get("view_reference", []))):
+        name, _, file = str(text).partition("=")
+        if not name or not file:
+            raise RequestError(f"'{text}' does not say which camera's view has which picture.", "Write CAMERA=PICTURE.")
+        views.append({"camera": name, "file": files.copied(file, "picture", f"reference_{number}")})
     return {
+        **({"cameras": views} if views else {}),
         "picture": files.copied(picture, "picture", "reference"),
         "adapter": files.uncopied(said["ip_adapter"]),
         "image_encoder": None if encoder is None else files.uncopied(encoder),

@@ -18,7 +18,7 @@ from ddrep_core.priors.batches import BatchLimit, default_limit
 from ddrep_core.priors.levels import NoiseLevels
 from ddrep_core.priors.networks import Network
 from ddrep_core.priors.prompts import PromptEncoder, TextEmbedding
-from ddrep_core.priors.protocol import REFERENCE, SIGNAL_CHANNELS, Controls, Indices, index_tensor
+from ddrep_core.priors.protocol import REFERENCE, SIGNAL_CHANNELS, TILE, Controls, Indices, index_tensor
 from ddrep_core.views.directions import DirectionWords, direction_words
 
 
@@ -35,6 +35,7 @@ class PromptConditioning:
         references: [1 + P, ...] what it is told of no picture, and of each reference picture of the run.
         shown: [V] or [1] which of them is each view's.
         view_count: V; None where all views are alike and there may be any number of them.
+        unshown: signals that the network hears, and that a run shall show it of what it makes.
     """
 
     texts: TextEmbedding
@@ -45,6 +46,13 @@ class PromptConditioning:
     references: Tensor | None = None
     shown: Tensor | None = None
     view_count: int | None = None
+    unshown: frozenset[str] = frozenset()
+
+    def showing(self, controls: Controls) -> PromptConditioning:
+        """As `FollowsRun`."""
+        device = self.prompts.device
+        signals = {name: signal.to(device, torch.float32) for name, signal in controls.items() if name in self.unshown}
+        return replace(self, controls={**self.controls, **signals})
 
     def __getitem__(self, indices: Indices) -> PromptConditioning:
         if self.view_count is None:
@@ -179,7 +187,8 @@ class DiffusersPrior:
             guidance_scale: w; 0 evaluates the unconditional branch alone, 1 the conditional one alone. A model that was
                 distilled to be told w (FLUX.1 dev, latent consistency models) has the conditional one alone.
             controls: {"depth": [V, 1, H, W] in [0, 1], near = 1, background 0}, and so on (`geometry.signals`);
-                {"reference": [V, 3, H, W], or one for all views, sRGB}; what is not heard is left aside.
+                {"reference": [V, 3, H, W], or one for all views, sRGB}; what is not heard is left aside. A tile that is
+                heard and not given, a run makes of what it has so far.
 
         Raises:
             RequestError: a guidance that is not a number, a control of a wrong shape.
@@ -232,6 +241,7 @@ class DiffusersPrior:
             references=references,
             shown=shown,
             view_count=view_count,
+            unshown=(self.controls & {TILE}) - signals.keys(),
         )
 
     def _look_at(self, pictures: Tensor) -> tuple[Tensor, Tensor]:

@@ -24,8 +24,12 @@ Controls: TypeAlias = Mapping[str, Tensor]
 What a prior hears, `prior.controls` says; `geometry.signals` makes those that a mesh shows. A new signal is one more
 name."""
 
-SIGNAL_CHANNELS = {"depth": 1, "normal": 3, "canny": 1, "lineart": 1}
-"""The signals that a mesh shows, each [V, C, H, W] in [0, 1], and their C."""
+TILE = "tile"
+"""The control that is a picture whose forms and colours stay: [V, 3, H, W] sRGB in [0, 1]. Where none is given, a run
+shows what it has made so far (`FollowsRun`)."""
+
+SIGNAL_CHANNELS = {"depth": 1, "normal": 3, "canny": 1, "lineart": 1, TILE: 3}
+"""The signals that a ControlNet can be shown, each [V, C, H, W] in [0, 1], and their C."""
 
 REFERENCE = "reference"
 """The control that is a picture to look at, for its style: [V, 3, H, W], or one for all views, sRGB in [0, 1]."""
@@ -36,6 +40,20 @@ class Conditioning(Protocol):
 
     def __getitem__(self, indices: Indices, /) -> Conditioning:
         """The conditioning of those views, in that order, to go with a mini-batch x of the same views."""
+        ...
+
+
+@runtime_checkable
+class FollowsRun(Protocol):
+    """A conditioning that hears signals which only a run can make, of what it has made so far."""
+
+    @property
+    def unshown(self) -> frozenset[str]:
+        """Those of them that it was not given."""
+        ...
+
+    def showing(self, controls: Controls) -> Conditioning:
+        """The same with these signals of its views."""
         ...
 
 

@@ -13,9 +13,12 @@ from torch import Tensor
 
 from ddrep_core.diffreps.protocol import Diffrep
 from ddrep_core.errors import RequestError, RunError
-from ddrep_core.priors.protocol import Conditioning, Prior
+from ddrep_core.priors.protocol import TILE, Conditioning, FollowsRun, Prior
 from ddrep_core.process import Diffusion, Process
 from ddrep_core.views.camera import Views
+
+SHOWN_BELOW = 1.5
+"""σ from which on a prior that wants to be shown a run's own picture is: above, there is no picture yet."""
 
 
 @dataclass(frozen=True)
@@ -144,6 +147,9 @@ class Ask:
         """
         chosen = (self.conditioning if told is None else told)[indices.tolist() * len(render)]
         with self.clock.measure("prior"), torch.no_grad():
+            if isinstance(chosen, FollowsRun) and chosen.unshown and sigma <= SHOWN_BELOW:
+                pictures = self.prior.decode(render.flatten(0, 1)).clamp(0, 1)  # what all views agree on so far
+                chosen = chosen.showing({TILE: pictures})
             x = self.process.noisy(render, noise, sigma)
             batch = x.flatten(0, 1)
             if math.isinf(sigma):

@@ -118,15 +118,19 @@ def test_every_setting_can_be_reached(addon, cube):
     for task in (everything.texture, everything.generate, everything.panorama):
         task.quality = "CUSTOM"
         task.loras.add()
+        task.controlnet, task.reference = "owner/name", bpy.data.images.new("oil", 8, 8)
+    for task in (everything.texture, everything.generate):
+        task.controlnets.add()
     everything.texture.uv_source = "NAMED"
     reached = set()
-    for source, keep in (("SCENE", "NONE"), ("FRAMES", "GROUP"), ("ORBIT", "IMAGE")):
+    for source, keep in (("SCENE", "NONE"), ("FRAMES", "GROUP"), ("ORBIT", "IMAGE"), ("ACTIVE", "SLOT")):
         everything.cameras.source, everything.texture.keep = source, keep
         for layout in draw_all(addon).values():
             shown = [arguments for name, arguments, _ in layout.record if name.startswith(("prop", "template_ID"))]
             reached |= {(type(owner).__name__, name) for owner, name, *_ in shown}
     for settings in (everything.texture, everything.generate, everything.panorama, everything.cameras):
-        own = set(settings.bl_rna.properties.keys()) - {"rna_type", "name", "index", "loras"}
+        own = set(settings.bl_rna.properties.keys()) - {"rna_type", "name", "index", "loras", "controlnets"}
         assert {(type(settings).__name__, name) for name in own} <= reached
-    assert {("DDREP_PG_lora", "file"), ("DDREP_PG_lora", "weight")} <= reached
+    assert {("DDREP_PG_lora", "file"), ("DDREP_PG_lora", "weight"), ("DDREP_PG_object", "reference")} <= reached
+    assert {("DDREP_PG_controlnet", name) for name in ("folder", "kind", "scale")} <= reached
     assert {("DDREP_PG_scene", "live_preview"), ("DDREP_PG_scene", "automatic_import")} <= reached

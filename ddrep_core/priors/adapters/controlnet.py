@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from ddrep_core.errors import DdrepWarning, RequestError
-from ddrep_core.priors.protocol import SIGNAL_CHANNELS, Controls
+from ddrep_core.priors.protocol import SIGNAL_CHANNELS, TILE, Controls
 
 MOST_SCALE = 10.0
 
@@ -29,11 +29,12 @@ NAMES = (
     ("normal", re.compile("normal")),
     ("canny", re.compile("canny")),
     ("lineart", re.compile("line[-_]?art")),
+    (TILE, re.compile("tile")),
 )
 """What a ControlNet's name says that it hears."""
 
-OTHERS = re.compile(r"openpose|scribble|seg(?=[^a-z]|$)|softedge|hed|mlsd|tile|shuffle|qr|blur|inpaint|recolou?r")
-"""What else there is, and ddrep cannot make of a mesh."""
+OTHERS = re.compile(r"openpose|scribble|seg(?=[^a-z]|$)|softedge|hed|mlsd|shuffle|qr|blur|inpaint|recolou?r")
+"""What else there is, and ddrep cannot make."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Control:
 
     Args:
         source: its folder, or a hub id.
-        kind: what it is shown: "depth", "normal", "canny" or "lineart". None: what its name says, else depth.
+        kind: what it is shown: "depth", "normal", "canny", "lineart" or "tile". None: what its name says, else depth.
         scale: how much it counts.
     """
 
@@ -76,11 +77,9 @@ def checked_control(control: Control) -> Control:
         RequestError: a kind of signal that is not known, a scale that cannot be.
     """
     if control.kind is not None and control.kind not in SIGNAL_CHANNELS:
-        unmade = control.kind in ("tile", "blur")
-        why = ": it would have to be shown the picture that is still to be made" if unmade else ""
         raise RequestError(
-            f"ddrep cannot show a ControlNet '{control.kind}'{why}.",
-            f"It makes {', '.join(SIGNAL_CHANNELS)} of a mesh: FOLDER:KIND:SCALE, as in control-canny:canny:0.5.",
+            f"ddrep cannot show a ControlNet '{control.kind}'.",
+            f"It shows {', '.join(SIGNAL_CHANNELS)}: FOLDER:KIND:SCALE, as in control-canny:canny:0.5.",
         )
     if not 0 <= control.scale <= MOST_SCALE or not math.isfinite(control.scale):
         raise RequestError(f"A ControlNet counts 0 to {MOST_SCALE:g} times, not {control.scale}.")
@@ -96,7 +95,7 @@ def _number(text: str) -> float | None:
 
 def told_kind(control: Control, names: str) -> str:
     """What a ControlNet is shown: what a person says, else what its names say, else depth. Warns where names speak of
-    something that no mesh shows."""
+    something that ddrep cannot show."""
     if control.kind is not None:
         return control.kind
     for kind, pattern in NAMES:
