@@ -50,7 +50,7 @@ class DDREP_AP_preferences(bpy.types.AddonPreferences):
     )
     machine: StringProperty(
         name="Machine",
-        description="USER@HOST, as for ssh; or USER@HOST:PORT/FOLDER, the folder being where jobs lie there. Your own keys "
+        description="USER@HOST, as for ssh; or USER@HOST:PORT/FOLDER, where jobs lie there. Your own keys "
         "and configuration of OpenSSH are used. The same version of ddrep must be installed there, and models are "
         "named as they are there",
     )

@@ -23,7 +23,7 @@ class State:
 
     Args:
         engine: returns the engine's Python, None while it is being checked; raises a Problem where there is none.
-        machine: returns the machine that jobs are sent to, "" where they run here; raises a Problem where none is named.
+        machine: returns the machine that jobs go to, "" where they run here; raises a Problem where it has no name.
         tick: the function that Blender's timer calls.
     """
 
