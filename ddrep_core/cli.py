@@ -192,7 +192,10 @@ def run(
 
 
 @app.command()
-@takes(*option_parameters(Request, ("loras", "controlnets", "device", "precision")))
+@takes(
+    *option_parameters(Request, ("loras", "controlnets", "device", "precision")),
+    *(each for each in option_parameters(Request, ["reference"]) if each.name in ("ip_adapter", "image_encoder")),
+)
 def doctor(
     prior: Annotated[
         str | None, typer.Option("--prior", help="Examine this model, too: its memory, and whether it does as it says.")
@@ -201,14 +204,17 @@ def doctor(
     controlnets: list[str] | None = None,
     device: str = "auto",
     precision: str = "auto",
+    ip_adapter: str | None = None,
+    image_encoder: str | None = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """What this machine can do, and what to fix. Status 1 if something that a job needs is broken."""
     from ddrep_core.jobs.doctor import Model, examine
 
     model = None
-    if prior is not None or loras or controlnets:
+    if prior is not None or loras or controlnets or ip_adapter:
         from ddrep_core.priors.adapters.controlnet import parse_control
+        from ddrep_core.priors.adapters.ip_adapter import IpAdapter
         from ddrep_core.priors.adapters.lora import parse_lora
 
         with _answering(debug=False):
@@ -218,6 +224,7 @@ def doctor(
                 tuple(parse_lora(text) for text in loras or ()),
                 device,
                 plain(precision),
+                IpAdapter(Path(ip_adapter), Path(image_encoder) if image_encoder else None) if ip_adapter else None,
             )
     report = examine(model=model)
     if as_json:
