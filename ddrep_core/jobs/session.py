@@ -28,6 +28,7 @@ from ddrep_core.jobs.views import request_cameras
 from ddrep_core.pictures import middle_square, png_bytes, read_picture
 from ddrep_core.priors.protocol import REFERENCE, TILE, Controls, Prior, hears
 from ddrep_core.sampling.sample import Result, SamplerState, StepReport
+from ddrep_core.schedules.grown import Grown
 from ddrep_core.schedules.named import lower_levels
 from ddrep_core.schedules.parse import parse_schedule
 from ddrep_core.views.camera import Views
@@ -158,8 +159,9 @@ class Session:
         )
         if request.eta is not None:
             recipe = replace(recipe, eta=request.eta)
-        guides = guides_to_differ(request, self.folder, rep, views, box, self.prior)
-        return replace(recipe, guides=guides, together=request.samples > 1) if guides else recipe
+        in_turn = isinstance(recipe.schedule, Grown)  # which decides for one sample and all its views
+        guides = guides_to_differ(request, self.folder, rep, views, box, self.prior, in_turn)
+        return replace(recipe, guides=guides, together=request.samples > 1, in_turn=in_turn) if guides else recipe
 
     def _reference(self, views: Views | None) -> Controls:
         """The picture that the prior shall look at, if the request has one; one for each view where they differ."""
@@ -244,16 +246,22 @@ class Session:
             about = {"stage": stage, "sample": numbers[0], "state": kept.numbers}
             write_checkpoint(self.folder.own("checkpoint", "state"), Checkpoint(kept.tensors, about))
 
+        def taking(step: StepReport) -> range:
+            """The samples that took it: all, or one of those that are made in turn."""
+            return numbers[step.sample :][: len(step.diffreps)] if step.diffreps else numbers
+
         def show(step: StepReport) -> None:
             if previews is not None and step.clean is not None:
-                pairs = zip(numbers, step.each(), strict=True)
+                pairs = zip(taking(step), step.each(), strict=True)
                 with torch.no_grad():
                     for number, each in reversed(list(pairs)):  # a reader shows what comes last: the first
                         self._write_previews(previews(self, each), number, step.index)
 
         def on_step(step: StepReport) -> None:
+            if latest and latest[0].sample != step.sample:
+                show(latest[0])
             latest[:] = [step]
-            self._report(step, numbers)
+            self._report(step, taking(step))
             try:
                 self.stop.check()
             except Cancelled:
