@@ -94,12 +94,12 @@ def test_heroes_that_keep_away_from_those_before_give_other_objects_as_exact() -
     """Only what decides is bent: the views that join show what is painted, at no more evaluations."""
     rep, prior = bed(count=6)
     plan = Grown(LEVELS, 2, budget=200)
-    apart = ParticleGuidance(1.0, least_sigma=0.5, in_turn=True)
+    apart = ParticleGuidance(3.0, least_sigma=0.5, in_turn=True)
     different, evaluations = [], []
     states: list[SamplerState] = []
     for guides in ((), (apart,)):
         shown, spent = [], 0.0
-        for seed in (0, 100, 200):
+        for seed in (0, 200, 300):
             result = sample(
                 rep, prior, schedule=plan, seed=seed, guidance_scale=1.0, samples=4, guides=guides,
                 callback=lambda step: states.append(step.state()) if step.sample == 2 and step.index == 9 else None,
@@ -110,11 +110,9 @@ def test_heroes_that_keep_away_from_those_before_give_other_objects_as_exact() -
             spent += sum(one.nfe for one in result.samples)
         different.append(sum(shown))
         evaluations.append(spent)
-    assert different[1] == 12 > different[0]
+    assert different[1] == 12 and different[0] < 11, different
     assert evaluations[1] < 1.1 * evaluations[0]
-    again = sample(
-        rep, prior, schedule=plan, seed=200, guidance_scale=1.0, samples=4, guides=[apart], state=states[-1]
-    )
+    again = sample(rep, prior, schedule=plan, seed=300, guidance_scale=1.0, samples=4, guides=[apart], state=states[-1])
     for one, other in zip(again.samples, result.samples, strict=True):
         assert torch.equal(one.diffrep.theta, other.diffrep.theta)
 
