@@ -81,7 +81,7 @@ def _parameter(key: str, field: FieldInfo, option: Option) -> inspect.Parameter:
     kind = _said(kind)
     if get_origin(kind) is Literal:
         kind = StrEnum(key.title().replace("_", ""), {value: value for value in get_args(kind)})
-        default = kind(default)
+        default = None if default is None else kind(default)
     elif get_origin(kind) is list:
         kind, default = list[str], None
     if default is None:

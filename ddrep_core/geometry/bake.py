@@ -21,6 +21,7 @@ from ddrep_core.geometry.multigrid import Multigrid, conjugate_gradient
 from ddrep_core.geometry.raycast import RayCaster, ray_caster
 from ddrep_core.geometry.refine import finer
 from ddrep_core.geometry.scan import gathered
+from ddrep_core.geometry.symmetry import Mirrored
 from ddrep_core.geometry.texel_graph import PartTexels, TexelGraph, nearest_pixels, texel_graph
 from ddrep_core.geometry.texels import covered_share, texel_samples
 from ddrep_core.pictures import quick_png_bytes, to_uint8
@@ -163,6 +164,7 @@ class Baker:
             raise RequestError(f"A texture of {resolution} texels is too coarse for the UVs of {mesh.path.name}.")
         self.worn = dict(worn or {})
         self._given, self._kept = self._texels_of(self.worn)
+        self.mirrored = None if mesh.symmetry is None else Mirrored(mesh, resolution)
         caster = ray_caster(mesh)
         subsamples = subsamples_of(view_size)
         blocks, weights, shares, nearest = [], [], [], []
@@ -173,6 +175,9 @@ class Baker:
             shares.append(samples.share)
             nearest.append(_nearest_background(samples))
         self._matrix = sparse.vstack([block for block, _ in blocks]).tocsr()
+        if mesh.symmetry is not None:  # beside the plane a look-up reads texels of both sides
+            own = self.mirrored if solved == resolution and self.mirrored else Mirrored(mesh, solved)
+            self._matrix = sparse.csr_array(self._matrix @ own.spread().astype(np.float32))
         self._share = np.stack(shares).astype(np.float32)
         self._background = np.stack(nearest)
         weight = np.concatenate(weights) * np.concatenate([facing for _, facing in blocks])
@@ -201,12 +206,17 @@ class Baker:
 
         A texel that several faces share is seen where any of them is.
         """
-        block = self.graph.aggregates(1)
+        block, mirror = self.graph.aggregates(1), self.mesh.symmetry
         _, chosen = np.unique(block, return_index=True)
         asked = np.zeros(len(block), bool)
         asked[chosen] = True
         seen = np.zeros(len(block), bool)
         for node, places, normals in gathered(self._places(caster, asked, progress), PLACES):
+            if mirror is not None:  # a texel is seen in its partner's place, too
+                has = mirror.partners(caster, places, normals)[0] >= 0
+                node, there = np.concatenate([node, node[has]]), mirror.reflected(places[has])
+                turned = mirror.mirrored(normals[has])
+                places, normals = np.concatenate([places, there]), np.concatenate([normals, turned])
             for camera in views:
                 if camera.weight > 0:
                     visible = caster.visible(camera, places, normals, least_cosine=PAINTS)
@@ -254,7 +264,18 @@ class Baker:
         values = self._solve(apply, rhs, start, finding)
         np.clip(values, 0.0, 1.0, out=values)
         delivering = counted(self.graph.parts, portion(progress, solved, 1))
-        return {part.part.name: self._texture(part, values) for part in delivering}
+        return self._mirror({part.part.name: self._texture(part, values) for part in delivering})
+
+    def _mirror(self, baked: dict[str, BakedTexture]) -> dict[str, BakedTexture]:
+        """With what partners wear behind the mesh's mirror plane, in stored bytes: there is no difference left."""
+        if self.mirrored is None:
+            return baked
+        pixels = self.mirrored.write({name: texture.pixels() for name, texture in baked.items()})
+        coverage = self.mirrored.write_marks({name: texture.coverage for name, texture in baked.items()})
+        return {
+            name: BakedTexture(torch.from_numpy(image).permute(2, 0, 1), coverage[name])
+            for name, image in pixels.items()
+        }
 
     def _solve(
         self, apply: Callable[[NDArray], NDArray], rhs: NDArray, start: NDArray, progress: Progress

@@ -26,6 +26,7 @@ class ViewSamples:
         face: [N] number of the face through all parts.
         uv: [N, 2] where in its texture.
         cosine: [N] how straight on it is seen; negative from behind.
+        moved: [N] where the texture is a partner's, on the other side of the mesh's mirror plane; None: nowhere.
     """
 
     width: int
@@ -35,6 +36,7 @@ class ViewSamples:
     face: Int
     uv: Float
     cosine: Float
+    moved: NDArray[np.bool_] | None = None
 
     @property
     def share(self) -> Float:
@@ -64,20 +66,29 @@ def view_samples(caster: RayCaster, camera: Camera, width: int, height: int, sub
     keep = hits.hit.copy()
     textured = np.array([part.textured for part in mesh.parts])
     keep[keep] = textured[mesh.part_of_face[hits.face[keep]]]
-    face = hits.face[keep]
-    uv = np.einsum("nk,nkj->nj", hits.barycentric[keep], mesh.uv[face])
-    return ViewSamples(width, height, subsamples, pixel[keep], face, uv, hits.cosine[keep])
+    face, barycentric, moved = hits.face[keep], hits.barycentric[keep], None
+    if mesh.symmetry is not None:
+        face, barycentric, moved = mesh.symmetry.folded(caster, face, barycentric)
+    uv = np.einsum("nk,nkj->nj", barycentric, mesh.uv[face])
+    return ViewSamples(width, height, subsamples, pixel[keep], face, uv, hits.cosine[keep], moved)
 
 
 def texel_densities(caster: RayCaster, samples: ViewSamples, camera: Camera) -> tuple[Int, Float]:
     """How finely a view resolves each face it sees: pixels of the view per unit of UV area.
 
     Returns:
-        faces [M], each once, and densities [M], zero where a face has no area in the texture or in the view.
+        faces [M], each once (twice where it is seen in a mirror plane, too), and densities [M], zero where a face has
+        no area in the texture or in the view.
     """
     mesh = caster.mesh
-    face: NDArray[np.int64] = np.unique(samples.face)
-    corners = mesh.triangles[face].reshape(-1, 3)
+    if mesh.symmetry is None or samples.moved is None:
+        face: NDArray[np.int64] = np.unique(samples.face)
+        corners = mesh.triangles[face].reshape(-1, 3)
+    else:  # a face may be seen itself, and in the mirror
+        marked = np.unique(2 * samples.face + samples.moved)
+        face, turned = marked // 2, marked % 2 == 1
+        triangles = mesh.triangles[face]
+        corners = np.where(turned[:, None, None], mesh.symmetry.reflected(triangles), triangles).reshape(-1, 3)
     scale = samples.width / camera.width, samples.height / camera.height
     pixels = camera.project(corners)[0].reshape(-1, 3, 2) * scale
 

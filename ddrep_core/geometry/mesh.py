@@ -19,6 +19,7 @@ from ddrep_core.errors import RequestError
 from ddrep_core.geometry.gltf_document import Float, GltfDocument, Int
 
 if TYPE_CHECKING:
+    from ddrep_core.geometry.symmetry import Symmetry
     from ddrep_core.views import Camera
 
 # Columns are where the file's x, y and z point in the world. Both are exact: a permutation with a sign.
@@ -62,6 +63,8 @@ class Part:
         unwrapped: the UVs were made here, for the file had none.
         inside_out: its outside is where its faces, by the order of their corners, look away from (`geometry.facing`).
         primitive: where the part lies in a glTF file.
+        tile: the UDIM tile that it is, 1001 and more; 0 where its texture is no tile.
+        rows: [F] which of its primitive's triangles a tile has, in their order; None: all.
     """
 
     name: str
@@ -77,6 +80,8 @@ class Part:
     unwrapped: bool = False
     inside_out: bool = False
     primitive: GltfPrimitive | None = None
+    tile: int = 0
+    rows: Int | None = None
 
     @cached_property
     def triangles(self) -> Float:
@@ -96,6 +101,7 @@ class Mesh:
         materials: by name, for files that are not glTF.
         warnings: what a person should know about this mesh.
         both_sides: faces are painted from behind as well; both sides of a face wear the same picture.
+        symmetry: a mirror plane; what lies behind it has the texels of what lies before it.
     """
 
     path: Path
@@ -105,6 +111,7 @@ class Mesh:
     materials: dict[str, SimpleMaterial] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     both_sides: bool = False
+    symmetry: Symmetry | None = None
 
     @property
     def textured_parts(self) -> tuple[Part, ...]:

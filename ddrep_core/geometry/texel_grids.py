@@ -30,7 +30,7 @@ def grid_resolutions(
     density = np.zeros(len(mesh.faces))
     for view, camera in zip(samples, views, strict=True):
         face, here = texel_densities(caster, view, camera)
-        density[face] = np.maximum(density[face], here)
+        np.maximum.at(density, face, here)
     side = mesh.uv[:, 1:] - mesh.uv[:, :1]
     uv_area = np.abs(side[:, 0, 0] * side[:, 1, 1] - side[:, 0, 1] * side[:, 1, 0]) / 2
     groups = island_groups(mesh)

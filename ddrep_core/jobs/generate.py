@@ -29,7 +29,7 @@ from ddrep_core.geometry.surface import (
 )
 from ddrep_core.geometry.unwrap import unwrap
 from ddrep_core.jobs.apart import Box
-from ddrep_core.jobs.request import GenerateRequest, TextureRequest
+from ddrep_core.jobs.request import GenerateRequest, Request, TextureRequest
 from ddrep_core.jobs.session import Preview, Session
 from ddrep_core.jobs.task import Made, Stage
 from ddrep_core.jobs.texture import AUTO_SCHEDULE as PAINT_SCHEDULE
@@ -79,17 +79,34 @@ def start(session: Session) -> Stage:
         views,
         auto_schedule=AUTO_SCHEDULE,
         least_guidance=FIELD_GUIDANCE,
-        views_per_step=session.request.orbit_count or min(VIEWS_PER_STEP, len(views)),
+        views_per_step=orbit_count(session.request) or min(VIEWS_PER_STEP, len(views)),
         box=Box(views.target - FILLED * extent, views.target + FILLED * extent),
     )
     return Stage(recipe, finish, previews)
 
 
+def orbit_count(request: Request) -> int | None:
+    """How many views are drawn in a step, where the engine places the cameras.
+
+    Raises:
+        RequestError: a placement that wants to see an object before there is one.
+    """
+    placement = request.placement
+    if placement is None:
+        return None
+    if placement.kind != "orbit" or placement.orthographic:
+        raise RequestError(
+            f"A new object is drawn from all around: '{request.cameras}' is for textures.",
+            "Use orbit:N or a camera file, or leave --cameras out.",
+        )
+    return placement.count
+
+
 def bank_of(session: Session) -> tuple[Views, float]:
     """The views, and the radius of the ball that the object may fill: every frame just holds it."""
     request, size = session.request, session.prior.image_size
-    if request.orbit_count is not None:
-        return sphere_bank(BANK * request.orbit_count, size=size), 1.0
+    if (count := orbit_count(request)) is not None:
+        return sphere_bank(BANK * count, size=size), 1.0
     side = request.settings(GenerateRequest).size
     centre = np.array([0.0, 0.0, side / 2])
     radius = ROOM * side
@@ -132,7 +149,7 @@ def finish(session: Session, result: Result) -> Stage | Made:
     session.stage("Painting the surface")
     surface = Surface(mesh, likeness)
     if hears(session.prior) & SIGNALS.keys():
-        return surface.painting(session, session.request.orbit_count or field.views)
+        return surface.painting(session, orbit_count(session.request) or field.views)
     with torch.no_grad():
         pictures = decode(session.prior, field.render())
     return surface.painted(session, field.views, pictures, continued(field, pictures))

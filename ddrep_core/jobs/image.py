@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 from PIL import Image
 from torch.nn import functional
 
 from ddrep_core.diffreps.siren import SirenDiffrep, grid_coordinates, image_siren
+from ddrep_core.diffreps.torus import TorusDiffrep, decode_torus, resized_around
 from ddrep_core.errors import RequestError
 from ddrep_core.jobs.create import existing_file
 from ddrep_core.jobs.folder import replacing, write_bytes
@@ -27,12 +30,19 @@ AUTO_SCHEDULE = "plain"  # one view has nothing to agree with
 SHAPE_MULTIPLE = 8  # latent sides that common U-Nets can halve three times
 MOST_PHASES = 4
 PREVIEW_SIZE = 256
+MOST_TILED = 2048  # pixels along a side of the picture that shows four tiles
 LARGEST_SIDE = 16_384  # of what a SIREN was sampled in, in latent pixels
 
 
 def start(session: Session) -> Stage:
-    """A SIREN of the prior's own number of pixels, with the aspect of the picture that was asked for."""
+    """A SIREN of the prior's own number of pixels, with the aspect of the picture that was asked for.
+
+    Raises:
+        RequestError: what is to be kept cannot be, or not of a picture that tiles.
+    """
     settings = session.request.settings(ImageRequest)
+    if settings.tile:
+        return start_tile(session, settings)
     kept = read_kept(settings.keep, settings.base, session.folder, (settings.width, settings.height))
     prior = session.prior
     rep = image_siren(shape_for(prior, settings.width / settings.height), device=prior.device)
@@ -63,6 +73,41 @@ def finish(session: Session, result: Result) -> Made:
     with replacing(files["siren"]) as path:
         rep.save(path, notes | {"shape": "x".join(map(str, rep.image_shape))})
     return Made(files, {"agreement": None, "passes": result.passes})
+
+
+def start_tile(session: Session, settings: ImageRequest) -> Stage:
+    """A canvas whose sides meet, and some ways to cut it open."""
+    if settings.keep is not None or settings.base is not None:
+        raise RequestError("Nothing can be kept of a picture that tiles.", "Leave --tile, or --keep and --base, out.")
+    prior = session.prior
+    dtype = torch.float64 if prior.dtype == torch.float64 else torch.float32
+    rep = TorusDiffrep(shape_for(prior, settings.width / settings.height), dtype=dtype, device=prior.device)
+    return Stage(session.recipe(rep, auto_schedule=AUTO_SCHEDULE), finish_tile, preview_tile)
+
+
+def draw_tile(rep: TorusDiffrep, prior: Prior, width: int, height: int) -> Image.Image:
+    """A canvas whose sides meet as a picture of any size that tiles."""
+    picture = decode_torus(rep.canvas(), partial(decode, prior))
+    return to_picture(resized_around(picture, width, height).float())
+
+
+def preview_tile(session: Session, step: StepReport) -> Sequence[Preview]:
+    """The picture, cut open where the first view is."""
+    picture = to_picture(decode(session.prior, step.diffrep.render(torch.tensor([0])))[0])
+    return [Preview("image", picture.resize(_fitted(picture.size, PREVIEW_SIZE), Image.Resampling.LANCZOS))]
+
+
+def finish_tile(session: Session, result: Result) -> Made:
+    """Draw the picture at the size asked for, and four of it side by side."""
+    settings = session.request.settings(ImageRequest)
+    session.stage("Drawing the picture")
+    files = {"image": session.outputs / "image.png", "tiled": session.outputs / "tiled.png"}
+    picture = draw_tile(result.diffrep, session.prior, settings.width, settings.height)
+    write_bytes(files["image"], png_bytes(picture))
+    four = Image.fromarray(np.tile(np.asarray(picture), (2, 2, 1)))
+    four.thumbnail((MOST_TILED, MOST_TILED))
+    write_bytes(files["tiled"], png_bytes(four))
+    return Made(files, {"passes": result.passes, "tiles": True})
 
 
 def redraw(

@@ -16,6 +16,7 @@ from ddrep_core.errors import RequestError
 from ddrep_core.geometry.bake import SEEN, BakedTexture, Baker, Worn
 from ddrep_core.geometry.mesh import Mesh
 from ddrep_core.jobs.folder import JobFolder
+from ddrep_core.jobs.placement import Placement
 from ddrep_core.jobs.present import BEHIND, WHOLLY, encoded
 from ddrep_core.jobs.request import Pin
 from ddrep_core.pictures import read_picture_file
@@ -110,12 +111,12 @@ class Pinned:
 
 
 def read_pins(
-    pins: Sequence[Pin], cameras: Views | int, views: Views, folder: JobFolder, size: tuple[int, int]
+    pins: Sequence[Pin], cameras: Views | Placement, views: Views, folder: JobFolder, size: tuple[int, int]
 ) -> Pinned | None:
     """The pictures of the views that are sampled, in their frames; None where none is pinned.
 
     Args:
-        cameras: as the job names them; the pictures are in their frames, or for an orbit in those of the views.
+        cameras: as the job names them; the pictures are in their frames, or in the views' where the engine placed them.
         views: that are sampled.
         size: (H, W) of the views' pictures.
 
@@ -126,7 +127,7 @@ def read_pins(
     if not pins:
         return None
     framed = {camera.name: number for number, camera in enumerate(views)}
-    originals = {camera.name: camera for camera in (views if isinstance(cameras, int) else cameras)}
+    originals = {camera.name: camera for camera in (cameras if isinstance(cameras, Views) else views)}
     pictures = torch.full((len(views), 3, *size), BEHIND)
     weights = torch.zeros(len(views), 1, *size)
     for pin in pins:

@@ -16,12 +16,11 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from ddrep_core.errors import RequestError
+from ddrep_core.jobs.placement import FORMS, MOST_CAMERAS, Placement, is_placement, placement_of
 from ddrep_core.json_text import is_writable_text, parse_json
 
 SCHEMA_VERSION = 1
 DAMAGE = re.compile(r"inpaint|(?:(upscale|deblur):(\d{1,3}(?:\.\d{1,3})?))")
-ORBIT = re.compile(r"orbit:(\d+)")
-MOST_ORBIT_CAMERAS = 512
 
 
 def _relative_path(value: str) -> str:
@@ -36,10 +35,10 @@ def _relative_path(value: str) -> str:
 
 
 def _cameras(value: str) -> str:
-    if value.startswith("orbit"):
-        match = ORBIT.fullmatch(value)
-        if match is None or not 1 <= int(match[1]) <= MOST_ORBIT_CAMERAS:
-            raise PydanticCustomError("cameras", "must be like orbit:8, with 1 to {most}", {"most": MOST_ORBIT_CAMERAS})
+    if is_placement(value) or value.startswith("orbit"):
+        if placement_of(value) is None:
+            words = "must be like orbit:8 ({forms}), with 1 to {most}"
+            raise PydanticCustomError("cameras", words, {"forms": FORMS, "most": MOST_CAMERAS})
         return value
     return _relative_path(value)
 
@@ -160,6 +159,14 @@ class TextureRequest(Block):
         description="CAMERA=PICTURE or CAMERA=PICTURE:WEIGHT: what that view shows; may be repeated.",
     )
 
+    symmetry: Annotated[Literal["x", "y", "z"] | None, JOB, Later()] = Field(
+        None, description="The mesh is its own mirror image about this axis: both sides share their texels."
+    )
+
+    udim: Annotated[bool, JOB, Later()] = Field(
+        False, description="The mesh's UVs lie in UDIM tiles: a texture for each, NAME.1001.png and so on."
+    )
+
 
 class GenerateRequest(Block):
     """A new object from words: a NeRF, and from it a textured GLB."""
@@ -186,6 +193,9 @@ class ImageRequest(Block):
     )
     base: Annotated[RelativePath | None, JOB, Later()] = Field(
         None, description="The picture that --keep keeps a part of."
+    )
+    tile: Annotated[bool, JOB, Later()] = Field(
+        False, description="A picture whose opposite sides meet: a material that repeats without a seam."
     )
 
 
@@ -403,7 +413,7 @@ class Request(Block):
     )
     max_batch: Annotated[int | None, MACHINE] = Field(None, ge=1, le=4096, description="Views evaluated at a time.")
     cameras: Annotated[str, AfterValidator(_cameras), SAMPLING] = Field(
-        "orbit:8", description="orbit:N, or a camera file."
+        "orbit:8", description=f"{FORMS}; or a camera file."
     )
 
     @model_validator(mode="before")
@@ -433,10 +443,9 @@ class Request(Block):
         return block
 
     @property
-    def orbit_count(self) -> int | None:
-        """How many cameras an orbit has, or None where a camera file is named."""
-        match = ORBIT.fullmatch(self.cameras)
-        return int(match[1]) if match else None
+    def placement(self) -> Placement | None:
+        """Where the engine places the cameras, or None where a camera file is named."""
+        return placement_of(self.cameras)
 
     def to_json(self) -> dict[str, Any]:
         """As job.json holds it: defaults written out, but for those of `Later` keys; other tasks' blocks left out."""

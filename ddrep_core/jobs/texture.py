@@ -15,11 +15,13 @@ from torch import Tensor
 from ddrep_core.diffreps.image_texture import ImageTextureDiffrep
 from ddrep_core.diffreps.protocol import Diffrep
 from ddrep_core.diffreps.texture import TextureDiffrep, rays_along_pixel
+from ddrep_core.errors import RequestError
 from ddrep_core.geometry.bake import BakedTexture, Baker, baking_bytes, coverage_share, solving_resolution
 from ddrep_core.geometry.glb import write_glb
 from ddrep_core.geometry.load import load_mesh
 from ddrep_core.geometry.mesh import Mesh
 from ddrep_core.geometry.signals import control_signals
+from ddrep_core.geometry.symmetry import Mirrored, symmetry_of
 from ddrep_core.geometry.texels import check_texture_repeats
 from ddrep_core.jobs.apart import Box
 from ddrep_core.jobs.folder import replacing, write_json
@@ -61,9 +63,19 @@ def start(session: Session) -> Stage:
     """
     request = session.request
     settings = request.settings(TextureRequest)
+    if settings.udim and (settings.keep or settings.base or settings.from_texture):
+        raise RequestError(
+            "What is worn in UDIM tiles cannot be kept or started from yet.",
+            "Leave --keep, --base and --from-texture out, or --udim.",
+        )
+    if settings.symmetry is not None and settings.keep:
+        raise RequestError(
+            "What is kept on one side of a mesh would have to be worn on the other, too.",
+            "Leave --keep or --symmetry out.",
+        )
     session.stage("Reading the mesh")
     path, root = session.folder.resolve(settings.mesh), session.folder.path
-    mesh = load_mesh(path, settings.mesh_up, objects=settings.objects, root=root)
+    mesh = load_mesh(path, settings.mesh_up, objects=settings.objects, root=root, udim=settings.udim)
     worn = worn_by(mesh, settings, session.folder)
     cameras = request_cameras(request, session.folder)
     prior = session.prior
@@ -72,6 +84,8 @@ def start(session: Session) -> Stage:
     mesh = replace(mesh, both_sides=settings.both_sides)
     outlook = look_at_mesh(cameras, mesh, size, rays, settings.front_degrees)
     tell_left_out(session, outlook)
+    if settings.symmetry is not None:
+        outlook = replace(outlook, mesh=mirrored_mesh(session, outlook.mesh, settings))
     mesh, views = outlook.mesh, outlook.views
     require_bytes(
         baking_bytes(mesh, settings.resolution, len(views), (size, size)),
@@ -143,6 +157,7 @@ class Texturing:
         found = [
             Preview("texture", Image.fromarray(baked.pixels()), parts[name].object_name)
             for name, baked in self.preview_baker.bake(pictures).items()
+            if not parts[name].tile  # one picture could not show them
         ]
         shown = pictures[:: max(1, len(pictures) // PREVIEW_VIEWS)][:PREVIEW_VIEWS]
         row = Image.fromarray(to_uint8(torch.cat(list(shown), dim=2)))
@@ -178,6 +193,26 @@ class Texturing:
         if self.pinned is not None:
             told["pins"] = self.pinned.differences(self.baker, baked, views)
         return replace(made, told=made.told | told, illustrations=(*made.illustrations, sheet))
+
+
+def mirrored_mesh(session: Session, mesh: Mesh, settings: TextureRequest) -> Mesh:
+    """The mesh as its own mirror image, as the settings say; tells how much of it is.
+
+    Raises:
+        RequestError: it is not symmetric.
+    """
+    assert settings.symmetry is not None
+    mesh, share = symmetry_of(mesh, settings.symmetry)
+    assert mesh.symmetry is not None
+    told = Mirrored(mesh, settings.resolution)
+    left = told.far - told.shared
+    rest = f" The other {left:,} have none, and are painted on their own." if left > 0 else ""
+    session.warn(
+        f"The sides share their texels about {settings.symmetry} = {mesh.symmetry.offset:.4g}: {told.shared:,} of the "
+        f"{told.far:,} texels behind that plane are their partners'.{rest}",
+        symmetry={"shared": told.shared, "behind": told.far, "share": round(share, 4)},
+    )
+    return mesh
 
 
 def rays_across(prior: Prior) -> int:
@@ -252,9 +287,12 @@ def write_textured_mesh(
     parts = {part.name: part for part in mesh.parts}
     names = _file_names(list(baked))
     object_names = _file_names(list(mesh.object_names))
+    suffixes = {name: "" if len(baked) == 1 else f"_{names[name]}" for name in baked}
+    if len(mesh.object_names) == 1 and len({part.material for part in mesh.textured_parts}) == 1:
+        suffixes |= {name: f".{parts[name].tile}" for name in baked if parts[name].tile}
     for part_name, texture in baked.items():
         part = parts[part_name]
-        suffix = "" if len(baked) == 1 else f"_{names[part_name]}"
+        suffix = suffixes[part_name]
         paths = {"texture": outputs / f"texture{suffix}.png", "coverage": outputs / f"coverage{suffix}.png"}
         with replacing(paths["texture"]) as texture_path, replacing(paths["coverage"]) as coverage_path:
             texture.save(texture_path, coverage_path)
@@ -273,6 +311,7 @@ def write_textured_mesh(
                 "texture": folder.relative(paths["texture"]),
                 "coverage": folder.relative(paths["coverage"]),
                 "uv_layer": UV_LAYER if part.unwrapped else None,
+                **({"tile": part.tile} if part.tile else {}),
                 "coverage_share": round(texture.coverage_share, 4),
             }
         )

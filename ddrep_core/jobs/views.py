@@ -10,14 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ddrep_core.errors import RequestError
+from ddrep_core.geometry.coverage import best_seen
 from ddrep_core.geometry.facing import PAINT_BACKS, seen_backs, turned_outward, warn_of_backs
 from ddrep_core.geometry.mesh import Mesh, extremes, used_vertices
 from ddrep_core.geometry.sight import Sight, sights
 from ddrep_core.jobs.folder import JobFolder
+from ddrep_core.jobs.placement import Placement
 from ddrep_core.jobs.request import Request
-from ddrep_core.views import Camera, Views, orbit_views
+from ddrep_core.views import Camera, Views, orbit_views, side_views, views_from
+from ddrep_core.views.orbit import SIDES
 
 MARGIN = 0.06  # of the object's size in the picture, left free on each side
+FRONT_BACK = ("front", "back")
+CANDIDATE_ELEVATIONS, CANDIDATES_AROUND = (-30.0, 0.0, 15.0, 45.0, 70.0), 16
 MOST_NAMES = 8  # in a sentence
 SEES = {
     Sight.nothing: ("sees nothing of the mesh", "see nothing of the mesh"),
@@ -78,30 +83,66 @@ class Outlook:
         return [name for group in self.left_out for name in group.names]
 
 
-def request_cameras(request: Request, folder: JobFolder) -> Views | int:
-    """The cameras of the request's camera file, or how many an orbit has.
+def request_cameras(request: Request, folder: JobFolder) -> Views | Placement:
+    """The cameras of the request's camera file, or where they are to be placed.
 
     Raises:
         RequestError: the file is missing or holds no good cameras.
     """
-    return request.orbit_count or Views.load(folder.resolve(request.cameras))
+    return request.placement or Views.load(folder.resolve(request.cameras))
 
 
-def sampled_views(cameras: Views | int, mesh: Mesh, size: int, front_degrees: float = 0.0) -> Views:
+def sampled_views(cameras: Views | Placement | int, mesh: Mesh, size: int, front_degrees: float = 0.0) -> Views:
     """The views that a job samples, each `size` x `size` pixels.
 
-    An orbit is made around the mesh, and begins in front of it: `front_degrees` around Z from -Y towards +X. All
+    An orbit is made around the mesh, and begins in front of it: `front_degrees` around Z from -Y towards +X (a number
+    is an orbit of so many); and so are other placements. All
     cameras keep their place and perspective; their frames are cut (or widened) to a square around what they see of the
     textured parts, because a prior spends its few pixels best on the object, and was trained on square pictures.
     """
-    if isinstance(cameras, int):
-        cameras = orbit_views(count=cameras, target=mesh, width=size, height=size, start_degrees=front_degrees)
+    if not isinstance(cameras, Views):
+        cameras = placed(_placement(cameras), mesh, size, front_degrees)
     points = np.concatenate([part.vertices[used_vertices(part)] for part in mesh.textured_parts])
     framed = tuple(square_frame(camera, points, size) for camera in cameras)
     return Views(framed, mesh.bounds.mean(axis=0), front_degrees)
 
 
-def look_at_mesh(cameras: Views | int, mesh: Mesh, size: int, across: int, front_degrees: float = 0.0) -> Outlook:
+def _placement(cameras: Placement | int) -> Placement:
+    return Placement("orbit", cameras) if isinstance(cameras, int) else cameras
+
+
+def placed(placement: Placement, mesh: Mesh, size: int, front_degrees: float = 0.0) -> Views:
+    """The cameras of a placement around a mesh, before they are framed."""
+    if placement.kind == "orbit":
+        return orbit_views(
+            count=placement.count,
+            target=mesh,
+            width=size,
+            height=size,
+            start_degrees=front_degrees,
+            orthographic=placement.orthographic,
+        )
+    if placement.kind == "coverage":
+        candidates = views_from(_around(front_degrees), None, 40.0, mesh, size, size, placement.orthographic)
+        return candidates[best_seen(mesh, candidates, placement.count)[0]]
+    names = FRONT_BACK if placement.kind == "front-back" else [name for name, _, _ in SIDES]
+    return side_views(names, mesh, size, size, front_degrees, placement.orthographic)
+
+
+def _around(front_degrees: float) -> list[tuple[str, float, float]]:
+    """Name, azimuth and elevation of the places that a choice by coverage is made among."""
+    found = [("top", front_degrees, 90.0), ("bottom", front_degrees, -90.0)]
+    for elevation in CANDIDATE_ELEVATIONS:
+        count = CANDIDATES_AROUND if abs(elevation) < 60 else CANDIDATES_AROUND // 2
+        for number in range(count):
+            azimuth = 360.0 * number / count
+            found.append((f"{azimuth:g} around, {elevation:g} up", front_degrees + azimuth, elevation))
+    return found
+
+
+def look_at_mesh(
+    cameras: Views | Placement | int, mesh: Mesh, size: int, across: int, front_degrees: float = 0.0
+) -> Outlook:
     """The views that a job samples: `sampled_views` without those that see nothing which they could paint.
 
     A view that sees nothing would be sampled for nothing, and a single one of an animation that looks away is no reason
@@ -119,8 +160,8 @@ def look_at_mesh(cameras: Views | int, mesh: Mesh, size: int, across: int, front
     outlook = _outlook(sampled_views(cameras, mesh, size, front_degrees), mesh, across)
     if isinstance(outlook, Outlook):
         return outlook
-    if isinstance(cameras, int) and (towards := _faces_look(mesh)) is not None:
-        orbit = orbit_views(count=cameras, target=mesh, width=size, height=size, start_degrees=towards)
+    if not isinstance(cameras, Views) and (towards := _faces_look(mesh)) is not None:
+        orbit = placed(_placement(cameras), mesh, size, towards)
         turned = _outlook(sampled_views(orbit, mesh, size, front_degrees), mesh, across)
         if isinstance(turned, Outlook):
             return replace(turned, turned_degrees=round((towards - front_degrees + 180) % 360 - 180, 1))

@@ -5,7 +5,8 @@ of it too late (docs/control.md has nine ways, measured). With C = Cov(x0 | x) a
 answer is x̂0 + C Hᵀ (H C Hᵀ)⁻¹ (y − H x̂0) (ΠGDM, Song et al. 2023, without its guess of C), and by Tweedie's formula
 C is σ² ∂x̂0/∂x. No derivative is taken: the prior is asked what it would say if the known pixels were pushed towards y,
 and of its answers those shares are taken that bring its view of the known pixels nearest to y. Least squares, not
-conjugate gradients: a network's Jacobian is not symmetric, nor positive with guidance, and they blow up.
+conjugate gradients: a network's Jacobian is not symmetric, nor positive with guidance, and they blow up. Pixels beside
+what is free count most among them: what is free depends on the rest through these, nearly, as in any Markov field.
 The push is twice the noise: a chord where derivatives would hear one mode only, and above what rounding leaves.
 """
 
@@ -18,6 +19,7 @@ from functools import cached_property
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from ddrep_core.diffreps.matrix import MatrixDiffrep
 from ddrep_core.diffreps.protocol import Diffrep
@@ -30,6 +32,8 @@ PUSH = 2.0
 """In units of σ: root mean square of what is added to the known pixels to hear what follows from them."""
 HOLD_WEIGHT = 10.0
 """How much more an observation that is held counts in the fit than what moves."""
+INLAND = 0.05
+"""How much a known pixel counts that has no free one beside it, where those that have most of them count 1."""
 WHOLLY = 1e-6
 """A pixel is known where less than this of it is not."""
 
@@ -116,6 +120,14 @@ class Given:
         """[..., V, C, h, w] with what is known in its place, as far as it is believed."""
         return torch.where(self.weights > 0, torch.lerp(images, self.pictures, self.weights), images)
 
+    def shore(self) -> Tensor:
+        """[V, 1, h, w] how much each known pixel counts where answers are compared with what is known: those beside
+        free ones most. 0 where nothing is known."""
+        known = self.weights > 0
+        beside = functional.avg_pool2d(functional.pad((~known).to(self.weights), (1, 1, 1, 1)), 3, 1) * known
+        beside = beside / beside.amax((1, 2, 3), keepdim=True).clamp_min(1e-12)
+        return known * (INLAND + (1 - INLAND) * beside)
+
     def heeded(self, look: Look, again: Again) -> Look:
         """What the prior would have said, had it known: E[x0 | x, y], as far as its own answers tell.
 
@@ -126,14 +138,16 @@ class Given:
         clean = look.clean
         if not math.isinf(look.sigma):
             known = self.weights > 0
+            counts = self.shore().sqrt()
             wanted = torch.where(known, self.weights * (self.pictures - clean), 0.0)  # [N, B, C, h, w]
             left, answers, shares = wanted, [], None
             for _ in range(self.probes if bool(known.any()) else 0):
                 answer = again(look.render + _scaled(left, known, PUSH * look.sigma)).clean - look.clean
                 answers.append(answer)
-                heard = torch.stack([(known * each).flatten(2) for each in answers], -1)  # [N, B, CHW, probes]
-                shares = _least_squares(heard, wanted.flatten(2))
-                left = torch.where(known, wanted - (heard @ shares[..., None])[..., 0].reshape(wanted.shape), 0.0)
+                heard = torch.stack([(counts * each).flatten(2) for each in answers], -1)  # [N, B, CHW, probes]
+                shares = _least_squares(heard, (counts * wanted).flatten(2))
+                follows = (torch.stack(answers, -1) @ shares[..., None, None, :, None])[..., 0]
+                left = torch.where(known, wanted - follows, 0.0)
             for number, answer in enumerate(answers):
                 assert shares is not None
                 clean = clean + shares[..., number, None, None, None] * answer

@@ -194,7 +194,8 @@ def fresh_scales(look: Look, process: Process, sigma_next: float, share: float) 
     """[N] how strong each particle's fresh noise is, so that a step by x̂0, a mean, keeps the variance of draws."""
     weights = look.weights
     total = (weights.sum() * look.clean.shape[2]).clamp_min(1e-30)
-    squares = torch.stack([(weights * each**2).flatten(1).sum(1) / total for each in (look.clean, look.predicted)])
+    pictures = (look.clean, look.predicted, look.noise)
+    squares = torch.stack([(weights * each**2).flatten(1).sum(1) / total for each in pictures])
     return [process.fresh_scale(look.sigma, sigma_next, share, *powers) for powers in squares.T.tolist()]
 
 

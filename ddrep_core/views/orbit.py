@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,14 @@ def perspective_projection(fov_degrees: float, aspect: float = 1.0, near: float 
     )
 
 
+def orthographic_projection(half: float, aspect: float = 1.0, near: float = 0.01, far: float = 1000.0) -> Float:
+    """[4, 4] clip matrix of a camera without perspective; the smaller picture side spans 2 * `half` of the world."""
+    x, y = (1 / (half * aspect), 1 / half) if aspect >= 1 else (1 / half, aspect / half)
+    return np.array(
+        [[x, 0, 0, 0], [0, y, 0, 0], [0, 0, -2 / (far - near), -(far + near) / (far - near)], [0, 0, 0, 1]], np.float64
+    )
+
+
 def bounding_sphere(target: Any) -> tuple[Float, float]:
     """Centre [3] and radius of what is looked at: a mesh with `bounds` [2, 3], or a point (radius 0.5)."""
     bounds = getattr(target, "bounds", None)
@@ -73,6 +82,7 @@ def orbit_views(
     width: int = 512,
     height: int = 512,
     start_degrees: float = 0.0,
+    orthographic: bool = False,
 ) -> Views:
     """Cameras evenly around an object, the elevations taken in turn, the first one at -Y, the front as long as
     nobody says otherwise (`Views.with_front`).
@@ -84,6 +94,7 @@ def orbit_views(
         fov_degrees: the angle that the picture's larger side spans.
         target: a mesh (anything with `bounds` [2, 3]), a point [3], or None for the origin.
         start_degrees: azimuth of the first camera, counted from -Y towards +X.
+        orthographic: parallel rays; the distance is then only where they begin, and the angle says nothing.
 
     Raises:
         RequestError: count below one, an impossible field of view, an elevation beyond the poles.
@@ -92,6 +103,59 @@ def orbit_views(
         raise RequestError(f"An orbit of {count} cameras sees nothing.", "Ask for at least one, e.g. orbit:8.")
     if not elevations or any(not -90 <= e <= 90 for e in elevations):
         raise RequestError(f"Elevations must lie between -90 and 90 degrees, not {tuple(elevations)}.")
+    places = [
+        (f"orbit {index}", start_degrees + 360.0 * index / count, elevations[index % len(elevations)])
+        for index in range(count)
+    ]
+    return views_from(places, distance, fov_degrees, target, width, height, orthographic)
+
+
+SIDES = (
+    ("front", 0.0, 0.0),
+    ("left", 90.0, 0.0),
+    ("back", 180.0, 0.0),
+    ("right", 270.0, 0.0),
+    ("top", 0.0, 90.0),
+    ("bottom", 0.0, -90.0),
+)
+"""The object's own sides: name, degrees around it from its front towards its left, and above the horizon."""
+
+
+def side_views(
+    names: Sequence[str],
+    target: Any,
+    width: int = 512,
+    height: int = 512,
+    start_degrees: float = 0.0,
+    orthographic: bool = False,
+) -> Views:
+    """Cameras that look at some of an object's `SIDES`, straight on; from the top, its front is at the lower edge.
+
+    Args:
+        start_degrees: where its front is, from -Y towards +X. The others as for `orbit_views`.
+    """
+    chosen = [side for side in SIDES if side[0] in names]
+    views = views_from(chosen, None, 40.0, target, width, height, orthographic)
+    cosine, sine = math.cos(math.radians(start_degrees)), math.sin(math.radians(start_degrees))
+    turn = np.array([[cosine, -sine, 0, 0], [sine, cosine, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+    turn[:3, 3] = views.target - turn[:3, :3] @ views.target
+    return replace(views, cameras=tuple(replace(each, matrix_world=turn @ each.matrix_world) for each in views))
+
+
+def views_from(
+    places: Sequence[tuple[str, float, float]],
+    distance: float | None,
+    fov_degrees: float,
+    target: Any,
+    width: int,
+    height: int,
+    orthographic: bool = False,
+) -> Views:
+    """Cameras that look at a target's centre from some places around it: `orbit_views` says of all else.
+
+    Args:
+        places: name, azimuth from -Y towards +X and elevation in degrees.
+    """
     centre, radius = bounding_sphere(target)
     projection = perspective_projection(fov_degrees, width / height)
     if distance is None:
@@ -102,11 +166,13 @@ def orbit_views(
     if not (math.isfinite(distance) and distance > 0):
         raise RequestError(f"A camera distance of {distance} is not possible.", "Give a positive number.")
     far = max(1000.0, 10 * (distance + radius))
-    projection = perspective_projection(fov_degrees, width / height, near=distance * 1e-3, far=far)
+    near = distance * 1e-3
+    if orthographic:
+        projection = orthographic_projection(1.05 * 0.9 * radius, width / height, near, far)
+    else:
+        projection = perspective_projection(fov_degrees, width / height, near, far)
     cameras = []
-    for index in range(count):
-        azimuth = math.radians(start_degrees + 360.0 * index / count)
-        elevation = math.radians(elevations[index % len(elevations)])
-        offset = direction(azimuth, elevation)
-        cameras.append(Camera(f"orbit {index}", look_at(centre + distance * offset, centre), projection, width, height))
+    for name, azimuth, elevation in places:
+        offset = direction(math.radians(azimuth), math.radians(elevation))
+        cameras.append(Camera(name, look_at(centre + distance * offset, centre), projection, width, height))
     return Views(tuple(cameras), centre)
