@@ -23,6 +23,7 @@ from ddrep_core.jobs.events import EventLog, TimeLeft
 from ddrep_core.jobs.folder import JobFolder, read_json, write_bytes, write_json
 from ddrep_core.jobs.identity import is_record
 from ddrep_core.jobs.pace import Paced, StageProgress, Stages, StopSwitch
+from ddrep_core.jobs.placement import Placement
 from ddrep_core.jobs.recipe import Procedure, Recipe, guidance_of
 from ddrep_core.jobs.request import TASKS, Request
 from ddrep_core.jobs.views import request_cameras
@@ -173,13 +174,13 @@ class Session:
         if not told.cameras:
             return {REFERENCE: common[None]}
         names = [] if views is None else [camera.name for camera in views]
-        asked = request_cameras(self.request, self.folder) if names else 0
-        if not names or (isinstance(asked, int) and asked < len(names)):
+        asked = request_cameras(self.request, self.folder) if names else None
+        if asked is None or (isinstance(asked, Placement) and asked.count < len(names)):
             raise RequestError(
                 f"'{self.request.task}' looks from where it likes: no view of it can have a reference of its own.",
                 "Leave --view-reference out, or give --cameras a file.",
             )
-        known = names if isinstance(asked, int) else [camera.name for camera in asked]
+        known = names if isinstance(asked, Placement) else [camera.name for camera in asked]
         own: dict[str, Tensor] = {}
         for each in told.cameras:
             if each.camera in own:
