@@ -12,14 +12,18 @@ import tiny_models
 import torch
 import transformers
 from accelerate import init_empty_weights
+from test_ip_adapter import image_encoder, write_adapter
 
 from ddrep_core.diffreps import LinearDiffrep
 from ddrep_core.errors import RequestError
 from ddrep_core.jobs import doctor
 from ddrep_core.priors import autoencoder, finite, load_prior, memory, self_check
+from ddrep_core.priors.adapters.controlnet import Control
+from ddrep_core.priors.adapters.ip_adapter import IpAdapter
 from ddrep_core.priors.load import BUNDLED
 from ddrep_core.priors.memory import count_weights, memory_needs
 from ddrep_core.priors.model_folder import ModelFolder
+from ddrep_core.priors.networks import UNet
 from ddrep_core.priors.single_file import KNOWN
 from ddrep_core.sampling import ddim_schedule, sample
 
@@ -86,6 +90,38 @@ def test_needs_are_those_of_the_weights(tmp_path: Path) -> None:
     assert half.weights["unet"] * 2 == needs.weights["unet"] and "unet" in str(half) and "MB" in str(half)
     assert count_weights(folder.files.weight_files("unet", half=False)) == network.num_parameters()
     assert memory_needs(ModelFolder(BUNDLED, "bundled"), torch.float32).weights["controlnet"] > 0
+
+
+def test_what_stands_beside_a_prior_is_counted(tmp_path: Path) -> None:
+    folder = ModelFolder(tiny_models.build_sd(tmp_path / "sd"), "tiny")
+    for number, name in enumerate(("depth", "canny")):
+        tiny_models.build_controlnet(tmp_path / name, tiny_models.unet(), number)
+    encoder = image_encoder(tmp_path / "image_encoder")
+    adapter = IpAdapter(write_adapter(tmp_path / "ip-adapter.safetensors", tiny_models.unet(), "plus"))
+    plain = memory_needs(folder, torch.float32)
+    needs = memory_needs(folder, torch.float32, [tmp_path / "depth", tmp_path / "canny"], adapter)
+    controls = [Control(str(tmp_path / name)) for name in ("depth", "canny")]
+    prior = load_prior(tmp_path / "sd", device="cpu", controlnets=controls, ip_adapter=adapter)
+    network = prior.network
+    assert isinstance(network, UNet) and network.listener is not None
+    here = sum(4 * p.numel() for one in network.controlnets for p in one.network.parameters())
+    assert needs.weights["controlnet"] == here
+    assert needs.weights["image_encoder"] == sum(4 * p.numel() for p in network.listener.encoder.parameters())
+    heard = sum(4 * p.numel() for p in network.unet.parameters())
+    assert needs.weights["unet"] + needs.weights["ip_adapter"] == heard
+    # The image encoder leaves when it has looked.
+    assert needs.resident == plain.resident + here + needs.weights["ip_adapter"]
+    assert "ip_adapter" in str(needs) and "image_encoder" in str(needs)
+    encoder.rename(tmp_path / "elsewhere")
+    with pytest.raises(RequestError, match="needs a CLIP vision model"):
+        memory_needs(folder, torch.float32, ip_adapter=adapter)
+    checks = doctor._prior_checks(doctor.Model(str(tmp_path / "sd"), device="cpu", ip_adapter=adapter))
+    assert [c["ok"] for c in checks] == [False] and "--image-encoder" in checks[0]["fix"]
+    told = IpAdapter(adapter.file, tmp_path / "elsewhere")
+    checks = doctor._prior_checks(doctor.Model(str(tmp_path / "sd"), device="cpu", ip_adapter=told))
+    assert checks[0]["ok"] and "image_encoder" in checks[0]["message"] and "ip-adapter" in checks[1]["message"]
+    checks = doctor._prior_checks(doctor.Model(str(tmp_path / "sd"), (Control("no/where"),), device="cpu"))
+    assert not checks[0]["ok"] and "nothing may be fetched" in checks[0]["message"]
 
 
 def test_doctor_examines_a_prior(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

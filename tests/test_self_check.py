@@ -13,10 +13,12 @@ from typing import Any
 
 import pytest
 import tiny_models
+import torch
 
 from ddrep_core.priors import load_prior, self_check, verdicts
-from ddrep_core.priors.adapters.controlnet import Control
+from ddrep_core.priors.adapters.controlnet import Control, ControlNet
 from ddrep_core.priors.load import BUNDLED
+from ddrep_core.priors.protocol import SIGNAL_CHANNELS
 from ddrep_core.priors.self_check import Verdict, check_model, test_pictures, test_shapes
 
 test_pictures.__test__ = test_shapes.__test__ = False  # type: ignore[attr-defined]
@@ -101,9 +103,45 @@ def test_a_controlnet_that_hears_nothing_is_found(copy: Path, tmp_path: Path) ->
         deaf = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=(16, 32, 64))  # its outputs are zero
     deaf.save_pretrained(tmp_path / "depth")
     prior = load_prior(copy, device="cpu", controlnet=tmp_path / "depth")
+    verdict = check_model(prior, prior.origin.scheduler if prior.origin else None)
+    assert not verdict.sound and "shown depth does not help" in str(verdict) and "near = white" in verdict.fix
+
+
+@pytest.mark.parametrize("kind", ["normal", "canny", "lineart", "tile"])
+def test_a_controlnet_of_another_kind_than_it_is_said_to_be_is_named(copy: Path, kind: str) -> None:
+    """The bundled ControlNet hears depth."""
+    prior = load_prior(copy, device="cpu", controlnets=[Control(str(BUNDLED / "controlnet"), kind)])
+    assert self_check._Bench(prior).better_kind(kind) == "depth"
+    if kind == "canny":  # in words, once
+        verdict = check_model(prior, prior.origin.scheduler if prior.origin else None)
+        assert not verdict.sound and "shown canny hears depth better" in str(verdict), str(verdict)
+        assert "FOLDER:depth" in verdict.fix
+
+
+@pytest.mark.parametrize("kind", list(SIGNAL_CHANNELS))
+def test_a_controlnet_of_each_kind_proves_itself_by_its_own_signal(
+    copy: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that hears normals, say, is not at hand; the bundled one is made to hear them: of each shape's signal it is
+    told the depth, and of what is no shape's signal nothing that would help. One that mistakes the shapes is found."""
+    prior = load_prior(copy, device="cpu", controlnets=[Control(str(BUNDLED / "controlnet"), kind)])
+    _, signals = test_shapes(self_check._Bench(prior).side)
+    residuals, order = ControlNet.residuals, [0, 1, 2]
+
+    def heard(self: ControlNet, x: Any, timesteps: Any, tokens: Any, added: Any, shown: torch.Tensor) -> Any:
+        depth = torch.full((len(shown), 1, *shown.shape[-2:]), 0.5)
+        for row, signal in enumerate(shown):
+            if signal.shape == signals[kind].shape[1:]:
+                apart = (signals[kind] - signal).abs().mean((1, 2, 3))
+                if apart.min() < 1e-4:
+                    depth[row] = signals["depth"][order[int(apart.argmin())]]
+        return residuals(self, x, timesteps, tokens, added, depth)
+
+    monkeypatch.setattr(ControlNet, "residuals", heard)
     bench = self_check._Bench(prior)
-    assert not bench.depth_helps()
-    assert self_check._Bench(load_prior("bundled", device="cpu")).depth_helps()
+    assert bench.helps(kind) and bench.better_kind(kind) is None
+    order[:] = [1, 2, 0]
+    assert not bench.helps(kind) and bench.better_kind(kind) is None
 
 
 def test_a_verdict_is_kept_until_the_model_changes(copy: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from ddrep_core.errors import DdrepError, RequestError, RunError
 
 if TYPE_CHECKING:
     from ddrep_core.priors.adapters.controlnet import Control
+    from ddrep_core.priors.adapters.ip_adapter import IpAdapter
     from ddrep_core.priors.adapters.lora import Lora
 
 SCENE_BYTES = 2 * 2**30
@@ -32,6 +33,7 @@ class Model:
     loras: tuple[Lora, ...] = ()
     device: str = "auto"
     precision: str = "auto"
+    ip_adapter: IpAdapter | None = None
 
 
 def examine(folder: Path | None = None, model: Model | None = None) -> dict[str, Any]:
@@ -75,14 +77,15 @@ def _prior_checks(model: Model) -> list[dict[str, Any]]:
 
 
 def _memory(model: Model) -> str:
+    from ddrep_core.priors.adapters.controlnet import find_controlnet_folder
     from ddrep_core.priors.load import choose_device, choose_precision, find_model_folder
     from ddrep_core.priors.memory import memory_needs
 
     chosen = choose_device(model.device)
     folder = find_model_folder(model.prior, chosen, model.precision, allow_download=False)
-    paths = [Path(each.source).expanduser() for each in model.controlnets]
     dtype = choose_precision(model.precision, chosen, folder)
-    needs = memory_needs(folder, dtype, [path for path in paths if path.is_dir()])
+    paths = [find_controlnet_folder(each.source, dtype, allow_download=False) for each in model.controlnets]
+    needs = memory_needs(folder, dtype, paths, model.ip_adapter)
     free, where = _free_memory(chosen)
     if needs.least > free:
         raise RunError(f"{model.prior} needs {needs}; {where} has {free / 2**30:.1f} GB free.")
@@ -111,12 +114,14 @@ def _proof(model: Model) -> str:
         precision=model.precision,
         controlnets=model.controlnets,
         loras=model.loras,
+        ip_adapter=model.ip_adapter,
         allow_download=False,
     )
     verdict = prove(loaded)
     with_them = ", ".join(
         [f"{lora.file.name} ({lora.weight:g})" for lora in model.loras]
         + [f"{Path(each.source).name} ({each.scale:g})" for each in model.controlnets]
+        + ([model.ip_adapter.file.name] if model.ip_adapter else [])
     )
     name = f"{model.prior} with {with_them}" if with_them else model.prior
     if not verdict.sound:

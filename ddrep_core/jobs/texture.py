@@ -27,6 +27,7 @@ from ddrep_core.jobs.apart import Box
 from ddrep_core.jobs.detail import Subject, Write, check_detail, detail_stage
 from ddrep_core.jobs.folder import replacing, write_json
 from ddrep_core.jobs.pace import StageProgress
+from ddrep_core.jobs.palette import wanted_palette
 from ddrep_core.jobs.pins import Pinned, read_pins
 from ddrep_core.jobs.present import Present, worn_by
 from ddrep_core.jobs.request import TextureRequest
@@ -65,14 +66,20 @@ def start(session: Session) -> Stage:
     request = session.request
     settings = request.settings(TextureRequest)
     check_detail(settings)
+    if settings.udim and (settings.keep or settings.base or settings.from_texture):
+        raise RequestError(
+            "What is worn in UDIM tiles cannot be kept or started from yet.",
+            "Leave --keep, --base and --from-texture out, or --udim.",
+        )
     if settings.symmetry is not None and settings.keep:
         raise RequestError(
             "What is kept on one side of a mesh would have to be worn on the other, too.",
             "Leave --keep or --symmetry out.",
         )
+    wanted_palette(settings, session.folder)
     session.stage("Reading the mesh")
     path, root = session.folder.resolve(settings.mesh), session.folder.path
-    mesh = load_mesh(path, settings.mesh_up, objects=settings.objects, root=root)
+    mesh = load_mesh(path, settings.mesh_up, objects=settings.objects, root=root, udim=settings.udim)
     worn = worn_by(mesh, settings, session.folder)
     cameras = request_cameras(request, session.folder)
     prior = session.prior
@@ -156,6 +163,7 @@ class Texturing:
         found = [
             Preview("texture", Image.fromarray(baked.pixels()), parts[name].object_name)
             for name, baked in self.preview_baker.bake(pictures).items()
+            if not parts[name].tile  # one picture could not show them
         ]
         shown = pictures[:: max(1, len(pictures) // PREVIEW_VIEWS)][:PREVIEW_VIEWS]
         row = Image.fromarray(to_uint8(torch.cat(list(shown), dim=2)))
@@ -187,6 +195,8 @@ class Texturing:
         }
 
         def write(session: Session, baked: dict[str, BakedTexture], more: dict[str, Any]) -> Made:
+            if self.baker is not None and (wanted := wanted_palette(self.settings, session.folder)) is not None:
+                baked = wanted.textures(baked, self.baker)
             session.stage("Writing the results")
             made = write_textured_mesh(session, self.mesh, baked, self.settings.front_degrees)
             sheet = sheet_of_views(session, self.mesh, baked, views, pictures)
@@ -312,9 +322,12 @@ def write_textured_mesh(
     parts = {part.name: part for part in mesh.parts}
     names = _file_names(list(baked))
     object_names = _file_names(list(mesh.object_names))
+    suffixes = {name: "" if len(baked) == 1 else f"_{names[name]}" for name in baked}
+    if len(mesh.object_names) == 1 and len({part.material for part in mesh.textured_parts}) == 1:
+        suffixes |= {name: f".{parts[name].tile}" for name in baked if parts[name].tile}
     for part_name, texture in baked.items():
         part = parts[part_name]
-        suffix = "" if len(baked) == 1 else f"_{names[part_name]}"
+        suffix = suffixes[part_name]
         paths = {"texture": outputs / f"texture{suffix}.png", "coverage": outputs / f"coverage{suffix}.png"}
         with replacing(paths["texture"]) as texture_path, replacing(paths["coverage"]) as coverage_path:
             texture.save(texture_path, coverage_path)
@@ -333,6 +346,7 @@ def write_textured_mesh(
                 "texture": folder.relative(paths["texture"]),
                 "coverage": folder.relative(paths["coverage"]),
                 "uv_layer": UV_LAYER if part.unwrapped else None,
+                **({"tile": part.tile} if part.tile else {}),
                 "coverage_share": round(texture.coverage_share, 4),
             }
         )

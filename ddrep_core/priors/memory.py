@@ -10,8 +10,10 @@ from pathlib import Path
 
 import torch
 
+from ddrep_core.priors.adapters.ip_adapter import IpAdapter, adapter_files
 from ddrep_core.priors.autoencoder import TILE, autoencoder_dtype, picture_bytes
 from ddrep_core.priors.families import native_sides
+from ddrep_core.priors.model_files import ModelFiles
 from ddrep_core.priors.model_folder import ModelFolder
 from ddrep_core.priors.single_file import SingleFile
 
@@ -25,8 +27,8 @@ class MemoryNeeds:
 
     Args:
         weights: {part: its weights in the precision that it runs in}.
-        resident: what stays there while a job samples: the denoising network and what listens beside it. Text encoders
-            leave when the prompts are encoded.
+        resident: what stays there while a job samples: the denoising network, ControlNets and an IP-Adapter beside it.
+            Text and image encoders leave when they have read.
         autoencoder: its weights, which stay too where there is room, and else come when views meet.
         view: the activations of one view under guidance.
         picture: those of decoding one picture, or one tile of it.
@@ -41,8 +43,8 @@ class MemoryNeeds:
     @property
     def least(self) -> float:
         """With one row at a time, pictures in tiles, and the autoencoder in main memory between meetings."""
-        text = max((size for part, size in self.weights.items() if part.startswith("text")), default=0.0)
-        return self.resident + max(self.view / 2, self.autoencoder + self.picture, text)
+        reader = max((size for part, size in self.weights.items() if _reads(part)), default=0.0)
+        return self.resident + max(self.view / 2, self.autoencoder + self.picture, reader)
 
     @property
     def comfortable(self) -> float:
@@ -53,24 +55,32 @@ class MemoryNeeds:
         parts = ", ".join(f"{part} {_gigabytes(size)}" for part, size in self.weights.items())
         return (
             f"{_gigabytes(self.least)} at least, {_gigabytes(self.comfortable)} with {VIEWS} views at once "
-            f"(weights: {parts}; text encoders leave when the prompt is read, and with less than "
+            f"(weights: {parts}; encoders of text and pictures leave when they have read, and with less than "
             f"{_gigabytes(self.comfortable)} the autoencoder waits in main memory between meetings)"
         )
 
 
-def memory_needs(folder: ModelFolder | SingleFile, dtype: torch.dtype, controlnets: Sequence[Path] = ()) -> MemoryNeeds:
+def _reads(part: str) -> bool:
+    return part.startswith(("text", "image"))
+
+
+def memory_needs(
+    folder: ModelFolder | SingleFile,
+    dtype: torch.dtype,
+    controlnets: Sequence[Path] = (),
+    ip_adapter: IpAdapter | None = None,
+) -> MemoryNeeds:
     """What a model needs in some precision.
 
     Args:
         folder: the model.
         dtype: of its network.
         controlnets: the folders of ControlNets that go with it.
+        ip_adapter: what lets it look at a picture.
 
     Raises:
-        RequestError: a configuration or weights that cannot be read.
+        RequestError: a configuration or weights that cannot be read, an IP-Adapter without its image encoder.
     """
-    from ddrep_core.priors.model_files import ModelFiles
-
     half = dtype in (torch.float16, torch.bfloat16)
     vae_config = folder.config("vae")
     vae_dtype = autoencoder_dtype(vae_config, dtype)
@@ -83,7 +93,12 @@ def memory_needs(folder: ModelFolder | SingleFile, dtype: torch.dtype, controlne
         if files.has(f"{place}/config.json"):
             size = dtype.itemsize * float(count_weights(files.weight_files(place, half)))
             weights["controlnet"] = weights.get("controlnet", 0.0) + size
-    resident = sum(size for part, size in weights.items() if part != "vae" and not part.startswith("text"))
+    if ip_adapter is not None:
+        file, encoder = adapter_files(ip_adapter, folder.files)
+        weights["ip_adapter"] = dtype.itemsize * float(count_weights([file]))
+        seeing = ModelFiles(encoder, str(encoder)).weight_files(".", half)
+        weights["image_encoder"] = dtype.itemsize * float(count_weights(seeing))
+    resident = sum(size for part, size in weights.items() if part != "vae" and not _reads(part))
 
     config = folder.config(folder.family.network)
     cells = max(native_sides(config, folder.family))

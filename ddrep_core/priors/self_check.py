@@ -16,15 +16,19 @@ import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
+from torch.nn.functional import avg_pool2d, interpolate, max_pool2d
 
 from ddrep_core.pictures import open_picture, tensor_of
+from ddrep_core.priors.adapters.controlnet import ControlNet
 from ddrep_core.priors.levels import NoiseLevels, Prediction, diffusion_levels, flow_levels
+from ddrep_core.priors.networks import UNet
+from ddrep_core.priors.protocol import SIGNAL_CHANNELS
 
 if TYPE_CHECKING:
     from ddrep_core.priors.diffusers_prior import DiffusersPrior
@@ -47,6 +51,24 @@ BETTER_SCALE = 0.05
 
 KNOWN_SCALES = (0.18215, 0.13025, 1.5305, 0.3611, 0.41407)
 """Scaling factors of the autoencoders that many models share."""
+
+BETTER_KIND = 0.5
+"""The same for what a ControlNet is shown."""
+
+SUSPECTED = ("depth", "normal", "canny", "lineart")
+"""What it may hear instead."""
+
+CREASE = 0.87
+"""Neighbouring pixels of a shape whose normals differ by more than this cosine's angle lie on two sides of a crease."""
+
+SHOWN = {
+    "depth": "depth, near = white",
+    "normal": "normals: red is left, green up, blue towards the camera",
+    "canny": "white edges on black, one pixel wide",
+    "lineart": "soft white lines on black",
+    "tile": "the picture itself",
+}
+"""What a ControlNet of each kind is shown."""
 
 NAMES: dict[Prediction, str] = {
     "epsilon": "noise (epsilon)",
@@ -105,9 +127,16 @@ def check_model(prior: DiffusersPrior, scheduler: dict[str, Any] | None = None) 
         return Verdict(
             False, (finding,), "Its weights are untrained, damaged or of another model: download it again.", errors
         )
-    if "depth" in prior.controls and not bench.depth_helps():
-        finding = "The ControlNet does not help: pictures come back no better with their own depth than with another's."
-        return Verdict(False, (finding,), "Choose a ControlNet that hears depth, near = white.", errors)
+    for kind in sorted(prior.controls & SIGNAL_CHANNELS.keys()):
+        if (heard := bench.better_kind(kind)) is not None:
+            finding = f"The ControlNet that is shown {kind} hears {heard} better ({SHOWN[heard]})."
+            return Verdict(False, (finding,), f"Say what it is to be shown: FOLDER:{heard}.", errors)
+        if not bench.helps(kind):
+            finding = (
+                f"The ControlNet that is shown {kind} does not help: pictures come back no better with their own "
+                f"{kind} than with another's."
+            )
+            return Verdict(False, (finding,), f"Choose a ControlNet that hears {SHOWN[kind]}.", errors)
     return Verdict(True, (), "", errors)
 
 
@@ -187,17 +216,46 @@ class _Bench:
             self._answers[key] = twin.predict(x, sigma, self.conditioning, *weights).float().cpu()
         return self._answers[key]
 
-    def depth_helps(self) -> bool:
-        """Whether pictures come back better with their own depth than with another picture's."""
-        pictures, depth = test_shapes(self.side)
+    def helps(self, kind: str) -> bool:
+        """Whether pictures come back better with their own signal of this kind than with another picture's."""
+        signal = self._shapes[1][kind]
+        return self._error_shown(kind, signal) < self._error_shown(kind, signal.roll(1, 0))
+
+    def better_kind(self, told: str) -> str | None:
+        """What the ControlNet that is shown one kind hears better by a margin; None where that is none.
+
+        Of several that are shown the same, nothing is said: one alone may be wrong. Nor is `tile` suspected: it shows
+        the answer itself, which helps whoever looks for edges.
+        """
+        if sum(each.kind == told for each in getattr(self.prior.network, "controlnets", ())) != 1:
+            return None
+        signals = {kind: signal for kind, signal in self._shapes[1].items() if kind in (told, *SUSPECTED)}
+        found = {kind: self._error_shown(told, signal, shown_as=kind) for kind, signal in signals.items()}
+        best = min(found, key=lambda kind: found[kind])
+        wrong = found[told] - found[best] > BETTER_KIND * len(SIGMAS[1:])
+        return best if wrong and found[best] < self._error_shown(told, signals[best].roll(1, 0), best) else None
+
+    def _error_shown(self, told: str, signal: Tensor, shown_as: str | None = None) -> float:
+        """The sum of the errors' logarithms of known shapes, where the ControlNets that are told to be of one kind are
+        shown a signal, which may be of another kind."""
+        kind, prior = shown_as or told, self.prior
+        if kind != told:
+            prior, network = copy.copy(prior), copy.copy(cast(UNet, prior.network))
+            network.controlnets = tuple(
+                ControlNet(each.network, kind, each.scale) for each in network.controlnets if each.kind == told
+            )
+            prior.network = network
+        conditioning = prior.condition("", guidance_scale=1.0, controls={kind: signal})
+        latents = self._shapes[0]
+        cleans = [prior.predict_clean(latents + sigma * self.noise, sigma, conditioning) for sigma in SIGMAS[1:]]
+        return sum(math.log(float((clean - latents).square().mean())) for clean in cleans)
+
+    @cached_property
+    def _shapes(self) -> tuple[Tensor, dict[str, Tensor]]:
+        """Latents of known shapes, and their signals."""
+        pictures, signals = test_shapes(self.side)
         with torch.no_grad():
-            latents = self.prior.encode(pictures).float().cpu()
-        sums = []
-        for told in (depth, depth.roll(1, 0)):
-            conditioning = self.prior.condition("", guidance_scale=1.0, controls={"depth": told})
-            cleans = [self.prior.predict_clean(latents + s * self.noise, s, conditioning) for s in SIGMAS[1:]]
-            sums.append(sum(math.log(float((clean - latents).square().mean())) for clean in cleans))
-        return sums[0] < sums[1]
+            return self.prior.encode(pictures).float().cpu(), signals
 
 
 def _readings(bench: _Bench) -> list[_Suspect]:
@@ -290,9 +348,9 @@ def test_pictures(side: int) -> Tensor:
     return interpolate(squares, (side, side), mode="bicubic", antialias=True).clamp(0, 1)
 
 
-def test_shapes(side: int) -> tuple[Tensor, Tensor]:
-    """Pictures [3, 3, side, side] of a ball, a box and a cone under one light, with their depth [3, 1, side, side]
-    (near = 1, background = 0)."""
+def test_shapes(side: int) -> tuple[Tensor, dict[str, Tensor]]:
+    """Pictures [3, 3, side, side] of a ball, a box and a cone under one light, and what ControlNets of each kind are
+    shown of them, [3, C, side, side] (`SIGNAL_CHANNELS`; drawn as `geometry.signals` does)."""
     across = (torch.arange(side) + 0.5) / side * 2 - 1
     y, x = torch.meshgrid(across, across, indexing="ij")
     ball = (0.5 - x.square() - y.square()).clamp_min(0).sqrt()
@@ -307,4 +365,18 @@ def test_shapes(side: int) -> tuple[Tensor, Tensor]:
     shaded = light[:, None] * colours[:, :, None, None]
     pictures = torch.where(inside[:, None], shaded, torch.ones(()))
     depth = torch.where(inside, 0.4 + 0.6 * heights / heights.amax((1, 2), keepdim=True), 0.0)
-    return pictures, depth[:, None]
+    normals = torch.stack([slope_x * normal_z, slope_y * normal_z, normal_z], 1)  # left, up, towards the camera
+    flat = torch.tensor([0.0, 0.0, 1.0])[:, None, None]
+    normals = torch.where(inside[:, None], normals, flat)
+    lines = torch.zeros_like(heights)
+    deep = -max_pool2d(-inside.float()[:, None], 3, 1, 1)[:, 0] > 0  # at the rim, heights end and slopes are none
+    for axis in (1, 2):
+        before, after = (each.narrow(axis, start, side - 1) for each in (inside,) for start in (0, 1))
+        first, second = normals.narrow(axis + 1, 0, side - 1), normals.narrow(axis + 1, 1, side - 1)
+        crease = deep.narrow(axis, 0, side - 1) & deep.narrow(axis, 1, side - 1) & ((first * second).sum(1) < CREASE)
+        lines.narrow(axis, 0, side - 1)[crease | (before & ~after)] = 1.0
+        lines.narrow(axis, 1, side - 1)[after & ~before] = 1.0
+    lines = lines[:, None]
+    soft = avg_pool2d(max_pool2d(lines, 3, 1, 1), 3, 1, 1)
+    signals = {"depth": depth[:, None], "normal": (normals + 1) / 2, "canny": lines, "lineart": soft, "tile": pictures}
+    return pictures, signals

@@ -12,7 +12,7 @@ from pathlib import Path
 from ddrep_core.priors.diffusers_prior import DiffusersPrior
 from ddrep_core.priors.self_check import Verdict, check_model
 
-VERSION = 1
+VERSION = 2
 """Of the check; a verdict of another one is not believed."""
 
 SAMPLE = 1 << 16

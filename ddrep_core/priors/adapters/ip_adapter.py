@@ -7,11 +7,13 @@ The unguided branch is told a picture that shows nothing.
 
 from __future__ import annotations
 
+import json
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -164,13 +166,10 @@ def add_ip_adapter(adapter: IpAdapter, unet: Any, model: ModelFiles, dtype: torc
     projection = parts["image_proj"]
     wants = next((wants for key, wants in KINDS if key in projection), None)
     if wants is None or any("lora" in key for key in parts["ip_adapter"]):
-        raise RequestError(
-            f"The IP-Adapter '{path.name}' is of another kind (FaceID is told a face by a network of its own).",
-            "Choose a plain one, a plus one or a full-face one.",
-        )
+        raise _other_kind(path)
     _check_family(parts["ip_adapter"], unet, path.name, model.name)
-    width = _width(projection)
-    encoder = _encoder(adapter, path, wants, width, model, dtype)
+    folder = find_image_encoder(adapter, path, wants, _width(projection), model)
+    encoder = load_network(ModelFiles(folder, str(folder)), ".", "CLIPVisionModelWithProjection", dtype)
     try:
         unet._load_ip_adapter_weights([parts])
     except Exception as error:  # whatever the library says of weights that are missing or of another shape
@@ -235,14 +234,46 @@ def _check_family(layers: dict[str, Tensor], unet: Any, name: str, model: str) -
     )
 
 
-def _width(projection: dict[str, Tensor]) -> int:
-    """Of what the adapter's own projection takes in."""
+def _width(projection: Mapping[str, Any]) -> int:
+    """Of what the adapter's own projection takes in; of its tensors, or slices of them."""
     key = next(key for key in ("proj.weight", "proj.0.weight", "proj_in.weight") if key in projection)
-    return projection[key].shape[-1]
+    return tuple(projection[key].shape)[-1]
 
 
-def _encoder(adapter: IpAdapter, path: Path, wants: str, width: int, model: ModelFiles, dtype: torch.dtype) -> Any:
-    """The CLIP vision model that an adapter was trained with.
+def adapter_files(adapter: IpAdapter, model: ModelFiles) -> tuple[Path, Path]:
+    """An adapter's file and its image encoder's folder, from headers alone.
+
+    Raises:
+        RequestError: as `add_ip_adapter`, of what the headers tell.
+    """
+    path = adapter_file(adapter.file)
+    with path.open("rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    projection = {
+        key.removeprefix("image_proj."): SimpleNamespace(shape=entry["shape"])
+        for key, entry in header.items()
+        if key.startswith("image_proj.")
+    }
+    wants = next((wants for key, wants in KINDS if key in projection), None)
+    if wants is None:
+        raise _other_kind(path)
+    return path, find_image_encoder(adapter, path, wants, _width(projection), model)
+
+
+def _other_kind(path: Path) -> RequestError:
+    return RequestError(
+        f"The IP-Adapter '{path.name}' is of another kind (FaceID is told a face by a network of its own).",
+        "Choose a plain one, a plus one or a full-face one.",
+    )
+
+
+def find_image_encoder(adapter: IpAdapter, path: Path, wants: str, width: int, model: ModelFiles) -> Path:
+    """The folder of the CLIP vision model that an adapter was trained with.
+
+    Args:
+        path: of the adapter's file.
+        wants, width: what of its view the adapter takes in, and how wide that is.
+        model: the files of the prior, among which it may lie.
 
     Raises:
         RequestError: there is none, or its view has another width.
@@ -259,7 +290,7 @@ def _encoder(adapter: IpAdapter, path: Path, wants: str, width: int, model: Mode
         config = files.json("config.json")
         found.append(f"{place}: {config.get(key)}")
         if config.get(key) == width and config.get("model_type", "clip_vision_model") == "clip_vision_model":
-            return load_network(files, ".", "CLIPVisionModelWithProjection", dtype)
+            return place
     what = f"a CLIP vision model whose {key} is {width}"
     raise RequestError(
         f"The IP-Adapter '{path.name}' needs {what}; "
