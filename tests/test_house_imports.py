@@ -139,7 +139,7 @@ ENGINE_ROOMS = [
     {"distillation"},
     {"report"},
     {"jobs"},
-    {"batch"},
+    {"batch", "remote"},
     {"cli_options"},
     {"cli"},
     {"__main__"},

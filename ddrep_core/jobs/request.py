@@ -163,6 +163,10 @@ class TextureRequest(Block):
         None, description="The mesh is its own mirror image about this axis: both sides share their texels."
     )
 
+    udim: Annotated[bool, JOB, Later()] = Field(
+        False, description="The mesh's UVs lie in UDIM tiles: a texture for each, NAME.1001.png and so on."
+    )
+
 
 class GenerateRequest(Block):
     """A new object from words: a NeRF, and from it a textured GLB."""

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, TypeGuard
+from typing import Any, Literal, TypeAlias
 
 import torch
 from PIL import Image
@@ -21,6 +21,7 @@ from ddrep_core.jobs.apart import Box, guides_to_differ
 from ddrep_core.jobs.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from ddrep_core.jobs.events import EventLog, TimeLeft
 from ddrep_core.jobs.folder import JobFolder, read_json, write_bytes, write_json
+from ddrep_core.jobs.identity import is_record
 from ddrep_core.jobs.pace import Paced, StageProgress, Stages, StopSwitch
 from ddrep_core.jobs.recipe import Procedure, Recipe, guidance_of
 from ddrep_core.jobs.request import TASKS, Request
@@ -337,16 +338,6 @@ class Session:
             write_bytes(path, png_bytes(preview.picture))
             named = {"object": preview.object_name} if preview.object_name else {}
             self.events.emit("preview", path=self.folder.relative(path), sample=sample, kind=preview.kind, **named)
-
-
-def is_record(record: object) -> TypeGuard[dict[str, Any]]:
-    """Whether this is what result.json says of a sample, as far as a run counts on it."""
-    if not isinstance(record, dict) or not isinstance(record.get("files"), dict):
-        return False
-    seconds, nfe, missing = record.get("seconds"), record.get("nfe"), record.get("missing", [])
-    if not isinstance(seconds, dict) or not all(isinstance(value, int | float) for value in seconds.values()):
-        return False
-    return isinstance(nfe, int | float) and isinstance(missing, list) and "seed" in record
 
 
 def agreement(disagreement: float | None) -> float | None:

@@ -63,6 +63,11 @@ def start(session: Session) -> Stage:
     """
     request = session.request
     settings = request.settings(TextureRequest)
+    if settings.udim and (settings.keep or settings.base or settings.from_texture):
+        raise RequestError(
+            "What is worn in UDIM tiles cannot be kept or started from yet.",
+            "Leave --keep, --base and --from-texture out, or --udim.",
+        )
     if settings.symmetry is not None and settings.keep:
         raise RequestError(
             "What is kept on one side of a mesh would have to be worn on the other, too.",
@@ -70,7 +75,7 @@ def start(session: Session) -> Stage:
         )
     session.stage("Reading the mesh")
     path, root = session.folder.resolve(settings.mesh), session.folder.path
-    mesh = load_mesh(path, settings.mesh_up, objects=settings.objects, root=root)
+    mesh = load_mesh(path, settings.mesh_up, objects=settings.objects, root=root, udim=settings.udim)
     worn = worn_by(mesh, settings, session.folder)
     cameras = request_cameras(request, session.folder)
     prior = session.prior
@@ -152,6 +157,7 @@ class Texturing:
         found = [
             Preview("texture", Image.fromarray(baked.pixels()), parts[name].object_name)
             for name, baked in self.preview_baker.bake(pictures).items()
+            if not parts[name].tile  # one picture could not show them
         ]
         shown = pictures[:: max(1, len(pictures) // PREVIEW_VIEWS)][:PREVIEW_VIEWS]
         row = Image.fromarray(to_uint8(torch.cat(list(shown), dim=2)))
@@ -281,9 +287,12 @@ def write_textured_mesh(
     parts = {part.name: part for part in mesh.parts}
     names = _file_names(list(baked))
     object_names = _file_names(list(mesh.object_names))
+    suffixes = {name: "" if len(baked) == 1 else f"_{names[name]}" for name in baked}
+    if len(mesh.object_names) == 1 and len({part.material for part in mesh.textured_parts}) == 1:
+        suffixes |= {name: f".{parts[name].tile}" for name in baked if parts[name].tile}
     for part_name, texture in baked.items():
         part = parts[part_name]
-        suffix = "" if len(baked) == 1 else f"_{names[part_name]}"
+        suffix = suffixes[part_name]
         paths = {"texture": outputs / f"texture{suffix}.png", "coverage": outputs / f"coverage{suffix}.png"}
         with replacing(paths["texture"]) as texture_path, replacing(paths["coverage"]) as coverage_path:
             texture.save(texture_path, coverage_path)
@@ -302,6 +311,7 @@ def write_textured_mesh(
                 "texture": folder.relative(paths["texture"]),
                 "coverage": folder.relative(paths["coverage"]),
                 "uv_layer": UV_LAYER if part.unwrapped else None,
+                **({"tile": part.tile} if part.tile else {}),
                 "coverage_share": round(texture.coverage_share, 4),
             }
         )

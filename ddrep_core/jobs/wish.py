@@ -37,20 +37,21 @@ class Wish:
     called: str
 
 
-def wish_of(task: str, told: Mapping[str, Any], base: Path | None = None) -> Wish:
+def wish_of(task: str, told: Mapping[str, Any], base: Path | None = None, *, elsewhere: bool = False) -> Wish:
     """A task's options by their keys; those that are not the task's or all tasks' are passed over, None is not said.
 
     Args:
         task: one of `TASKS`.
         told: files as the command line spells them: {"mesh": "cow.obj", "loras": ["oil.safetensors:0.7"], ...}.
         base: the folder that files are named from; the current one when None.
+        elsewhere: the job is for another machine: models and adapters, which are not copied, are named as there.
 
     Raises:
         RequestError: a file that is not there, or words that name none.
     """
     block, _ = TASKS[task]
     said = {key: value for key, value in told.items() if value is not None and value != []}
-    files = _Files(base or Path())
+    files = _Files(base or Path(), elsewhere)
     if "source" in block.model_fields and "source" in said:
         said = _of_origin(files.path(said["source"]), said)
     own = {key: _own(key, said[key], files) for key in block.model_fields if key in said}
@@ -71,6 +72,7 @@ class _Files:
     """Finds files from a folder, and notes which ones to copy where."""
 
     base: Path
+    elsewhere: bool = False
     copies: Copies = field(default_factory=dict)
 
     def path(self, name: Any) -> Path:
@@ -83,7 +85,12 @@ class _Files:
         if not isinstance(name, str) or name == "bundled" or "\0" in name or not name.strip():
             return name
         path = self.path(name)
-        return str(path.resolve()) if path.exists() else name
+        return str(path.resolve()) if path.exists() and not self.elsewhere else name
+
+    def uncopied(self, name: Any) -> str:
+        """A file's whole path; of one that is elsewhere, what it is called there."""
+        path = self.path(name)
+        return str(name) if self.elsewhere else str(path.resolve())
 
     def copied(self, name: Any, what: str, place: str) -> str:
         """A file's copy as job.json names it; its suffix is kept."""
@@ -193,7 +200,7 @@ def _loras(value: Any, files: _Files) -> list[Any]:
     for each in _listed(value):
         if isinstance(each, str):
             lora = parse_lora(each)
-            each = {"file": str(files.path(lora.file).resolve()), "weight": lora.weight}
+            each = {"file": files.uncopied(lora.file), "weight": lora.weight}
         found.append(each)
     return found
 
@@ -229,7 +236,7 @@ def _reference(said: Mapping[str, Any], files: _Files) -> dict[str, Any]:
     return {
         **({"cameras": views} if views else {}),
         "picture": files.copied(picture, "picture", "reference"),
-        "adapter": str(files.path(said["ip_adapter"]).resolve()),
-        "image_encoder": None if encoder is None else str(files.path(encoder).resolve()),
+        "adapter": files.uncopied(said["ip_adapter"]),
+        "image_encoder": None if encoder is None else files.uncopied(encoder),
         "scale": scale,
     }
