@@ -99,6 +99,18 @@ class Block(BaseModel):
 Resolution = Annotated[int, Field(ge=16, le=8192, description="Side of the texture in pixels."), JOB]
 
 
+class Coloured(Block):
+    """What is made in colours that can be moved to a picture's."""
+
+    palette: Annotated[RelativePath | None, JOB, Later()] = Field(
+        None,
+        description="Move the colours of what was made to this picture's: mean and spread, statistics, no style.",
+    )
+    palette_amount: Annotated[float | None, JOB, Later()] = Field(
+        None, gt=0, le=1, description="With --palette: how far, up to 1, which it is when not given."
+    )
+
+
 class OfObject(Block):
     """A picture in an object's UV space."""
 
@@ -115,7 +127,7 @@ class Pin(Block):
     weight: float = Field(1.0, gt=0, le=1)
 
 
-class TextureRequest(Block):
+class TextureRequest(Coloured):
     """Texture an existing mesh: the same mesh comes back, painted from all sides at once."""
 
     takes_cameras: ClassVar[bool] = True
@@ -168,7 +180,7 @@ class TextureRequest(Block):
     )
 
 
-class GenerateRequest(Block):
+class GenerateRequest(Coloured):
     """A new object from words: a NeRF, and from it a textured GLB."""
 
     takes_cameras: ClassVar[bool] = True
@@ -181,7 +193,7 @@ class GenerateRequest(Block):
     grid: Annotated[int, SAMPLING] = Field(100, ge=8, le=512, description="Voxels a side, at most.")
 
 
-class ImageRequest(Block):
+class ImageRequest(Coloured):
     """A picture held by a SIREN, drawn at any resolution."""
 
     keeps_away: ClassVar[bool] = True
@@ -199,7 +211,7 @@ class ImageRequest(Block):
     )
 
 
-class PanoramaRequest(Block):
+class PanoramaRequest(Coloured):
     """A 360° panorama.
 
     As a sphere it is equirectangular, twice as wide as high.

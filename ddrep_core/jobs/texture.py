@@ -26,6 +26,7 @@ from ddrep_core.geometry.texels import check_texture_repeats
 from ddrep_core.jobs.apart import Box
 from ddrep_core.jobs.folder import replacing, write_json
 from ddrep_core.jobs.pace import StageProgress
+from ddrep_core.jobs.palette import wanted_palette
 from ddrep_core.jobs.pins import Pinned, read_pins
 from ddrep_core.jobs.present import Present, worn_by
 from ddrep_core.jobs.request import TextureRequest
@@ -73,6 +74,7 @@ def start(session: Session) -> Stage:
             "What is kept on one side of a mesh would have to be worn on the other, too.",
             "Leave --keep or --symmetry out.",
         )
+    wanted_palette(settings, session.folder)
     session.stage("Reading the mesh")
     path, root = session.folder.resolve(settings.mesh), session.folder.path
     mesh = load_mesh(path, settings.mesh_up, objects=settings.objects, root=root, udim=settings.udim)
@@ -182,6 +184,8 @@ class Texturing:
         if self.pinned is not None:
             pictures = self.pinned.shown(pictures)
         baked = self.baker.bake(pictures, portion(baking, 0.4, 1))
+        if (wanted := wanted_palette(self.settings, session.folder)) is not None:
+            baked = wanted.textures(baked, self.baker)
         session.stage("Writing the results")
         made = write_textured_mesh(session, self.mesh, baked, self.settings.front_degrees)
         sheet = sheet_of_views(session, self.mesh, baked, views, pictures)

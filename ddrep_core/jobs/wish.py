@@ -113,7 +113,7 @@ def _own(key: str, value: Any, files: _Files) -> Any:
             return files.with_side_files(value, "mesh")
         case "source":
             return files.with_side_files(value, "mesh, picture or drawing")
-        case "picture" | "mask":
+        case "picture" | "mask" | "palette":
             return files.copied(value, key, key)
         case "keep" | "base":
             return _each(value, key, _of_object, files)
