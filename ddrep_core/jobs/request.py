@@ -241,12 +241,14 @@ class PanoramaRequest(Coloured):
 
 
 class EditRequest(Block):
-    """Change what exists while it stays itself: a result, a textured mesh or a picture, by other words."""
+    """Change what exists while it stays itself: a result, a textured mesh, a picture or a drawing, by other words."""
 
     takes_cameras: ClassVar[bool] = True
 
-    source: RelativePath = Field(description="A job's folder, one of its files, a textured mesh, or a picture.")
-    kind: Annotated[Literal["auto", "texture", "image", "panorama"], JOB] = Field(
+    source: RelativePath = Field(
+        description="A job's folder, one of its files, a textured mesh, a picture, or an SVG file."
+    )
+    kind: Annotated[Literal["auto", "texture", "image", "panorama", "vector"], JOB] = Field(
         "auto", description="As what it is edited; told from the file by default."
     )
     source_prompt: Annotated[Prompt, JOB] = Field(
@@ -275,6 +277,14 @@ class EditRequest(Block):
     depth: Annotated[bool, SAMPLING] = Field(True, description="Show a mesh's depth to a ControlNet.")
     projection: Annotated[Literal["sphere", "cylinder"], JOB] = Field(
         "sphere", description="Of a panorama: the whole sphere, or a band."
+    )
+    moving: Annotated[
+        list[Literal["colours", "coordinates", "widths", "opacities"]] | None, Option("Job", ("--move",)), Later()
+    ] = Field(
+        None,
+        min_length=1,
+        description="What of an SVG may change: colours, coordinates, widths, opacities; may be repeated. "
+        "Only its colours when not given.",
     )
 
 

@@ -112,7 +112,7 @@ def _own(key: str, value: Any, files: _Files) -> Any:
         case "mesh":
             return files.with_side_files(value, "mesh")
         case "source":
-            return files.with_side_files(value, "mesh or picture")
+            return files.with_side_files(value, "mesh, picture or drawing")
         case "picture" | "mask" | "palette":
             return files.copied(value, key, key)
         case "keep" | "base":
