@@ -163,6 +163,7 @@ def texture_draft(
             "depth": settings.depth,
             "front_degrees": front,
             **({"both_sides": True} if settings.both_sides else {}),
+            **({"detail": True} if settings.detail else {}),
             **({"udim": True} if tiled else {}),
             **kept.block,
             **pinned_view.block,
