@@ -16,7 +16,7 @@ from ddrep_core.batch.batch import choose_workers
 from ddrep_core.batch.live import Tally
 from ddrep_core.batch.page import batch_page
 from ddrep_core.batch.plan import plan_jobs
-from ddrep_core.batch.run import Batch, Order
+from ddrep_core.batch.run import Batch, Listed, Order
 from ddrep_core.batch.state import Standing, State, standing
 from ddrep_core.batch.table import Row, read_table, sweep_rows
 from ddrep_core.errors import Cancelled, DdrepError, RequestError
@@ -176,7 +176,7 @@ def carried_out(tmp_path, names, workers=2, **settings):
         (tmp_path / name).mkdir()
         orders.append(Order(name, tmp_path / name, model=name[-1]))
     heard = []
-    batch = Batch(orders, ["cpu"] * workers, tmp_path / "log", worker=(sys.executable, "-c", FAKE), **settings)
+    batch = Batch(Listed(orders), ["cpu"] * workers, tmp_path / "log", worker=(sys.executable, "-c", FAKE), **settings)
     batch.run(lambda order, worker, event: heard.append((order.name, worker, event)))
     return heard
 
@@ -209,7 +209,7 @@ def test_a_signal_ends_running_jobs_and_starts_no_other(tmp_path):
     for order in orders:
         order.folder.mkdir()
     with pytest.raises(Cancelled):
-        Batch(orders, ["cpu"], tmp_path / "log", worker=(sys.executable, "-c", FAKE)).run(stop)
+        Batch(Listed(orders), ["cpu"], tmp_path / "log", worker=(sys.executable, "-c", FAKE)).run(stop)
     assert set(heard) == {"waits"}
 
 

@@ -14,7 +14,7 @@ from ddrep_core.batch.cluster import Cluster
 from ddrep_core.batch.live import JsonEvents, LiveTable, Tally, ended_state
 from ddrep_core.batch.page import batch_page
 from ddrep_core.batch.plan import PlannedJob
-from ddrep_core.batch.run import Batch, Order
+from ddrep_core.batch.run import Batch, Listed, Order
 from ddrep_core.batch.state import Standing, State, standing
 from ddrep_core.errors import DdrepError, RequestError
 from ddrep_core.jobs.folder import told_in_words, write_bytes, write_json
@@ -103,7 +103,7 @@ def run_batch(
     try:
         if orders:
             if ray is None:
-                Batch(orders, chosen[: len(orders)], out / "workers", retries).run(hear, tick)
+                Batch(Listed(orders), chosen[: len(orders)], out / "workers", retries).run(hear, tick)
             else:
                 Cluster(orders, ray, retries).run(hear, tick)
     finally:

@@ -19,7 +19,7 @@ from typing import Any
 
 from ddrep_core.confined import Confined
 from ddrep_core.errors import Cancelled, DdrepError, RequestError, RunError
-from ddrep_core.jobs.events import EventLog, Listener
+from ddrep_core.jobs.events import FINAL, EventLog, Listener
 from ddrep_core.jobs.folder import JobFolder, read_json, told_in_words, write_json
 from ddrep_core.jobs.identity import fingerprint, is_finished
 from ddrep_core.jobs.pace import StopSwitch
@@ -35,7 +35,6 @@ LONGEST_PAUSE = 30.0
 GIVE_UP_SECONDS = 1800.0
 STOP_SECONDS = 300.0  # for a run of another request to see that it is not wanted any more
 STARTING_SECONDS = 20.0
-FINAL = ("done", "error", "cancelled")
 
 
 def away_at(folder: JobFolder) -> str | None:
