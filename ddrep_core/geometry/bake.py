@@ -266,6 +266,11 @@ class Baker:
         delivering = counted(self.graph.parts, portion(progress, solved, 1))
         return self._mirror({part.part.name: self._texture(part, values) for part in delivering})
 
+    def settled(self, baked: dict[str, BakedTexture]) -> dict[str, BakedTexture]:
+        """Textures whose colours were changed, with what holds by construction put right: mirrored, and kept."""
+        mirrored = self._mirror(baked)
+        return {part.part.name: self._wearing(part, mirrored[part.part.name]) for part in self.graph.parts}
+
     def _mirror(self, baked: dict[str, BakedTexture]) -> dict[str, BakedTexture]:
         """With what partners wear behind the mesh's mirror plane, in stored bytes: there is no difference left."""
         if self.mirrored is None:

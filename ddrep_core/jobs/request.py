@@ -99,6 +99,18 @@ class Block(BaseModel):
 Resolution = Annotated[int, Field(ge=16, le=8192, description="Side of the texture in pixels."), JOB]
 
 
+class Coloured(Block):
+    """What is made in colours that can be moved to a picture's."""
+
+    palette: Annotated[RelativePath | None, JOB, Later()] = Field(
+        None,
+        description="Move the colours of what was made to this picture's: mean and spread, statistics, no style.",
+    )
+    palette_amount: Annotated[float | None, JOB, Later()] = Field(
+        None, gt=0, le=1, description="With --palette: how far, up to 1, which it is when not given."
+    )
+
+
 class OfObject(Block):
     """A picture in an object's UV space."""
 
@@ -115,7 +127,7 @@ class Pin(Block):
     weight: float = Field(1.0, gt=0, le=1)
 
 
-class TextureRequest(Block):
+class TextureRequest(Coloured):
     """Texture an existing mesh: the same mesh comes back, painted from all sides at once."""
 
     takes_cameras: ClassVar[bool] = True
@@ -163,8 +175,12 @@ class TextureRequest(Block):
         None, description="The mesh is its own mirror image about this axis: both sides share their texels."
     )
 
+    udim: Annotated[bool, JOB, Later()] = Field(
+        False, description="The mesh's UVs lie in UDIM tiles: a texture for each, NAME.1001.png and so on."
+    )
 
-class GenerateRequest(Block):
+
+class GenerateRequest(Coloured):
     """A new object from words: a NeRF, and from it a textured GLB."""
 
     takes_cameras: ClassVar[bool] = True
@@ -177,7 +193,7 @@ class GenerateRequest(Block):
     grid: Annotated[int, SAMPLING] = Field(100, ge=8, le=512, description="Voxels a side, at most.")
 
 
-class ImageRequest(Block):
+class ImageRequest(Coloured):
     """A picture held by a SIREN, drawn at any resolution."""
 
     keeps_away: ClassVar[bool] = True
@@ -195,7 +211,7 @@ class ImageRequest(Block):
     )
 
 
-class PanoramaRequest(Block):
+class PanoramaRequest(Coloured):
     """A 360° panorama.
 
     As a sphere it is equirectangular, twice as wide as high.
@@ -215,12 +231,14 @@ class PanoramaRequest(Block):
 
 
 class EditRequest(Block):
-    """Change what exists while it stays itself: a result, a textured mesh or a picture, by other words."""
+    """Change what exists while it stays itself: a result, a textured mesh, a picture or a drawing, by other words."""
 
     takes_cameras: ClassVar[bool] = True
 
-    source: RelativePath = Field(description="A job's folder, one of its files, a textured mesh, or a picture.")
-    kind: Annotated[Literal["auto", "texture", "image", "panorama"], JOB] = Field(
+    source: RelativePath = Field(
+        description="A job's folder, one of its files, a textured mesh, a picture, or an SVG file."
+    )
+    kind: Annotated[Literal["auto", "texture", "image", "panorama", "vector"], JOB] = Field(
         "auto", description="As what it is edited; told from the file by default."
     )
     source_prompt: Annotated[Prompt, JOB] = Field(
@@ -249,6 +267,14 @@ class EditRequest(Block):
     depth: Annotated[bool, SAMPLING] = Field(True, description="Show a mesh's depth to a ControlNet.")
     projection: Annotated[Literal["sphere", "cylinder"], JOB] = Field(
         "sphere", description="Of a panorama: the whole sphere, or a band."
+    )
+    moving: Annotated[
+        list[Literal["colours", "coordinates", "widths", "opacities"]] | None, Option("Job", ("--move",)), Later()
+    ] = Field(
+        None,
+        min_length=1,
+        description="What of an SVG may change: colours, coordinates, widths, opacities; may be repeated. "
+        "Only its colours when not given.",
     )
 
 

@@ -23,12 +23,14 @@ from ddrep_core.jobs.events import EventLog, TimeLeft
 from ddrep_core.jobs.folder import JobFolder, read_json, write_bytes, write_json
 from ddrep_core.jobs.identity import is_record
 from ddrep_core.jobs.pace import Paced, StageProgress, Stages, StopSwitch
+from ddrep_core.jobs.placement import Placement
 from ddrep_core.jobs.recipe import Procedure, Recipe, guidance_of
 from ddrep_core.jobs.request import TASKS, Request
 from ddrep_core.jobs.views import request_cameras
 from ddrep_core.pictures import middle_square, png_bytes, read_picture
 from ddrep_core.priors.protocol import REFERENCE, TILE, Controls, Prior, hears
 from ddrep_core.sampling.sample import Result, SamplerState, StepReport
+from ddrep_core.schedules.grown import Grown
 from ddrep_core.schedules.named import lower_levels
 from ddrep_core.schedules.parse import parse_schedule
 from ddrep_core.views.camera import Views
@@ -159,8 +161,9 @@ class Session:
         )
         if request.eta is not None:
             recipe = replace(recipe, eta=request.eta)
-        guides = guides_to_differ(request, self.folder, rep, views, box, self.prior)
-        return replace(recipe, guides=guides, together=request.samples > 1) if guides else recipe
+        in_turn = isinstance(recipe.schedule, Grown)  # which decides for one sample and all its views
+        guides = guides_to_differ(request, self.folder, rep, views, box, self.prior, in_turn)
+        return replace(recipe, guides=guides, together=request.samples > 1, in_turn=in_turn) if guides else recipe
 
     def _reference(self, views: Views | None) -> Controls:
         """The picture that the prior shall look at, if the request has one; one for each view where they differ."""
@@ -171,13 +174,13 @@ class Session:
         if not told.cameras:
             return {REFERENCE: common[None]}
         names = [] if views is None else [camera.name for camera in views]
-        asked = request_cameras(self.request, self.folder) if names else 0
-        if not names or (isinstance(asked, int) and asked < len(names)):
+        asked = request_cameras(self.request, self.folder) if names else None
+        if asked is None or (isinstance(asked, Placement) and asked.count < len(names)):
             raise RequestError(
                 f"'{self.request.task}' looks from where it likes: no view of it can have a reference of its own.",
                 "Leave --view-reference out, or give --cameras a file.",
             )
-        known = names if isinstance(asked, int) else [camera.name for camera in asked]
+        known = names if isinstance(asked, Placement) else [camera.name for camera in asked]
         own: dict[str, Tensor] = {}
         for each in told.cameras:
             if each.camera in own:
@@ -245,16 +248,22 @@ class Session:
             about = {"stage": stage, "sample": numbers[0], "state": kept.numbers}
             write_checkpoint(self.folder.own("checkpoint", "state"), Checkpoint(kept.tensors, about))
 
+        def taking(step: StepReport) -> range:
+            """The samples that took it: all, or one of those that are made in turn."""
+            return numbers[step.sample :][: len(step.diffreps)] if step.diffreps else numbers
+
         def show(step: StepReport) -> None:
             if previews is not None and step.clean is not None:
-                pairs = zip(numbers, step.each(), strict=True)
+                pairs = zip(taking(step), step.each(), strict=True)
                 with torch.no_grad():
                     for number, each in reversed(list(pairs)):  # a reader shows what comes last: the first
                         self._write_previews(previews(self, each), number, step.index)
 
         def on_step(step: StepReport) -> None:
+            if latest and latest[0].sample != step.sample:
+                show(latest[0])
             latest[:] = [step]
-            self._report(step, numbers)
+            self._report(step, taking(step))
             try:
                 self.stop.check()
             except Cancelled:

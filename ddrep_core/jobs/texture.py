@@ -26,6 +26,7 @@ from ddrep_core.geometry.texels import check_texture_repeats
 from ddrep_core.jobs.apart import Box
 from ddrep_core.jobs.folder import replacing, write_json
 from ddrep_core.jobs.pace import StageProgress
+from ddrep_core.jobs.palette import wanted_palette
 from ddrep_core.jobs.pins import Pinned, read_pins
 from ddrep_core.jobs.present import Present, worn_by
 from ddrep_core.jobs.request import TextureRequest
@@ -63,14 +64,20 @@ def start(session: Session) -> Stage:
     """
     request = session.request
     settings = request.settings(TextureRequest)
+    if settings.udim and (settings.keep or settings.base or settings.from_texture):
+        raise RequestError(
+            "What is worn in UDIM tiles cannot be kept or started from yet.",
+            "Leave --keep, --base and --from-texture out, or --udim.",
+        )
     if settings.symmetry is not None and settings.keep:
         raise RequestError(
             "What is kept on one side of a mesh would have to be worn on the other, too.",
             "Leave --keep or --symmetry out.",
         )
+    wanted_palette(settings, session.folder)
     session.stage("Reading the mesh")
     path, root = session.folder.resolve(settings.mesh), session.folder.path
-    mesh = load_mesh(path, settings.mesh_up, objects=settings.objects, root=root)
+    mesh = load_mesh(path, settings.mesh_up, objects=settings.objects, root=root, udim=settings.udim)
     worn = worn_by(mesh, settings, session.folder)
     cameras = request_cameras(request, session.folder)
     prior = session.prior
@@ -152,6 +159,7 @@ class Texturing:
         found = [
             Preview("texture", Image.fromarray(baked.pixels()), parts[name].object_name)
             for name, baked in self.preview_baker.bake(pictures).items()
+            if not parts[name].tile  # one picture could not show them
         ]
         shown = pictures[:: max(1, len(pictures) // PREVIEW_VIEWS)][:PREVIEW_VIEWS]
         row = Image.fromarray(to_uint8(torch.cat(list(shown), dim=2)))
@@ -176,6 +184,8 @@ class Texturing:
         if self.pinned is not None:
             pictures = self.pinned.shown(pictures)
         baked = self.baker.bake(pictures, portion(baking, 0.4, 1))
+        if (wanted := wanted_palette(self.settings, session.folder)) is not None:
+            baked = wanted.textures(baked, self.baker)
         session.stage("Writing the results")
         made = write_textured_mesh(session, self.mesh, baked, self.settings.front_degrees)
         sheet = sheet_of_views(session, self.mesh, baked, views, pictures)
@@ -281,9 +291,12 @@ def write_textured_mesh(
     parts = {part.name: part for part in mesh.parts}
     names = _file_names(list(baked))
     object_names = _file_names(list(mesh.object_names))
+    suffixes = {name: "" if len(baked) == 1 else f"_{names[name]}" for name in baked}
+    if len(mesh.object_names) == 1 and len({part.material for part in mesh.textured_parts}) == 1:
+        suffixes |= {name: f".{parts[name].tile}" for name in baked if parts[name].tile}
     for part_name, texture in baked.items():
         part = parts[part_name]
-        suffix = "" if len(baked) == 1 else f"_{names[part_name]}"
+        suffix = suffixes[part_name]
         paths = {"texture": outputs / f"texture{suffix}.png", "coverage": outputs / f"coverage{suffix}.png"}
         with replacing(paths["texture"]) as texture_path, replacing(paths["coverage"]) as coverage_path:
             texture.save(texture_path, coverage_path)
@@ -302,6 +315,7 @@ def write_textured_mesh(
                 "texture": folder.relative(paths["texture"]),
                 "coverage": folder.relative(paths["coverage"]),
                 "uv_layer": UV_LAYER if part.unwrapped else None,
+                **({"tile": part.tile} if part.tile else {}),
                 "coverage_share": round(texture.coverage_share, 4),
             }
         )

@@ -112,8 +112,8 @@ def _own(key: str, value: Any, files: _Files) -> Any:
         case "mesh":
             return files.with_side_files(value, "mesh")
         case "source":
-            return files.with_side_files(value, "mesh or picture")
-        case "picture" | "mask":
+            return files.with_side_files(value, "mesh, picture or drawing")
+        case "picture" | "mask" | "palette":
             return files.copied(value, key, key)
         case "keep" | "base":
             return _each(value, key, _of_object, files)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
@@ -94,6 +94,8 @@ class Run:
         else:
             found = self.ask(given.held(render), noise, sigma, fit.moving)
             found = given.heeded(found, lambda other: self.ask(other, noise, sigma, fit.moving))
+        if self.guides:
+            found = replace(found, joins=any(view not in self.known for view in fit.held))
         for guide in self.guides:
             found = found.bent(guide.bend(found, self.ask.prior.decode))
         return found if given is None or not self.guides else found.bent(given.put(found.clean))
