@@ -24,7 +24,6 @@ from ddrep_core.errors import Cancelled, DdrepError
 from ddrep_core.jobs.create import create_job
 from ddrep_core.jobs.events import JsonLines, ProgressLine
 from ddrep_core.jobs.folder import JobFolder, read_json
-from ddrep_core.jobs.identity import is_resumable
 from ddrep_core.jobs.request import TASKS, Request
 from ddrep_core.jobs.wish import wish_of
 from ddrep_core.remote.away import require_here, run_away
@@ -295,7 +294,6 @@ def _run(
     """Run a job; with `resume` None, go on where an earlier run of the very same request stopped."""
     listener = JsonLines() if events else ProgressLine()
     with _answering(debug, folder):
-        resume = is_resumable(folder) if resume is None else resume
         if on is not None:
             result = run_away(
                 folder.path,

@@ -21,7 +21,6 @@ from ddrep_core.batch.run import MODEL_KEYS
 from ddrep_core.errors import Cancelled, DdrepError
 from ddrep_core.jobs.events import add_event
 from ddrep_core.jobs.folder import JobBusy, JobFolder
-from ddrep_core.jobs.identity import is_resumable
 from ddrep_core.jobs.request import Request
 
 BUSY_SECONDS = 60.0  # how long an engine whose batch was killed may need to see it, and let go of its job
@@ -87,7 +86,7 @@ def run_one(path: Path, models: Models, say: Callable[[dict[str, Any]], None]) -
         deadline = time.monotonic() + BUSY_SECONDS
         while True:
             try:
-                run_job(path, resume=is_resumable(JobFolder(path)), listeners=(listener,), load_prior=models)
+                run_job(path, resume=None, listeners=(listener,), load_prior=models)
                 break
             except JobBusy:
                 if time.monotonic() > deadline:
