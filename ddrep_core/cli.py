@@ -88,7 +88,7 @@ def add_task_command(task: str) -> None:
     @app.command(task, help=(block.__doc__ or "").split("\n\n")[0])
     @takes(
         *files,
-        *option_parameters(Request, FIRST),
+        *(each.replace(default="") if block.of_textures else each for each in option_parameters(Request, FIRST)),
         parameter("out", Out, None),
         parameter("overwrite", Overwrite, False),
         *option_parameters(Request, [key for key in COUNTS if block.keeps_away or key != "unlike"]),
