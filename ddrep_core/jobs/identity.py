@@ -36,7 +36,7 @@ def is_finished(folder: JobFolder, request: Request, identity: str | None = None
         return False
     if not all(is_record(each) and "missing" not in each and folder.holds(each["files"]) for each in samples):
         return False
-    return result.get("fingerprint") == (identity or fingerprint(folder, request))
+    return isinstance(result, dict) and result.get("fingerprint") == (identity or fingerprint(folder, request))
 
 
 def is_resumable(folder: JobFolder) -> bool:
