@@ -26,7 +26,7 @@ from ddrep_core.views import Views
 
 MOST_COMPLAINTS = 20
 LONGEST_SLUG = 48
-MODEL_KEYS = ("prior", "controlnet", "controlnets", "loras", "reference", "precision", "device", "max_batch")
+MODEL_KEYS = ("prior", "controlnet", "controlnets", "loras", "reference", "precision", "device", "max_batch", "compile")
 ALSO = {
     "object": "objects", "lora": "loras", "controlnet": "controlnets", "front": "front_degrees", "pin": "pins",
 }  # fmt: skip
