@@ -135,6 +135,7 @@ def _common(command: argparse.ArgumentParser) -> None:
     command.add_argument("--prior", metavar="ID", help="bundled, a folder or a hub id")
     command.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"))
     command.add_argument("--engine", metavar="PATH", help="the engine's environment or Python")
+    command.add_argument("--on", metavar="USER@HOST", help="run on that machine, by SSH; or USER@HOST:PORT/FOLDER")
     command.add_argument("--jobs", metavar="DIR", help="where job folders are kept")
     command.add_argument("--write-only", action="store_true", help="write the job folders, run nothing")
     command.add_argument("--output", metavar="FILE", help="save a copy of the .blend with all results in it")
@@ -236,6 +237,7 @@ def run_render(options: argparse.Namespace) -> int:
 def _run_all(options: argparse.Namespace, drafts: Iterator[tuple[str, Draft]]) -> int:
     _require_output(options.output)
     python = None if options.write_only else _engine(options.engine)
+    machine = options.on or ("" if options.write_only else runtime.other_machine())
     parent = _jobs(options.jobs)
     for title, draft in drafts:
         require_space(parent)
@@ -247,7 +249,7 @@ def _run_all(options: argparse.Namespace, drafts: Iterator[tuple[str, Draft]]) -
         print(f"{title}: {folder.path}")
         if python is None:
             continue
-        run_job(python, folder)
+        run_job(python, folder, machine)
         job = Job(folder, "done", draft.request["task"], draft.request["prompt"])
         for sample in read_samples(folder):
             print(f"{title}: seed {sample.seed}: {bring_in(bpy.context, job, sample)}")
@@ -262,14 +264,14 @@ def _run_all(options: argparse.Namespace, drafts: Iterator[tuple[str, Draft]]) -
     return 0
 
 
-def run_job(python: Path, folder: JobFolder) -> None:
-    """Run a job and wait, telling its progress.
+def run_job(python: Path, folder: JobFolder, machine: str = "") -> None:
+    """Run a job (on another machine, where one is named) and wait, telling its progress.
 
     Raises:
         RunFailed: it failed, with the reason.
         KeyboardInterrupt: it was cancelled; the engine has been asked to stop, and has.
     """
-    handle = process.start(process.run_command(python, folder.path), folder.log_file)
+    handle = process.start(process.run_command(python, folder.path, machine=machine), folder.log_file)
     tail, progress = EventTail(folder.events_file), Progress()
     told = 0.0
     interrupted = False

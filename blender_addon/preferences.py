@@ -4,7 +4,7 @@
 from pathlib import Path
 
 import bpy
-from bpy.props import StringProperty
+from bpy.props import EnumProperty, StringProperty
 
 from . import __package__ as base_package
 from . import changes
@@ -38,6 +38,21 @@ class DDREP_AP_preferences(bpy.types.AddonPreferences):
     engine_index: StringProperty(
         name="Extra Package Index",
         description="A further package index for the set-up, for instance one with builds for your graphics card",
+    )
+    runs_on: EnumProperty(
+        name="Run On",
+        description="Which machine does the work",
+        items=(
+            ("HERE", "This Machine", "The engine runs beside Blender"),
+            ("SSH", "Another Machine", "The engine here sends each job to a machine by SSH, and fetches what it made"),
+        ),
+        default="HERE",
+    )
+    machine: StringProperty(
+        name="Machine",
+        description="USER@HOST, as for ssh; or USER@HOST:PORT/FOLDER, where jobs lie there. Your own keys "
+        "and configuration of OpenSSH are used. The same version of ddrep must be installed there, and models are "
+        "named as they are there",
     )
     jobs_folder: StringProperty(
         name="Jobs",
@@ -94,6 +109,9 @@ class DDREP_AP_preferences(bpy.types.AddonPreferences):
         box = layout.box()
         box.label(text="Jobs", icon="FILE_FOLDER")
         box.prop(self, "jobs_folder")
+        box.prop(self, "runs_on")
+        if self.runs_on == "SSH":
+            box.prop(self, "machine")
         box.prop(self, "prior")
 
 

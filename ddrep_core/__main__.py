@@ -8,8 +8,10 @@ import sys
 def main() -> None:
     """Run the command line; ends the process with the exit status."""
     try:
-        from ddrep_core.cli import main as command_line  # here: a person may press Ctrl-C while it is imported
-
+        if sys.argv[1:] == ["far-end"]:  # what `--on` speaks to; no person's command, and nobody waits for torch
+            from ddrep_core.remote.far_end import main as command_line
+        else:
+            from ddrep_core.cli import main as command_line  # here: a person may press Ctrl-C while it is imported
         command_line()
     except KeyboardInterrupt:
         print("Cancelled.", file=sys.stderr)

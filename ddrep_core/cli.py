@@ -24,8 +24,11 @@ from ddrep_core.errors import Cancelled, DdrepError
 from ddrep_core.jobs.create import create_job
 from ddrep_core.jobs.events import JsonLines, ProgressLine
 from ddrep_core.jobs.folder import JobFolder, read_json
+from ddrep_core.jobs.identity import is_resumable
 from ddrep_core.jobs.request import TASKS, Request
 from ddrep_core.jobs.wish import wish_of
+from ddrep_core.remote.away import require_here, run_away
+from ddrep_core.remote.place import parse_place
 
 app = typer.Typer(
     name="ddrep",
@@ -47,6 +50,16 @@ Overwrite = Annotated[
 Events = Annotated[
     bool,
     typer.Option("--events", help="Print progress as JSON lines on standard output.", rich_help_panel="Machine"),
+]
+On = Annotated[
+    str | None,
+    typer.Option(
+        "--on", metavar="USER@HOST", help="Run it on that machine, by SSH; or USER@HOST:PORT/FOLDER.",
+        rich_help_panel="Machine",
+    ),
+]  # fmt: skip
+KeepThere = Annotated[
+    bool, typer.Option("--keep-there", help="With --on: leave the job there, too.", rich_help_panel="Machine")
 ]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.", rich_help_panel="Machine")]
 FIRST = ("prompt", "negative_prompt")  # the order of the help; a task's own settings stand between COUNTS and REST
@@ -71,12 +84,14 @@ def add_task_command(task: str) -> None:
     @app.command(task, help=(block.__doc__ or "").split("\n\n")[0])
     @takes(
         *files,
-        *option_parameters(Request, FIRST),
+        *(each.replace(default="") if block.of_textures else each for each in option_parameters(Request, FIRST)),
         parameter("out", Out, None),
         parameter("overwrite", Overwrite, False),
         *option_parameters(Request, [key for key in COUNTS if block.keeps_away or key != "unlike"]),
         *option_parameters(block),
         *option_parameters(Request, rest),
+        parameter("on", On, None),
+        parameter("keep_there", KeepThere, False),
         parameter("events", Events, False),
         parameter("debug", Debug, False),
     )
@@ -167,11 +182,13 @@ def run(
     checkpoint_seconds: Annotated[
         float, typer.Option("--checkpoint-seconds", min=0.0, help="About how often to write one; 0: after every step.")
     ] = 10.0,
+    on: On = None,
+    keep_there: KeepThere = False,
     events: Events = False,
     debug: Debug = False,
 ) -> None:
     """Run a job folder."""
-    _run(JobFolder(job), resume, events, debug, checkpoint_seconds)
+    _run(JobFolder(job), resume, events, debug, checkpoint_seconds, on, keep_there)
 
 
 @app.command()
@@ -233,25 +250,41 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 def _write_and_run(task: str, told: dict[str, Any]) -> None:
     """Write the job that a task's command was told of, and run it."""
     with _answering(told["debug"]):
-        wish = wish_of(task, {key: plain(value) for key, value in told.items()})
+        elsewhere = told["on"] is not None
+        wish = wish_of(task, {key: plain(value) for key, value in told.items()}, elsewhere=elsewhere)
         out = told["out"] or Path(_slug(f"{wish.called} {told['prompt']}"))
         folder = create_job(out, wish.request, copies=wish.copies, overwrite=told["overwrite"])
-    _run(folder, None if not told["overwrite"] else False, told["events"], told["debug"])
+    resume = False if told["overwrite"] else None
+    _run(folder, resume, told["events"], told["debug"], on=told["on"], keep_there=told["keep_there"])
 
 
-def _run(folder: JobFolder, resume: bool | None, events: bool, debug: bool, checkpoint_seconds: float = 10.0) -> None:
+def _run(
+    folder: JobFolder,
+    resume: bool | None,
+    events: bool,
+    debug: bool,
+    checkpoint_seconds: float = 10.0,
+    on: str | None = None,
+    keep_there: bool = False,
+) -> None:
     """Run a job; with `resume` None, go on where an earlier run of the very same request stopped."""
     listener = JsonLines() if events else ProgressLine()
     with _answering(debug, folder):
-        from ddrep_core.jobs.run import is_resumable, run_job  # torch comes with it: seconds that --help need not wait
-
         resume = is_resumable(folder) if resume is None else resume
-        result = run_job(
-            folder.path,
-            resume=resume,
-            listeners=(listener,),
-            checkpoint_seconds=checkpoint_seconds,
-        )
+        if on is not None:
+            result = run_away(
+                folder.path,
+                parse_place(on),
+                resume=resume,
+                keep=keep_there,
+                listeners=(listener,),
+                checkpoint_seconds=checkpoint_seconds,
+            )
+        else:
+            require_here(folder)
+            from ddrep_core.jobs.run import run_job  # torch comes with it: seconds that --help need not wait
+
+            result = run_job(folder.path, resume=resume, listeners=(listener,), checkpoint_seconds=checkpoint_seconds)
         if not events:
             _print_outputs(folder, result)
 

@@ -54,9 +54,7 @@ def test_a_row_given_its_left_half(correlation: float) -> None:
     values = torch.tensor([1.2, 1.0, 0.6, 0.9, 0, 0, 0, 0], dtype=torch.float64)
     mean, variance = experiment.conditional(covariance, kept, values)
     prior, schedule = experiment.gaussian(covariance), repaint_schedule(SIGMAS, 25)
-    one, all_ = (
-        experiment.draws(prior, kept.tolist(), values, schedule, 0.75, probes, DRAWS)[0] for probes in (1, 4)
-    )
+    one, all_ = (experiment.draws(prior, kept.tolist(), values, schedule, 0.75, probes, DRAWS)[0] for probes in (1, 4))
     chance = TOLERATED * float(variance.sum().sqrt())
     assert float((all_.mean(0) - mean).norm()) < 0.02 * float(mean.norm()) + chance
     assert float((one.mean(0) - all_.mean(0)).norm()) < 0.05 * float(mean.norm())

@@ -15,6 +15,8 @@ from ddrep_core.priors.protocol import karras_sigmas
 from ddrep_core.sampling import (
     Auto,
     Grown,
+    ParticleGuidance,
+    SamplerState,
     StepReport,
     ddim_schedule,
     disagreement_map,
@@ -30,15 +32,15 @@ VIEWS, SIZE, OBJECTS = 6, 24, 3
 LEVELS = noise_levels(karras_sigmas(), 20)
 
 
-def bed(scale: float = 1.0) -> tuple[LinearDiffrep, EmpiricalPrior]:
-    """Six windows on a ring of 72 numbers, each half as wide again as the step between them; three rings to draw."""
+def bed(scale: float = 1.0, count: int = OBJECTS) -> tuple[LinearDiffrep, EmpiricalPrior]:
+    """Six windows on a ring of 72 numbers, each twice as wide as the step between them; some rings to draw."""
     ring = 72
     matrix = torch.zeros(VIEWS * SIZE, ring, dtype=torch.float64)
     for view in range(VIEWS):
         for pixel in range(SIZE):
             matrix[view * SIZE + pixel, (view * 12 + pixel) % ring] = 1.0
-    objects = scale * torch.randn(ring, OBJECTS, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    pictures = (matrix @ objects).reshape(VIEWS, SIZE, OBJECTS).permute(0, 2, 1).reshape(VIEWS, OBJECTS, 1, 1, SIZE)
+    objects = scale * torch.randn(ring, count, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    pictures = (matrix @ objects).reshape(VIEWS, SIZE, count).permute(0, 2, 1).reshape(VIEWS, count, 1, 1, SIZE)
     return LinearDiffrep(matrix, image_shape=(1, 1, SIZE)), EmpiricalPrior(pictures)
 
 
@@ -88,6 +90,33 @@ def test_a_grown_run_goes_on_to_the_same_bytes_from_any_step() -> None:
 
 
 @pytest.mark.filterwarnings("ignore::ddrep_core.errors.DdrepWarning")
+def test_heroes_that_keep_away_from_those_before_give_other_objects_as_exact() -> None:
+    """Only what decides is bent: the views that join show what is painted, at no more evaluations."""
+    rep, prior = bed(count=6)
+    plan = Grown(LEVELS, 2, budget=200)
+    apart = ParticleGuidance(3.0, least_sigma=0.5, in_turn=True)
+    different, evaluations = [], []
+    states: list[SamplerState] = []
+    for guides in ((), (apart,)):
+        shown, spent = [], 0.0
+        for seed in (0, 200, 300):
+            result = sample(
+                rep, prior, schedule=plan, seed=seed, guidance_scale=1.0, samples=4, guides=guides,
+                callback=lambda step: states.append(step.state()) if step.sample == 2 and step.index == 9 else None,
+            )  # fmt: skip
+            found = [labels(one.diffrep, prior) for one in result.samples]
+            assert all(len(set(each)) == 1 for each in found)
+            shown.append(len({each[0] for each in found}))
+            spent += sum(one.nfe for one in result.samples)
+        different.append(sum(shown))
+        evaluations.append(spent)
+    assert different[1] == 12 and different[0] < 11, different
+    assert evaluations[1] < 1.1 * evaluations[0]
+    again = sample(rep, prior, schedule=plan, seed=300, guidance_scale=1.0, samples=4, guides=[apart], state=states[-1])
+    for one, other in zip(again.samples, result.samples, strict=True):
+        assert torch.equal(one.diffrep.theta, other.diffrep.theta)
+
+
 def test_a_spent_budget_leaves_views_out_and_says_so() -> None:
     """Views of unrelated banks can never agree. Every second one looks at nothing that those held look at."""
     rep, _ = bed()

@@ -127,7 +127,8 @@ def test_the_rooms_of_the_extension_look_one_way():
 
 ENGINE_ROOMS = [
     {"errors"},
-    {"confined", "json_text", "memory", "progress", "pictures", "sparse", "features", "process", "training"},
+    {"confined", "json_text", "memory", "progress", "pictures", "sparse", "features", "process"},
+    {"training", "palette"},
     {"views", "vector"},
     {"geometry"},
     {"noise"},
@@ -138,7 +139,7 @@ ENGINE_ROOMS = [
     {"distillation"},
     {"report"},
     {"jobs"},
-    {"batch"},
+    {"batch", "remote"},
     {"cli_options"},
     {"cli"},
     {"__main__"},

@@ -16,7 +16,7 @@ from PIL import Image
 
 import ddrep_core as dd
 from ddrep_core.diffreps.latent_pictures import LatentPictures
-from ddrep_core.errors import RequestError
+from ddrep_core.errors import Cancelled, RequestError
 from ddrep_core.geometry import Mesh, load_mesh
 from ddrep_core.geometry.glb import write_glb
 from ddrep_core.jobs.apart import Box, distances, likeness
@@ -68,6 +68,28 @@ def test_samples_that_differ_are_made_together_and_told_apart(tmp_path: Path) ->
         assert ("How different" in job.page_file.read_text()) == (diversity > 0)
     assert len(set(found[3.0])) == 2 and len(set(found[0.0])) == 1
     assert result["distances"][0][1] == result["distances"][1][0] > 0.4 and result["distances"][0][0] == 0
+
+
+def test_a_grown_job_makes_its_samples_in_turn(tmp_path: Path) -> None:
+    """Each keeps away from those before it; a run that was cancelled in between goes on to the same bytes."""
+    jobs = [image_job(tmp_path / name, samples=2, seed=7, diversity=3.0, schedule="grown") for name in "ab"]
+    run_job(jobs[0].path, load_prior=two_colours)
+    assert len(set(colours(jobs[0]))) == 2
+    steps: list[int] = []
+
+    def stop(event: dict[str, Any]) -> None:
+        if event["event"] == "step":
+            assert "together" not in event
+            steps.append(event["sample"])
+            if steps.count(1) == 5:
+                (jobs[1].path / "cancel").touch()
+
+    with pytest.raises(Cancelled):
+        run_job(jobs[1].path, load_prior=two_colours, listeners=(stop,))
+    assert steps[0] == 0 and steps[-1] == 1
+    run_job(jobs[1].path, load_prior=two_colours, resume=True)
+    pictures = [[path.read_bytes() for path in sorted(job.path.glob("outputs/*/image.png"))] for job in jobs]
+    assert len(pictures[0]) == 2 and pictures[0] == pictures[1]
 
 
 def test_a_job_keeps_away_from_what_another_made(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ from ddrep_core.errors import Cancelled, DdrepError, RequestError
 from ddrep_core.jobs import run as run_module
 from ddrep_core.jobs.create import create_job
 from ddrep_core.jobs.folder import JobFolder, read_json, write_json
-from ddrep_core.jobs.run import is_resumable, run_job
+from ddrep_core.jobs.identity import is_resumable
+from ddrep_core.jobs.run import run_job
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="links and pipes as POSIX has them")
 

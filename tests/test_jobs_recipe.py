@@ -46,8 +46,11 @@ def test_a_recipe_says_all_that_sample_can_be_told(monkeypatch):
     told = {}
     monkeypatch.setattr(recipe_module, "sample", lambda rep, _, views, **rest: told.update(rest, rep=rep, views=views))
     recipe.run("prior", seed=1, samples=2, callback="callback", state="state")
-    own = {"seed": 1, "samples": 2, "callback": "callback", "state": "state", "together": True}
-    assert told == {each.name: getattr(recipe, each.name) for each in fields(Recipe)} | own
+    own = {"seed": 1, "samples": 2, "callback": "callback", "state": "state", "together": False}
+    mine = {each.name: getattr(recipe, each.name) for each in fields(Recipe) if each.name != "in_turn"}
+    assert told == mine | own
+    replace(recipe, in_turn=False).run("prior", seed=1, samples=2, callback="callback", state="state")
+    assert told["together"] is True
     assert told.keys() | {"prior", "depth"} == signature(sample).parameters.keys()  # depth is short for a control
 
 

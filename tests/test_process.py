@@ -41,7 +41,8 @@ def test_diffusion_is_what_it_says() -> None:
     expected = clean + (sigma - math.sqrt(1 - share**2) * sigma_next) * (noise - predicted)
     torch.testing.assert_close(process.target(clean, fresh, sigma, sigma_next, share), expected)
     assert torch.equal(process.target(clean, fresh, math.inf, 1.0, 0.0), clean + (fresh - clean))
-    assert process.jump(torch.ones(10**5), torch.randn(10**5), 1.0, 2.0, 0.0).var() == pytest.approx(1.0, rel=0.02)
+    renewed = process.jump(torch.ones(10**5), torch.randn(10**5), 1.0, 2.0, 0.0, generator)
+    assert renewed.var() == pytest.approx(1.0, rel=0.02)
     x, wanted = process.perturb(clean, torch.tensor([1.0, 3.0]), generator)
     torch.testing.assert_close(x, clean + torch.tensor([1.0, 3.0]).double()[:, None, None, None] * wanted)
 
@@ -100,11 +101,18 @@ class Shrunk:
     def target(self, render: Tensor, clean: Tensor, sigma: float, sigma_next: float, share: float) -> Tensor:
         return self.base.target(render, clean, sigma, sigma_next, share)
 
-    def jump(self, noise: Tensor, fresh: Tensor, sigma: float, sigma_after: float, keep: float) -> Tensor:
-        return self.base.jump(noise, fresh, sigma, sigma_after, keep)
+    def jump(
+        self, noise: Tensor, fresh: Tensor, sigma: float, sigma_after: float, keep: float, generator: torch.Generator
+    ) -> Tensor:
+        return self.base.jump(noise, fresh, sigma, sigma_after, keep, generator)
 
-    def fresh_scale(self, sigma: float, sigma_next: float, share: float, picture: float, noise: float) -> float:
-        return self.base.fresh_scale(2 * sigma, 2 * sigma_next, share, picture, noise / 4)
+    def fresh_scale(
+        self, sigma: float, sigma_next: float, share: float, picture: float, noise: float, drawn: float
+    ) -> float:
+        return self.base.fresh_scale(2 * sigma, 2 * sigma_next, share, picture, noise / 4, drawn)
+
+    def log_kernel(self, distance: Tensor, sigma: Tensor, size: int) -> Tensor:
+        return self.base.log_kernel(distance, 2 * sigma, size)
 
     def perturb(self, clean: Tensor, sigma: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         return self.base.perturb(clean, 2 * sigma, generator)

@@ -72,13 +72,14 @@ class Manager:
     Args:
         session: names this run of Blender.
         engine: returns the engine's Python, or raises a Problem; None while it is still being checked.
+        machine: returns the other machine that a job is sent to, "" where it runs here; or raises a Problem.
     """
 
-    def __init__(self, session: str, engine: Callable[[], Path | None]) -> None:
+    def __init__(self, session: str, engine: Callable[[], Path | None], machine: Callable[[], str]) -> None:
         self.session = session
         self.jobs: dict[str, Job] = {}
         self.changed = True
-        self._engine = engine
+        self._engine, self._machine = engine, machine
         self._scanning: Iterator[None] | None = None
 
     # What the interface asks for
@@ -198,7 +199,7 @@ class Manager:
             return
         job = waiting[0]
         try:
-            python = self._engine()
+            python, machine = self._engine(), self._machine()
         except Problem as problem:
             job.state, job.problem = "failed", problem
             self.changed = True
@@ -208,15 +209,15 @@ class Manager:
                 job.state = "starting"
                 self.changed = True
             return
-        self._start(job, python)
+        self._start(job, python, machine)
 
-    def _start(self, job: Job, python: Path) -> None:
+    def _start(self, job: Job, python: Path, machine: str) -> None:
         folder = job.folder
         try:
             folder.cancel_file.unlink(missing_ok=True)
             if not job.resume:
                 folder.events_file.unlink(missing_ok=True)
-            command = process.run_command(python, folder.path, job.resume)
+            command = process.run_command(python, folder.path, job.resume, machine)
             job.handle = process.start(command, folder.log_file, append=job.resume)
         except OSError as error:
             job.state = "failed"

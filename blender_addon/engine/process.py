@@ -24,9 +24,13 @@ def engine_environment() -> dict[str, str]:
     return variables
 
 
-def run_command(python: Path, job: Path, resume: bool = False) -> list[str]:
-    """The command that runs a job: `ddrep run`, spelt so that nothing but that Python decides what runs."""
-    return [str(python), "-I", "-m", "ddrep_core", "run", str(job), "--events", *(["--resume"] if resume else [])]
+def run_command(python: Path, job: Path, resume: bool = False, machine: str = "") -> list[str]:
+    """The command that runs a job: `ddrep run`, spelt so that nothing but that Python decides what runs.
+
+    With a `machine` (USER@HOST) the engine here sends the job there by SSH, and speaks for it meanwhile.
+    """
+    options = [*(["--resume"] if resume else []), *([f"--on={machine}"] if machine else [])]
+    return [str(python), "-I", "-m", "ddrep_core", "run", str(job), "--events", *options]
 
 
 def start(command: list[str], log: Path, append: bool = False) -> subprocess.Popen[bytes]:

@@ -19,6 +19,7 @@ class ObjectResult:
     coverage: Path | None = None
     coverage_share: float | None = None
     uv_file: Path | None = None  # the UVs that the engine made, where it made some
+    tiles: tuple[int, ...] = ()  # UDIM: its tiles; `texture` and `coverage` are the first one's
 
     @cached_property
     def uv(self) -> list[list[float]] | None:
@@ -99,13 +100,25 @@ def _sample(folder: JobFolder, number: int, data: dict[str, Any]) -> SampleResul
         texture = folder.inside(entry.get("texture")) if isinstance(entry, dict) else None
         if texture is None:
             continue
-        key = str(entry.get("name", ""))
+        key, tile = str(entry.get("name", "")), entry.get("tile")
+        tile = tile if isinstance(tile, int) and 1001 <= tile <= 2000 and texture.stem.endswith(f".{tile}") else 0
+        first = next((each for each in sample.objects if each.key == key and each.tiles), None)
+        if tile and first is not None:
+            if tile_path(first.texture, first.tiles[0], tile) == texture:
+                first.tiles += (tile,)
+            continue
         coverage = folder.inside(entry.get("coverage"))
         uv_file = _uv_file(folder, texture, key) if entry.get("uv_layer") else None
         sample.objects.append(ObjectResult(key, texture, coverage, _share(entry.get("coverage_share")), uv_file))
+        sample.objects[-1].tiles = (tile,) if tile else ()
     if not sample.objects and (texture := folder.inside(files.get("texture"))):
         sample.objects.append(ObjectResult("", texture, folder.inside(files.get("coverage"))))
     return sample
+
+
+def tile_path(path: Path, first: int, tile: int | str) -> Path:
+    """The file of another UDIM tile, "body.1001.png" being the first one's; or of all, with the token <UDIM>."""
+    return path.with_name(f"{path.name.removesuffix(f'.{first}{path.suffix}')}.{tile}{path.suffix}")
 
 
 def _uv_file(folder: JobFolder, texture: Path, key: str) -> Path | None:

@@ -7,7 +7,7 @@ materials and its faces their slots, other users of the mesh see nothing, and go
 
 import contextlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from ..engine.folder import JobFolder, slug
 from ..problems import Problem, disk_problem
 from ..scene.meshes import MOST_UV_LAYERS, NEW_LAYER, reversed_faces, slots_of
 from .materials import painted
-from .outcome import ObjectResult, SampleResult
+from .outcome import ObjectResult, SampleResult, tile_path
 
 MARK = "ddrep_result"  # custom property of the datablocks we make: which job, object and sample they show
 OBJECT, SLOT = "ddrep_object", "ddrep_slot"  # of a material: the object it was made for, and the slots
@@ -102,11 +102,11 @@ class Pictures:
     def load(self, entry: dict[str, Any], result: ObjectResult) -> tuple[bpy.types.Image, bpy.types.Image | None]:
         """The texture of one object and, if it is wanted, its coverage map. Raises a Problem where one is damaged."""
         mark, title = self.mark(entry), self.title(entry)
-        texture = load_picture(result.texture, title, mark, self.storage, color=True)
+        texture = load_picture(result.texture, title, mark, self.storage, color=True, tiles=result.tiles)
         if not self.wants_coverage or result.coverage is None:
             return texture, None
         title, mark = f"{title} · coverage", f"{mark}/coverage"
-        return texture, load_picture(result.coverage, title, mark, self.storage, color=False)
+        return texture, load_picture(result.coverage, title, mark, self.storage, color=False, tiles=result.tiles)
 
 
 def bring_back_original(thing: bpy.types.Object) -> None:
@@ -156,8 +156,13 @@ def materials_of(folder: JobFolder, number: int) -> list[bpy.types.Material]:
     return [each for each in bpy.data.materials if str(each.get(MARK, "")).startswith(f"{folder.name}/{number}/")]
 
 
-def load_picture(path: Path, name: str, mark: str, storage: str, color: bool) -> bpy.types.Image:
+def load_picture(
+    path: Path, name: str, mark: str, storage: str, color: bool, tiles: Sequence[int] = ()
+) -> bpy.types.Image:
     """A picture of a job as an image of this file: sRGB if it is colour, Non-Color if it is data.
+
+    Args:
+        tiles: UDIM: it is one image with all of these tiles, and `path` is the first one's.
 
     Raises:
         Problem: it can't be read, or not be kept where the artist wants it.
@@ -166,23 +171,39 @@ def load_picture(path: Path, name: str, mark: str, storage: str, color: bool) ->
         if image.get(MARK) == mark:
             return image
     try:
+        for tile in tiles[1:]:
+            _require_picture(tile_path(path, tiles[0], tile))
         _require_picture(path)
-        source = path if storage == "PACK" else _beside(path, f"{name} {mark.split('/')[0][-4:]}")
+        source = path if storage == "PACK" else _beside(path, f"{name} {mark.split('/')[0][-4:]}", tiles)
     except OSError as error:
         raise disk_problem(error, Path(bpy.path.abspath("//textures"))) from error
     image = bpy.data.images.load(str(source), check_existing=False)
     image.name = name
     image[MARK] = mark
+    if tiles:
+        _show_tiles(image, source, tiles)
+        source = tile_path(source, tiles[0], "<UDIM>")
     if path.suffix not in LINEAR:  # not by image.is_float: asking it decodes the picture, here and now
         image.colorspace_settings.name = "sRGB" if color else "Non-Color"
     if storage == "PACK":
         image.pack()
         image.filepath_raw = f"//{source.name}"  # a packed picture should not point into the job's folder
         for packed in image.packed_files:
-            packed.filepath = f"//{source.name}"
+            packed.filepath = f"//{source.name}".replace("<UDIM>", str(packed.tile_number))
     else:
         image.filepath_raw = bpy.path.relpath(str(source))
     return image
+
+
+def _show_tiles(image: bpy.types.Image, first: Path, tiles: Sequence[int]) -> None:
+    """Make one image of the files of UDIM tiles: those of the job, and no other that may lie beside them."""
+    image.source = "TILED"
+    image.filepath_raw = str(tile_path(first, tiles[0], "<UDIM>"))
+    for tile in [each for each in image.tiles if each.number not in tiles]:
+        image.tiles.remove(tile)
+    for number in tiles:
+        if image.tiles.get(number) is None:
+            image.tiles.new(tile_number=number)
 
 
 def _require_picture(path: Path) -> None:
@@ -193,7 +214,7 @@ def _require_picture(path: Path) -> None:
             raise Problem(f"The picture {path} can't be read. Run the job again.")
 
 
-def _beside(path: Path, name: str) -> Path:
+def _beside(path: Path, name: str, tiles: Sequence[int] = ()) -> Path:
     """A copy of a picture beside the .blend. `name` holds the job's own letters: no result overwrites another's."""
     if not bpy.data.filepath:
         raise Problem(
@@ -203,8 +224,13 @@ def _beside(path: Path, name: str) -> Path:
         )
     folder = Path(bpy.path.abspath("//textures"))
     folder.mkdir(parents=True, exist_ok=True)
-    target = folder / f"{slug(name, 80)}{path.suffix}"
-    shutil.copyfile(path, target)
+    if not tiles:
+        target = folder / f"{slug(name, 80)}{path.suffix}"
+        shutil.copyfile(path, target)
+        return target
+    target = folder / f"{slug(name, 80)}.{tiles[0]}{path.suffix}"
+    for tile in tiles:
+        shutil.copyfile(tile_path(path, tiles[0], tile), tile_path(target, tiles[0], tile))
     return target
 
 

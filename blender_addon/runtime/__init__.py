@@ -6,7 +6,7 @@ it themselves. Nothing here runs off the main thread, and each call is over in a
 """
 
 from .coverage import coverage_key, measure_coverage, painted_surface, touch_coverage
-from .engine import check_engine, engine_python, forget_engine
+from .engine import check_engine, engine_python, forget_engine, other_machine
 from .jobs import belongs_here, discarded_of, find_jobs, job_named, jobs_folder, queue, require, samples_of
 from .previews import preview_picture
 from .pump import pump, register, tick, unregister
@@ -27,6 +27,7 @@ __all__ = [
     "job_named",
     "jobs_folder",
     "measure_coverage",
+    "other_machine",
     "painted_surface",
     "preview_picture",
     "pump",

@@ -38,6 +38,24 @@ def engine_python() -> Path | None:
     return python
 
 
+def other_machine() -> str:
+    """The machine that jobs are sent to by SSH; "" where they run here.
+
+    Raises:
+        Problem: they are to be sent, and it is not said where.
+    """
+    chosen = preferences()
+    if chosen.runs_on == "HERE":
+        return ""
+    if not chosen.machine.strip():
+        raise Problem(
+            "Jobs are to run on another machine, and it is not said on which.",
+            "ddrep.open_preferences",
+            "Open the preferences",
+        )
+    return chosen.machine.strip()
+
+
 def require_engine() -> None:
     """Raises a Problem where there is no engine, as far as is known without asking it."""
     if not preferences().engine.strip():

@@ -142,6 +142,12 @@ def texture_draft(
     front = front_degrees(context, objects) if front is None else front
     views = chosen_views(context, objects, front)
     names = [view.name for view in views]
+    tiled = any(mesh.tiled for mesh in targeted)
+    if tiled and (settings.keep != "NONE" or settings.from_texture):
+        raise Problem(
+            "What is worn in UDIM tiles cannot be kept or started from yet. Keep nothing and start from nothing, or "
+            "deselect what has tiles."
+        )
     kept, pinned_view = keeping(objects, wanted, settings), pinned(settings, names)
     looked_at, pictures = reference(settings, chosen_cameras(scene), names)
     request = {
@@ -157,6 +163,7 @@ def texture_draft(
             "depth": settings.depth,
             "front_degrees": front,
             **({"both_sides": True} if settings.both_sides else {}),
+            **({"udim": True} if tiled else {}),
             **kept.block,
             **pinned_view.block,
         },

@@ -40,6 +40,7 @@ class CapturedMesh:
     key: str = ""  # in the job: letters, digits, "_", "-", "."
     selected: np.ndarray | None = None  # [F] whether each face is selected
     groups: dict[str, np.ndarray] = field(default_factory=dict)  # [N] by vertex group, which vertices belong to it
+    tiled: bool = False  # whether its UVs lie in UDIM tiles, each of which gets a texture
 
     @property
     def makes_layer(self) -> bool:
@@ -178,7 +179,7 @@ def capture(
         group: a vertex group whose members are told, where the object has it.
 
     Raises:
-        Problem: it has no surface, its UVs were lost by a modifier, or are spread over UDIM tiles.
+        Problem: it has no surface, its UVs were lost by a modifier, or lie across the borders of tiles.
     """
     evaluated = thing.evaluated_get(depsgraph)
     mesh = evaluated.to_mesh(preserve_all_data_layers=True, depsgraph=depsgraph)
@@ -213,9 +214,12 @@ def _captured(
         sizes = np.full(len(mesh.loop_triangles), 3)
         polygon = _integers(mesh.loop_triangles, "polygon_index")
         slots, selected = slots[polygon], selected[polygon]
-    uv, warnings = None, []
+    uv, warnings, tiled = None, [], False
     if layer:
         uv = _uv_of(thing, mesh, layer)[loops]
+        tiled = _leaves_first_tile(uv) and wears_tiles(thing)
+        if tiled:
+            _require_in_tiles(thing, uv.reshape(-1, 3, 2))
         warnings = _judge_uv(thing, layer, vertices[corners].reshape(-1, 3, 3), uv.reshape(-1, 3, 2))
     if needs_uv:
         warnings += _judge_materials(thing, mesh)
@@ -225,7 +229,7 @@ def _captured(
         uv = uv[order] if uv is not None else None
     return CapturedMesh(
         thing.name, vertices, corners, sizes, loops, slots, uv, layer or NEW_LAYER, warnings, selected=selected,
-        groups={group: _members(thing, mesh, group)} if group in thing.vertex_groups else {},
+        groups={group: _members(thing, mesh, group)} if group in thing.vertex_groups else {}, tiled=tiled,
     )  # fmt: skip
 
 
@@ -255,7 +259,7 @@ def _world_vertices(thing: bpy.types.Object, mesh: bpy.types.Mesh, matrix: np.nd
 
 
 def _uv_of(thing: bpy.types.Object, mesh: bpy.types.Mesh, layer: str) -> np.ndarray:
-    """[L, 2] float64. Raises a Problem where a modifier lost them, or they are spread over tiles."""
+    """[L, 2] float64. Raises a Problem where a modifier lost them, or they are spread over tiles that nobody means."""
     if layer not in mesh.uv_layers:
         raise _lost_uv(thing, layer)
     uv = _floats(mesh.uv_layers[layer].uv, "vector", 2)
@@ -366,25 +370,45 @@ def _same_topology(base: bpy.types.Mesh, mesh: bpy.types.Mesh) -> bool:
 
 
 def _check_tiles(thing: bpy.types.Object, uv: np.ndarray) -> None:
-    """UDIM: pictures in numbered tiles, which one texture can't fill."""
-    if uv.min() >= -1e-4 and uv.max() <= 1 + 1e-4:
+    """Tiles without a picture in tiles: one texture can't fill them."""
+    if not _leaves_first_tile(uv) or wears_tiles(thing):
         return
-    for slot in thing.material_slots:
-        tree = slot.material.node_tree if slot.material is not None else None
-        for node in tree.nodes if tree is not None else ():
-            if node.type == "TEX_IMAGE" and node.image is not None and node.image.source == "TILED":
-                raise Problem(
-                    f"The UVs of '{thing.name}' are spread over UDIM tiles, and a texture here is one picture. "
-                    "Use a UV map that stays in the first tile, or a new one.",
-                    "ddrep.set_uv_source",
-                    "Use a new UV map",
-                    source="NEW",
-                )
     outside = ((uv < -1e-4) | (uv > 1 + 1e-4)).any(axis=1).mean()
     if (np.floor(uv.reshape(-1, 2)).max(axis=0) - np.floor(uv.reshape(-1, 2)).min(axis=0)).max() >= 2 and outside > 0.5:
         raise Problem(
             f"The UVs of '{thing.name}' are spread over several tiles, so parts of it would share their texels. "
-            "Use a UV map that stays in the first tile, or a new one.",
+            "Use a UV map that stays in the first tile, or a new one. If they are UDIM tiles, give it a material with "
+            "a UDIM image first.",
+            "ddrep.set_uv_source",
+            "Use a new UV map",
+            source="NEW",
+        )
+
+
+def _leaves_first_tile(uv: np.ndarray) -> bool:
+    return bool(uv.min() < -1e-4 or uv.max() > 1 + 1e-4)
+
+
+def wears_tiles(thing: bpy.types.Object) -> bool:
+    """Whether a material of an object shows a UDIM image: then its UVs are meant to lie in tiles."""
+    for slot in thing.material_slots:
+        tree = slot.material.node_tree if slot.material is not None else None
+        for node in tree.nodes if tree is not None else ():
+            if node.type == "TEX_IMAGE" and node.image is not None and node.image.source == "TILED":
+                return True
+    return False
+
+
+def _require_in_tiles(thing: bpy.types.Object, uv: np.ndarray) -> None:
+    """Raises a Problem where a triangle's UVs [F, 3, 2] lie in no UDIM tile, or in two."""
+    tile = np.floor(uv.mean(axis=1))
+    corner = uv - tile[:, None]
+    wrong = ((corner < -1e-4) | (corner > 1 + 1e-4)).any(axis=(1, 2))
+    wrong |= (tile < 0).any(axis=1) | (tile[:, 0] > 9) | (tile[:, 1] > 99)
+    if wrong.any():
+        raise Problem(
+            f"{int(wrong.sum())} triangles of '{thing.name}' lie in no UDIM tile, or across the border of one. Move "
+            "each island into one tile in the UV editor, or use a new UV map.",
             "ddrep.set_uv_source",
             "Use a new UV map",
             source="NEW",

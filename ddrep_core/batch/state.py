@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ddrep_core.errors import DdrepError
+from ddrep_core.jobs.events import last_event
 from ddrep_core.jobs.folder import JobFolder, read_json
-from ddrep_core.jobs.run import fingerprint, is_finished
+from ddrep_core.jobs.identity import fingerprint, is_finished
 
-LAST_BYTES = 65_536
 SHOWN = ("turntable_still", "image", "panorama", "contact_sheet")
 
 
@@ -64,25 +63,6 @@ def standing(path: Path) -> Standing:
             return Standing(State.FAILED, " ".join(str(each) for each in words if each), None, picture)
         case _:  # cancelled, killed, or pictures of the result are missing
             return Standing(State.STOPPED, "", None, picture)
-
-
-def last_event(folder: JobFolder) -> dict[str, Any]:
-    """What the engine said last; {} where it never said a thing."""
-    try:
-        with folder.own("events.jsonl").open("rb") as file:
-            file.seek(0, 2)
-            file.seek(max(0, file.tell() - LAST_BYTES))
-            lines = file.read().splitlines()
-    except OSError:
-        return {}
-    for line in reversed(lines):
-        try:
-            event = json.loads(line)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(event, dict):
-            return event
-    return {}
 
 
 def _seconds(result: Any) -> float | None:

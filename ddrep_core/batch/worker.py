@@ -20,8 +20,9 @@ from typing import Any, TextIO
 from ddrep_core.batch.plan import MODEL_KEYS
 from ddrep_core.errors import DdrepError
 from ddrep_core.jobs.folder import JobBusy, JobFolder
+from ddrep_core.jobs.identity import is_resumable
 from ddrep_core.jobs.request import Request
-from ddrep_core.jobs.run import is_resumable, load_request_prior, run_job
+from ddrep_core.jobs.run import load_request_prior, run_job
 
 BUSY_SECONDS = 60.0  # how long an engine whose batch was killed may need to see it, and let go of its job
 

@@ -37,7 +37,7 @@ from ddrep_core.geometry.gltf_materials import (
     uses_alpha,
     uv_set,
 )
-from ddrep_core.geometry.mesh import Y_UP_TO_WORLD, Float, Int, Mesh, Part, SimpleMaterial
+from ddrep_core.geometry.mesh import Y_UP_TO_WORLD, Float, GltfPrimitive, Int, Mesh, Part, SimpleMaterial
 from ddrep_core.geometry.normals import corner_normals
 from ddrep_core.geometry.texels import distinct_rows
 from ddrep_core.pictures import open_picture, png_bytes, to_uint8
@@ -83,11 +83,14 @@ def _patched(mesh: Mesh, source: GltfDocument, pictures: Mapping[str, PngMaker])
     builder = _joined(data, source)
     _embed_images(builder, source)
     _own_meshes(mesh, data, pictures)
+    split = _split_tiles(builder, source, mesh)
     for part in mesh.parts:
         if part.name not in pictures or part.primitive is None:
             continue
         where = part.primitive
-        primitive = data["meshes"][data["nodes"][where.node]["mesh"]]["primitives"][where.primitive]
+        primitive = split.get(part.name)
+        if primitive is None:
+            primitive = data["meshes"][data["nodes"][where.node]["mesh"]]["primitives"][where.primitive]
         old = material_of(data, primitive)
         new_uvs = (
             _split_primitive(builder, source, primitive, part, uv_set(base_color_info(old))) if part.unwrapped else None
@@ -163,6 +166,35 @@ def _own_meshes(mesh: Mesh, data: dict[str, Any], pictures: Collection[str]) -> 
         if users.count(number) > 1:
             data["meshes"].append(copy.deepcopy(data["meshes"][number]))
             data["nodes"][node]["mesh"] = len(data["meshes"]) - 1
+
+
+def _split_tiles(builder: GlbBuilder, source: GltfDocument, mesh: Mesh) -> dict[str, dict[str, Any]]:
+    """A primitive for each UDIM tile, by its part's name: the first in the old one's place, the others at the end.
+
+    They share the old one's vertices, whose UVs stay: a texture that repeats shows them the tile that they lie in.
+    """
+    data, found = builder.data, {}
+    tiles: dict[GltfPrimitive, list[Part]] = {}
+    for part in mesh.parts:
+        if part.primitive is not None and part.rows is not None:
+            tiles.setdefault(part.primitive, []).append(part)
+    for where, parts in tiles.items():
+        primitives = data["meshes"][data["nodes"][where.node]["mesh"]]["primitives"]
+        old = primitives[where.primitive]
+        faces = primitive_faces(source, old)
+        for number, part in enumerate(parts):
+            assert part.rows is not None
+            own = copy.deepcopy(old)
+            if len(parts) > 1:
+                indices = faces[part.rows].reshape(-1, 1).astype(np.uint32)
+                own["indices"] = builder.add_accessor(indices, "SCALAR", ELEMENT_ARRAY_BUFFER)
+                own.pop("mode", None)
+            if number:
+                primitives.append(own)
+            else:
+                primitives[where.primitive] = own
+            found[part.name] = own
+    return found
 
 
 def _split_primitive(

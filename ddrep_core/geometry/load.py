@@ -20,6 +20,7 @@ from ddrep_core.geometry.gltf import read_gltf
 from ddrep_core.geometry.mesh import Y_UP_TO_WORLD, Z_UP_TO_WORLD, Float, Mesh, Part
 from ddrep_core.geometry.obj import read_obj
 from ddrep_core.geometry.texels import overlap_share
+from ddrep_core.geometry.udim import in_tiles, seem_tiled
 from ddrep_core.geometry.unwrap import unwrap
 
 UpAxis = Literal["auto", "y", "z"]
@@ -45,6 +46,7 @@ def load_mesh(
     objects: Sequence[str] | None = None,
     unwrap_limit: int = UNWRAP_LIMIT,
     root: str | Path | None = None,
+    udim: bool = False,
 ) -> Mesh:
     """Read a mesh file: glTF and OBJ in full (objects, materials, hierarchy), and whatever else trimesh reads.
 
@@ -55,13 +57,14 @@ def load_mesh(
         unwrap_limit: refuse to make UVs for a part of more faces than this, which would take many minutes.
         root: the folder that holds all files which the mesh may name (materials, buffers, pictures): what leads out of
             it is not read. The mesh's own folder when not given.
+        udim: UVs lie in UDIM tiles, and each tile has a texture.
 
     Returns:
         The mesh. What it lacks or does oddly stands in `mesh.warnings`, and is warned of.
 
     Raises:
         RequestError: the file is missing, empty, unreadable or not a mesh; NaN or infinite vertices; no face; a part
-            without UVs above the limit; an unknown object.
+            without UVs above the limit; an unknown object; a face that lies in no tile.
     """
     path = Path(path)
     mesh = _read(path, up, Confined(path.parent if root is None else root))
@@ -75,6 +78,7 @@ def load_mesh(
                 "Repair the mesh (in Blender: Mesh > Clean Up), then export it again.",
             )
     mesh = mesh.with_textured(objects)
+    mesh = in_tiles(mesh) if udim else mesh
     mesh = replace(mesh, parts=tuple(replace(part, normals=_sound_normals(part)) for part in mesh.parts))
     notes = list(mesh.warnings)
     with np.errstate(over="ignore"):
@@ -279,8 +283,9 @@ def _checked(part: Part, extent: float, notes: list[str], unwrap_limit: int) -> 
         notes.append(f"'{part.name}' {reason}: new ones were made (xatlas); they are in the result's mesh.")
         return replace(part, uv=unwrap(part), unwrapped=True)
     assert part.uv is not None
-    if part.uv.min() < -1e-6 or part.uv.max() > 1 + 1e-6:
-        notes.append(f"'{part.name}' has UVs outside 0..1; the texture repeats there.")
+    if not part.tile and (part.uv.min() < -1e-6 or part.uv.max() > 1 + 1e-6):
+        hint = " If these are UDIM tiles, say so: --udim makes a texture for each." if seem_tiled(part.uv) else ""
+        notes.append(f"'{part.name}' has UVs outside 0..1; the texture repeats there.{hint}")
     share = overlap_share(part.uv)
     if share > 0.01:
         notes.append(

@@ -63,6 +63,8 @@ class Part:
         unwrapped: the UVs were made here, for the file had none.
         inside_out: its outside is where its faces, by the order of their corners, look away from (`geometry.facing`).
         primitive: where the part lies in a glTF file.
+        tile: the UDIM tile that it is, 1001 and more; 0 where its texture is no tile.
+        rows: [F] which of its primitive's triangles a tile has, in their order; None: all.
     """
 
     name: str
@@ -78,6 +80,8 @@ class Part:
     unwrapped: bool = False
     inside_out: bool = False
     primitive: GltfPrimitive | None = None
+    tile: int = 0
+    rows: Int | None = None
 
     @cached_property
     def triangles(self) -> Float:

@@ -218,7 +218,7 @@ class Mirrored:
         heaviest = np.zeros(len(values), np.int64)
         filled = np.flatnonzero(np.diff(matrix.indptr))
         row = np.repeat(np.arange(len(values)), np.diff(matrix.indptr))
-        order = np.lexsort((-np.asarray(matrix.data), row))
+        order = np.lexsort((np.negative(matrix.data), row))
         heaviest[filled] = matrix.indices[order[matrix.indptr[filled]]]
         values = np.where(self._written[:, None], values[heaviest], values)
         found = self._with({name: image[..., None] for name, image in images.items()}, values, around=False)

@@ -51,9 +51,18 @@ class Box:
 
 
 def guides_to_differ(
-    request: Request, folder: JobFolder, rep: Diffrep, views: Views | None, box: Box | None, prior: Prior
+    request: Request,
+    folder: JobFolder,
+    rep: Diffrep,
+    views: Views | None,
+    box: Box | None,
+    prior: Prior,
+    in_turn: bool = False,
 ) -> tuple[Guide, ...]:
     """What bends a run so that its samples differ as the request says; nothing where it says nothing.
+
+    Args:
+        in_turn: they are made one after another, each unlike those before it.
 
     Raises:
         RequestError: too many samples to be made together, or a result that cannot be read.
@@ -61,7 +70,7 @@ def guides_to_differ(
     several = request.diversity > 0 and request.samples > 1
     if not several and not request.unlike:
         return ()
-    if request.samples > MOST_TOGETHER:
+    if request.samples > MOST_TOGETHER and not in_turn:
         raise RequestError(
             f"{request.samples} samples that differ would have to be made together; {MOST_TOGETHER} at most can be.",
             "Make them in several jobs, each --unlike those before it.",
@@ -70,7 +79,7 @@ def guides_to_differ(
     if request.unlike:
         files = [folder.resolve(name) for name in request.unlike]
         unlike = torch.stack([likeness(file, rep, views, box, prior) for file in files])
-    return (apart(request.diversity or 1.0, prior, unlike),)
+    return (replace(apart(request.diversity or 1.0, prior, unlike), in_turn=in_turn and several),)
 
 
 def apart(weight: float, prior: Prior, unlike: Tensor | None = None) -> ParticleGuidance:

@@ -31,6 +31,8 @@ from rich.table import Table
 
 from ddrep_core.jobs.folder import JobFolder, no_link, seconds_since_epoch, told_in_words, utf8
 
+LAST_BYTES = 65_536
+
 
 class Listener(Protocol):
     """Anything that wants to hear events as they happen."""
@@ -66,6 +68,12 @@ class EventLog:
             self._last = time.monotonic()
             self._write(line)
 
+    def pass_on(self, event: dict[str, Any]) -> None:
+        """Write an event that was said elsewhere, as it is."""
+        with self._lock:
+            self._last = time.monotonic()
+            self._write(event)
+
     @property
     def quiet_seconds(self) -> float:
         """How long ago the last event was."""
@@ -95,6 +103,25 @@ def _lacks_newline(path: Any) -> bool:
 
 def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def last_event(folder: JobFolder) -> dict[str, Any]:
+    """What the engine said last; {} where it never said a thing."""
+    try:
+        with folder.own("events.jsonl").open("rb") as file:
+            file.seek(0, 2)
+            file.seek(max(0, file.tell() - LAST_BYTES))
+            lines = file.read().splitlines()
+    except OSError:
+        return {}
+    for line in reversed(lines):
+        try:
+            event = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(event, dict):
+            return event
+    return {}
 
 
 class JsonLines:

@@ -20,7 +20,7 @@ from ddrep_core.jobs.request import Request, parse_request_text
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 LARGEST_REQUEST_BYTES = 16 * 2**20
 # What the engine writes, by its name in the job folder. Nothing in here may be a link.
-WRITTEN = ("job.json", "outputs", "previews", "checkpoint", "events.jsonl", "error.log", "cancel", ".lock")
+WRITTEN = ("job.json", "outputs", "previews", "checkpoint", "events.jsonl", "error.log", "cancel", "on.json", ".lock")
 LITTER = re.compile(r"\.(.+\.)?\d+\.(part(\.\w+)?|trial)")  # what a killed engine was about to rename or remove
 
 

@@ -54,6 +54,7 @@ class Recipe:
     Attributes:
         together: make all samples of a job side by side, so that guides see them all. It counts for what they start
             from, the task's first stage; what a task makes of one sample is of that sample alone.
+        in_turn: one after another instead, in one run all the same: guides see those that were made before.
     """
 
     rep: Diffrep
@@ -73,6 +74,7 @@ class Recipe:
     source_prompt: str | None = None
     joint_below: float = 0.0
     together: bool = False
+    in_turn: bool = False
 
     def run(
         self,
@@ -101,7 +103,7 @@ class Recipe:
             callback=callback,
             state=state,
             samples=samples,
-            together=True,
+            together=not self.in_turn,
             guides=self.guides,
             given=self.given,
             from_scratch=self.from_scratch,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import platform
 import time
@@ -17,14 +15,14 @@ from typing import Any
 
 import torch
 
-from ddrep_core.confined import Confined
 from ddrep_core.errors import Cancelled, DdrepError, DdrepWarning, RequestError, RunError
 from ddrep_core.jobs.apart import distances
 from ddrep_core.jobs.events import EventLog, Listener
 from ddrep_core.jobs.folder import JobFolder, read_json, write_bytes, write_json
+from ddrep_core.jobs.identity import fingerprint, is_finished
 from ddrep_core.jobs.pace import StopSwitch
 from ddrep_core.jobs.request import SCHEMA_VERSION, TASKS, Request
-from ddrep_core.jobs.session import Session, is_record
+from ddrep_core.jobs.session import Session
 from ddrep_core.jobs.task import Illustration, Stage, Start, make
 from ddrep_core.report.page import result_page
 from ddrep_core.schedules.parse import check_schedule
@@ -250,39 +248,6 @@ def load_request_prior(request: Request) -> Any:
             stacklevel=1,
         )
     return prior
-
-
-def fingerprint(folder: JobFolder, request: Request) -> str:
-    """SHA-256 of the request and of every input file: jobs with the same one make the same outputs."""
-    digest = hashlib.sha256(json.dumps(request.to_json(), sort_keys=True).encode())
-    inputs = folder.inputs
-    door = Confined(folder.path)
-    for path in sorted(inputs.rglob("*")) if inputs.is_dir() else []:
-        if path.is_file():
-            digest.update(os.fsencode(path.relative_to(inputs).as_posix()) + b"\0")
-            with door.open(path.relative_to(folder.path)) as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()
-
-
-def is_finished(folder: JobFolder, request: Request, identity: str) -> bool:
-    """Whether outputs/ holds the result of this very request: all its samples, all their files and pictures."""
-    result = read_json(folder.result_file)
-    if not isinstance(result, dict) or result.get("fingerprint") != identity:
-        return False
-    samples = result.get("samples")
-    if not isinstance(samples, list) or len(samples) != request.samples:
-        return False
-    return all(is_record(sample) and "missing" not in sample and folder.holds(sample["files"]) for sample in samples)
-
-
-def is_resumable(folder: JobFolder) -> bool:
-    """Whether a run of this very request has begun here: finished, or with a checkpoint to go on from."""
-    request = folder.load_request()
-    identity = fingerprint(folder, request)
-    record = read_json(folder.checkpoints / "run.json")
-    begun = isinstance(record, dict) and record.get("fingerprint") == identity
-    return begun or is_finished(folder, request, identity)
 
 
 def _can_resume(folder: JobFolder, identity: str, events: EventLog) -> bool:

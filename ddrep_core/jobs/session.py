@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, TypeGuard
+from typing import Any, Literal, TypeAlias
 
 import torch
 from PIL import Image
@@ -21,13 +21,16 @@ from ddrep_core.jobs.apart import Box, guides_to_differ
 from ddrep_core.jobs.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from ddrep_core.jobs.events import EventLog, TimeLeft
 from ddrep_core.jobs.folder import JobFolder, read_json, write_bytes, write_json
+from ddrep_core.jobs.identity import is_record
 from ddrep_core.jobs.pace import Paced, StageProgress, Stages, StopSwitch
+from ddrep_core.jobs.placement import Placement
 from ddrep_core.jobs.recipe import Procedure, Recipe, guidance_of
 from ddrep_core.jobs.request import TASKS, Request
 from ddrep_core.jobs.views import request_cameras
 from ddrep_core.pictures import middle_square, png_bytes, read_picture
 from ddrep_core.priors.protocol import REFERENCE, TILE, Controls, Prior, hears
 from ddrep_core.sampling.sample import Result, SamplerState, StepReport
+from ddrep_core.schedules.grown import Grown
 from ddrep_core.schedules.named import lower_levels
 from ddrep_core.schedules.parse import parse_schedule
 from ddrep_core.views.camera import Views
@@ -158,8 +161,9 @@ class Session:
         )
         if request.eta is not None:
             recipe = replace(recipe, eta=request.eta)
-        guides = guides_to_differ(request, self.folder, rep, views, box, self.prior)
-        return replace(recipe, guides=guides, together=request.samples > 1) if guides else recipe
+        in_turn = isinstance(recipe.schedule, Grown)  # which decides for one sample and all its views
+        guides = guides_to_differ(request, self.folder, rep, views, box, self.prior, in_turn)
+        return replace(recipe, guides=guides, together=request.samples > 1, in_turn=in_turn) if guides else recipe
 
     def _reference(self, views: Views | None) -> Controls:
         """The picture that the prior shall look at, if the request has one; one for each view where they differ."""
@@ -170,13 +174,13 @@ class Session:
         if not told.cameras:
             return {REFERENCE: common[None]}
         names = [] if views is None else [camera.name for camera in views]
-        asked = request_cameras(self.request, self.folder) if names else 0
-        if not names or (isinstance(asked, int) and asked < len(names)):
+        asked = request_cameras(self.request, self.folder) if names else None
+        if asked is None or (isinstance(asked, Placement) and asked.count < len(names)):
             raise RequestError(
                 f"'{self.request.task}' looks from where it likes: no view of it can have a reference of its own.",
                 "Leave --view-reference out, or give --cameras a file.",
             )
-        known = names if isinstance(asked, int) else [camera.name for camera in asked]
+        known = names if isinstance(asked, Placement) else [camera.name for camera in asked]
         own: dict[str, Tensor] = {}
         for each in told.cameras:
             if each.camera in own:
@@ -244,16 +248,22 @@ class Session:
             about = {"stage": stage, "sample": numbers[0], "state": kept.numbers}
             write_checkpoint(self.folder.own("checkpoint", "state"), Checkpoint(kept.tensors, about))
 
+        def taking(step: StepReport) -> range:
+            """The samples that took it: all, or one of those that are made in turn."""
+            return numbers[step.sample :][: len(step.diffreps)] if step.diffreps else numbers
+
         def show(step: StepReport) -> None:
             if previews is not None and step.clean is not None:
-                pairs = zip(numbers, step.each(), strict=True)
+                pairs = zip(taking(step), step.each(), strict=True)
                 with torch.no_grad():
                     for number, each in reversed(list(pairs)):  # a reader shows what comes last: the first
                         self._write_previews(previews(self, each), number, step.index)
 
         def on_step(step: StepReport) -> None:
+            if latest and latest[0].sample != step.sample:
+                show(latest[0])
             latest[:] = [step]
-            self._report(step, numbers)
+            self._report(step, taking(step))
             try:
                 self.stop.check()
             except Cancelled:
@@ -337,16 +347,6 @@ class Session:
             write_bytes(path, png_bytes(preview.picture))
             named = {"object": preview.object_name} if preview.object_name else {}
             self.events.emit("preview", path=self.folder.relative(path), sample=sample, kind=preview.kind, **named)
-
-
-def is_record(record: object) -> TypeGuard[dict[str, Any]]:
-    """Whether this is what result.json says of a sample, as far as a run counts on it."""
-    if not isinstance(record, dict) or not isinstance(record.get("files"), dict):
-        return False
-    seconds, nfe, missing = record.get("seconds"), record.get("nfe"), record.get("missing", [])
-    if not isinstance(seconds, dict) or not all(isinstance(value, int | float) for value in seconds.values()):
-        return False
-    return isinstance(nfe, int | float) and isinstance(missing, list) and "seed" in record
 
 
 def agreement(disagreement: float | None) -> float | None:

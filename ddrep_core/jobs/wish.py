@@ -14,7 +14,7 @@ from ddrep_core.errors import RequestError
 from ddrep_core.jobs.create import existing_file, kept_results, side_files
 from ddrep_core.jobs.edit_source import find_origin
 from ddrep_core.jobs.placement import is_placement
-from ddrep_core.jobs.request import TASKS, EditRequest, Request
+from ddrep_core.jobs.request import TASKS, Block, Request
 
 BESIDE_REFERENCE = ("ip_adapter", "image_encoder", "view_reference")
 """What is said beside a reference picture, and is one block with it in job.json."""
@@ -37,22 +37,23 @@ class Wish:
     called: str
 
 
-def wish_of(task: str, told: Mapping[str, Any], base: Path | None = None) -> Wish:
+def wish_of(task: str, told: Mapping[str, Any], base: Path | None = None, *, elsewhere: bool = False) -> Wish:
     """A task's options by their keys; those that are not the task's or all tasks' are passed over, None is not said.
 
     Args:
         task: one of `TASKS`.
         told: files as the command line spells them: {"mesh": "cow.obj", "loras": ["oil.safetensors:0.7"], ...}.
         base: the folder that files are named from; the current one when None.
+        elsewhere: the job is for another machine: models and adapters, which are not copied, are named as there.
 
     Raises:
         RequestError: a file that is not there, or words that name none.
     """
     block, _ = TASKS[task]
     said = {key: value for key, value in told.items() if value is not None and value != []}
-    files = _Files(base or Path())
+    files = _Files(base or Path(), elsewhere)
     if "source" in block.model_fields and "source" in said:
-        said = _of_origin(files.path(said["source"]), said)
+        said = _of_origin(block, files.path(said["source"]), said)
     own = {key: _own(key, said[key], files) for key in block.model_fields if key in said}
     common = {key: _common(key, said, files) for key in Request.model_fields if key in said and key != "task"}
     if "reference" not in said and any(key in said for key in BESIDE_REFERENCE):
@@ -71,6 +72,7 @@ class _Files:
     """Finds files from a folder, and notes which ones to copy where."""
 
     base: Path
+    elsewhere: bool = False
     copies: Copies = field(default_factory=dict)
 
     def path(self, name: Any) -> Path:
@@ -83,7 +85,12 @@ class _Files:
         if not isinstance(name, str) or name == "bundled" or "\0" in name or not name.strip():
             return name
         path = self.path(name)
-        return str(path.resolve()) if path.exists() else name
+        return str(path.resolve()) if path.exists() and not self.elsewhere else name
+
+    def uncopied(self, name: Any) -> str:
+        """A file's whole path; of one that is elsewhere, what it is called there."""
+        path = self.path(name)
+        return str(name) if self.elsewhere else str(path.resolve())
 
     def copied(self, name: Any, what: str, place: str) -> str:
         """A file's copy as job.json names it; its suffix is kept."""
@@ -105,8 +112,8 @@ def _own(key: str, value: Any, files: _Files) -> Any:
         case "mesh":
             return files.with_side_files(value, "mesh")
         case "source":
-            return files.with_side_files(value, "mesh or picture")
-        case "picture" | "mask":
+            return files.with_side_files(value, "mesh, picture or drawing")
+        case "picture" | "mask" | "palette":
             return files.copied(value, key, key)
         case "keep" | "base":
             return _each(value, key, _of_object, files)
@@ -140,12 +147,17 @@ def _listed(value: Any) -> Sequence[Any]:
     return value if isinstance(value, list | tuple) else [value]
 
 
-def _of_origin(source: Path, said: Mapping[str, Any]) -> dict[str, Any]:
-    """What was said of an edit, with what the job that made its source says where nothing else was said."""
+def _of_origin(block: type[Block], source: Path, said: Mapping[str, Any]) -> dict[str, Any]:
+    """What was said, with what the job that made its source says where nothing else was said."""
     origin = find_origin(source)
-    known = {"kind": origin.kind, "source_prompt": origin.prompt, **origin.settings}
-    defaults = {key: EditRequest.model_fields[key].default for key in known}
-    unsaid = {key: value for key, value in known.items() if said.get(key, defaults[key]) == defaults[key]}
+    if block.of_textures and origin.kind != "texture":
+        raise RequestError(f"{source} is no textured mesh.", "Give a texture job's folder, or a mesh with its texture.")
+    of_job = {"kind": origin.kind, "source_prompt": origin.prompt, "prompt": origin.prompt, **origin.settings}
+    fields = dict(block.model_fields)
+    if block.of_textures:  # the same words are for what it shall be
+        fields["prompt"] = Request.model_fields["prompt"]
+    known = {key: value for key, value in of_job.items() if key in fields}
+    unsaid = {key: value for key, value in known.items() if said.get(key, fields[key].default) == fields[key].default}
     return {**said, **unsaid, "source": origin.file}
 
 
@@ -193,7 +205,7 @@ def _loras(value: Any, files: _Files) -> list[Any]:
     for each in _listed(value):
         if isinstance(each, str):
             lora = parse_lora(each)
-            each = {"file": str(files.path(lora.file).resolve()), "weight": lora.weight}
+            each = {"file": files.uncopied(lora.file), "weight": lora.weight}
         found.append(each)
     return found
 
@@ -229,7 +241,7 @@ def _reference(said: Mapping[str, Any], files: _Files) -> dict[str, Any]:
     return {
         **({"cameras": views} if views else {}),
         "picture": files.copied(picture, "picture", "reference"),
-        "adapter": str(files.path(said["ip_adapter"]).resolve()),
-        "image_encoder": None if encoder is None else str(files.path(encoder).resolve()),
+        "adapter": files.uncopied(said["ip_adapter"]),
+        "image_encoder": None if encoder is None else files.uncopied(encoder),
         "scale": scale,
     }

@@ -13,10 +13,12 @@ from torch import Tensor
 from ddrep_core.errors import RequestError
 from ddrep_core.priors.exact import ArrayLike, ExactConditioning, ExactPrior, floating
 from ddrep_core.priors.protocol import Controls
+from ddrep_core.process import Diffusion, Process
 
 
 class EmpiricalPrior(ExactPrior):
-    """p(x0) = the given pictures, each equally likely: x̂0 is their mean, weighted by softmax(−‖x − picture‖² / 2σ²).
+    """p(x0) = the given pictures, each equally likely: x̂0 is their mean, weighted by softmax(−‖x − picture‖² / 2σ²)
+    where the process is diffusion.
 
     Args:
         images: [N, C, h, w]; with a bank for each view, [V, N, C, h, w]: view v's denoiser knows only its own N.
@@ -24,6 +26,7 @@ class EmpiricalPrior(ExactPrior):
             all of them, and guidance leads from those of the negative prompt to those of the prompt.
         weights: [N] shares of the pictures, normalised here; equal when not given.
         sigmas: [L] noise levels, descending.
+        process: how x comes about; diffusion when not given.
 
     Raises:
         RequestError: pictures of a wrong shape, captions or weights of a wrong number.
@@ -36,6 +39,7 @@ class EmpiricalPrior(ExactPrior):
         weights: ArrayLike | None = None,
         *,
         sigmas: ArrayLike | None = None,
+        process: Process | None = None,
     ) -> None:
         images = floating(images)
         if images.ndim not in (4, 5) or 0 in images.shape:
@@ -44,6 +48,7 @@ class EmpiricalPrior(ExactPrior):
         channels, height, width = images.shape[-3:]
         shape = (channels, height, width)
         super().__init__(shape, len(images) if banked else None, images.dtype, images.device, sigmas)
+        self.process = process or Diffusion()
         self._bank = images.reshape(-1, count, math.prod(shape))  # [V or 1, N, D]
 
         if captions is not None and len(captions) != count:
@@ -93,15 +98,14 @@ class EmpiricalPrior(ExactPrior):
         # One shared bank is never copied: a row needs its distances only.
         return self._bank[0].numel() if self.bank_count else self._bank.shape[1]
 
-    @staticmethod
-    def _log_likelihoods(x: Tensor, sigma: Tensor, bank: Tensor) -> Tensor:
-        """[B, N] −‖x − picture‖² / 2σ². Differences are taken before squares: ‖x‖² − 2xᵀy + ‖y‖² would cancel."""
+    def _log_likelihoods(self, x: Tensor, sigma: Tensor, bank: Tensor) -> Tensor:
+        """[B, N] log p(x | picture). Differences are taken before squares: ‖x‖² − 2xᵀy + ‖y‖² would cancel."""
         exactly = "donot_use_mm_for_euclid_dist"
         if len(bank) == 1:
             distance = torch.cdist(x, bank[0], compute_mode=exactly)
         else:
             distance = torch.cdist(x[:, None], bank, compute_mode=exactly)[:, 0]
-        return -0.5 * (distance / sigma).square()
+        return self.process.log_kernel(distance, sigma, x.shape[1])
 
     def _clean(self, x: Tensor, sigma: Tensor, conditioning: ExactConditioning) -> Tensor:
         bank = self._banked(self._bank, conditioning)

@@ -29,11 +29,15 @@ class Diffusion:
         """f' = f + (σ − √(1−λ²) σ') (ε − ε̂), written with ε − ε̂ = (x̂0 − f) / σ: how far x̂0 is approached."""
         return render + reach(sigma, sigma_next, share) * (clean - render)
 
-    def jump(self, noise: Tensor, fresh: Tensor, sigma: float, sigma_after: float, keep: float) -> Tensor:
+    def jump(
+        self, noise: Tensor, fresh: Tensor, sigma: float, sigma_after: float, keep: float, generator: torch.Generator
+    ) -> Tensor:
         """keep·ε + √(1 − keep²)·ξ, whatever the levels."""
         return keep * noise + math.sqrt(1 - keep**2) * fresh
 
-    def fresh_scale(self, sigma: float, sigma_next: float, share: float, picture: float, noise: float) -> float:
+    def fresh_scale(
+        self, sigma: float, sigma_next: float, share: float, picture: float, noise: float, drawn: float
+    ) -> float:
         """√(1 + `lost_variance` / λ²): what a step by x̂0 takes from the variance, its fresh noise gives back."""
         recognised = 1.0 if sigma**2 > FAR_ABOVE * picture else min(1.0, noise)
         return math.sqrt(1 + lost_variance(sigma, sigma_next, share, recognised) / share**2)
@@ -42,6 +46,10 @@ class Diffusion:
         """x0 + σ ε, and ε."""
         noise = torch.randn(clean.shape, generator=generator, dtype=clean.dtype).to(clean.device)
         return clean + sigma.to(clean).reshape(-1, *[1] * (clean.ndim - 1)) * noise, noise
+
+    def log_kernel(self, distance: Tensor, sigma: Tensor, size: int) -> Tensor:
+        """−‖x − x0‖² / 2σ²."""
+        return -0.5 * (distance / sigma).square()
 
 
 def reach(sigma: float, sigma_next: float, share: float) -> float:

@@ -32,19 +32,35 @@ class Process(Protocol):
         """
         ...
 
-    def jump(self, noise: Tensor, fresh: Tensor, sigma: float, sigma_after: float, keep: float) -> Tensor:
-        """ε after a part of it was renewed: `keep` times the old, and of `fresh` white noise what makes it whole."""
+    def jump(
+        self, noise: Tensor, fresh: Tensor, sigma: float, sigma_after: float, keep: float, generator: torch.Generator
+    ) -> Tensor:
+        """ε after a part of it was renewed: `keep` times the old, and of `fresh` white noise what makes it whole.
+
+        Args:
+            generator: of what else is drawn; `fresh` was drawn from it.
+        """
         ...
 
-    def fresh_scale(self, sigma: float, sigma_next: float, share: float, picture: float, noise: float) -> float:
+    def fresh_scale(
+        self, sigma: float, sigma_next: float, share: float, picture: float, noise: float, drawn: float
+    ) -> float:
         """How strong the fresh noise of a reverse step is, in units of white noise.
 
         Args:
             share: λ > 0, of fresh noise in this step.
-            picture, noise: mean squares of x̂0 and of ε̂ over the pixels that count.
+            picture, noise, drawn: mean squares of x̂0, of ε̂ and of ε over the pixels that count.
         """
         ...
 
     def perturb(self, clean: Tensor, sigma: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """For training: x [B, C, h, w] at levels [B], and the noise ε in it that is to be predicted."""
+        ...
+
+    def log_kernel(self, distance: Tensor, sigma: Tensor, size: int) -> Tensor:
+        """log p(x | x0) but for a constant, of x [..., N] that are so far from x0, at levels of the same shape.
+
+        Args:
+            size: N.
+        """
         ...

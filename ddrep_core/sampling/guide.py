@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol, TypeAlias
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from torch import Tensor
 
+from ddrep_core.diffreps.protocol import Diffrep
 from ddrep_core.sampling.look import Look
 
 Decode: TypeAlias = Callable[[Tensor], Tensor]
@@ -23,4 +24,13 @@ class Guide(Protocol):
             look: what the prior said of N particles in the same B views.
             decode: to pictures, for what is judged in colours.
         """
+        ...
+
+
+@runtime_checkable
+class InTurn(Protocol):
+    """What a guide may be besides: one that heeds the samples that were made before in the same call."""
+
+    def following(self, earlier: Sequence[Diffrep]) -> Guide:
+        """The guide of the next sample, given those that are finished."""
         ...

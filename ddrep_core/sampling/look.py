@@ -33,6 +33,7 @@ class Look:
         clean: [N, B, C, h, w] the prior's x̂0.
         predicted: [N, B, C, h, w] its ε̂; at σ = ∞ the noise itself, of which it says nothing.
         weights: [B, 1, h, w] of the pixels.
+        joins: whether these views join others that are held as they are: what they show is decided already.
     """
 
     sigma: float
@@ -42,6 +43,7 @@ class Look:
     clean: Tensor
     predicted: Tensor
     weights: Tensor
+    joins: bool = False
 
     def bent(self, clean: Tensor) -> Look:
         """The same look with another x̂0, and the ε̂ that belongs to it."""

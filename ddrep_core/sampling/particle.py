@@ -103,7 +103,8 @@ class Particle:
     def renew(self, sigma: float, sigma_after: float, keep: float, scale: float, views: tuple[int, ...] | None) -> None:
         """ε ← keep·ε + √(1 − keep²)·scale·ξ, ξ ~ N(0, I), as the process has it; for these views or all."""
         fresh = self.noise_field.draw(self.generator).to(self.noise)
-        renewed = self.process.jump(self.noise, fresh if scale == 1 else scale * fresh, sigma, sigma_after, keep)
+        fresh = fresh if scale == 1 else scale * fresh
+        renewed = self.process.jump(self.noise, fresh, sigma, sigma_after, keep, self.generator)
         if views is None:
             self.noise = renewed
         else:

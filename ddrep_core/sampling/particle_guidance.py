@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor
 
+from ddrep_core.diffreps.protocol import Diffrep
 from ddrep_core.errors import RequestError
 from ddrep_core.sampling.guide import Decode, Guide
 from ddrep_core.sampling.kernel import RadialKernel
@@ -38,6 +39,7 @@ class ParticleGuidance(Guide):
         unlike: [M, V, C, h, w] views of what was saved before, in the prior's space; it repels, and does not move.
         variance: s², of one number of x0.
         least_sigma: below it, nothing is bent.
+        in_turn: samples that are made one after another keep away from those before them, too.
     """
 
     weight: float
@@ -46,6 +48,7 @@ class ParticleGuidance(Guide):
     unlike: Tensor | None = None
     variance: float = 1.0
     least_sigma: float = 0.0
+    in_turn: bool = False
 
     def __post_init__(self) -> None:
         if not self.weight >= 0:
@@ -53,10 +56,18 @@ class ParticleGuidance(Guide):
         if self.unlike is not None and (self.unlike.ndim != 5 or not bool(torch.isfinite(self.unlike).all())):
             raise RequestError(f"What to keep away from must be finite, [M, V, C, h, w], not {self.unlike.shape}.")
 
+    def following(self, earlier: Sequence[Diffrep]) -> ParticleGuidance:
+        """See `InTurn`."""
+        if not self.in_turn or not earlier or self.weight == 0:
+            return self
+        with torch.no_grad():
+            made = torch.stack([rep.render() for rep in earlier])
+        return replace(self, unlike=made if self.unlike is None else torch.cat([self.unlike.to(made), made]))
+
     def bend(self, look: Look, decode: Decode) -> Tensor:
-        """See `Guide`."""
+        """See `Guide`. A view that joins others shows what they show, however like that is to something else."""
         alone = len(look.clean) == 1 and self.unlike is None
-        if self.weight == 0 or alone or look.sigma < self.least_sigma:
+        if self.weight == 0 or alone or look.joins or look.sigma < self.least_sigma:
             return look.clean
         if self.kernel.turned and bool((look.indices.diff() != 1).any()):
             raise RequestError(

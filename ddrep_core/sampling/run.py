@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
@@ -94,6 +94,8 @@ class Run:
         else:
             found = self.ask(given.held(render), noise, sigma, fit.moving)
             found = given.heeded(found, lambda other: self.ask(other, noise, sigma, fit.moving))
+        if self.guides:
+            found = replace(found, joins=any(view not in self.known for view in fit.held))
         for guide in self.guides:
             found = found.bent(guide.bend(found, self.ask.prior.decode))
         return found if given is None or not self.guides else found.bent(given.put(found.clean))
@@ -192,7 +194,8 @@ def fresh_scales(look: Look, process: Process, sigma_next: float, share: float) 
     """[N] how strong each particle's fresh noise is, so that a step by x̂0, a mean, keeps the variance of draws."""
     weights = look.weights
     total = (weights.sum() * look.clean.shape[2]).clamp_min(1e-30)
-    squares = torch.stack([(weights * each**2).flatten(1).sum(1) / total for each in (look.clean, look.predicted)])
+    pictures = (look.clean, look.predicted, look.noise)
+    squares = torch.stack([(weights * each**2).flatten(1).sum(1) / total for each in pictures])
     return [process.fresh_scale(look.sigma, sigma_next, share, *powers) for powers in squares.T.tolist()]
 
 

@@ -21,7 +21,7 @@ from ddrep_core.pictures import settle
 from ddrep_core.priors.protocol import Conditioning, Controls, Prior
 from ddrep_core.sampling.difference import Difference
 from ddrep_core.sampling.given import Given
-from ddrep_core.sampling.guide import Guide
+from ddrep_core.sampling.guide import Guide, InTurn
 from ddrep_core.sampling.look import Ask, Clock, Look, Source, pixel_importance
 from ddrep_core.sampling.particle import Particle, below
 from ddrep_core.sampling.run import Run, follow
@@ -61,6 +61,7 @@ class StepReport:
         left: [B, C, h, w] what of x̂0 could not be held, for `disagreement_map`; None after a jump.
         look: what the prior said of all samples that are made together, of which the rest tells the first.
         diffreps: all of these as they are now.
+        sample: the number of the first of them among all that the call makes.
     """
 
     index: int
@@ -75,6 +76,7 @@ class StepReport:
     left: Tensor | None = None
     look: Look | None = None
     diffreps: tuple[Diffrep, ...] = ()
+    sample: int = 0
 
     def each(self) -> list[StepReport]:
         """This step as each of the samples that are made together took it; what they disagree about is the first's."""
@@ -172,7 +174,7 @@ def sample(
         together: all of them side by side instead, in one batch of the prior a step; as without it where nothing guides
             them, but for mini-batches of views, which are then the same for all.
         guides: bend what the prior says before each step takes it (`sampling.guide.Guide`); they see all samples of a
-            run together.
+            run together, and where these are made one after another, those before (`sampling.guide.InTurn`).
         given: what is known of the views, whole (`given_views`) or in part (`keeping`): it stays, and the rest is
             sampled given it (`sampling.given`).
         from_scratch: start where a run starts; else where `rep` is, under the noise of the schedule's first level
@@ -254,7 +256,9 @@ class Course:
         walk = self.plan.walk(setting)
         clock = Clock(device=self.weights.device)
         ask = Ask(self.prior, self.conditioning, self.weights, per_step, clock, source=self.source)
-        guides = self.guides if self.source is None else (Difference(ask, self.joint_below), *self.guides)
+        before = [result.diffrep for result in earlier]
+        own = [guide.following(before) if isinstance(guide, InTurn) else guide for guide in self.guides]
+        guides = own if self.source is None else [Difference(ask, self.joint_below), *own]
         particles = [
             Particle(
                 self.rep.copy(),
@@ -273,7 +277,8 @@ class Course:
 
         def tell(step: Step, look: Look | None, moved: list[Moved] | None) -> None:
             if callback is not None:
-                callback(_report(run, walk, step, look, moved, lambda: _state(run, walk, first, earlier)))
+                report = _report(run, walk, step, look, moved, lambda: _state(run, walk, first, earlier))
+                callback(replace(report, sample=first))
 
         follow(run, walk, tell)
         settle(self.prior)

@@ -224,8 +224,19 @@ def test_udim_tiles(addon, cube):
     node = material.node_tree.nodes.new("ShaderNodeTexImage")
     node.image = image
     for number, corner in enumerate(cube.data.uv_layers[0].uv):
+        corner.vector.x += number // 8 + 0.5
+    fix(refused(addon, "UDIM tile, or across the border", "ddrep.set_uv_source"))
+    accepted(addon)
+
+
+def test_what_udim_tiles_wear_is_not_kept(addon, cube):
+    node = cube.material_slots[0].material.node_tree.nodes.new("ShaderNodeTexImage")
+    node.image = bpy.data.images.new("tiles", 16, 16, tiled=True)
+    for number, corner in enumerate(cube.data.uv_layers[0].uv):
         corner.vector.x += number // 8
-    fix(refused(addon, "UDIM tiles", "ddrep.set_uv_source"))
+    bpy.context.scene.ddrep.texture.from_texture = True
+    refused(addon, "What is worn in UDIM tiles cannot be kept")
+    bpy.context.scene.ddrep.texture.from_texture = False
     accepted(addon)
 
 

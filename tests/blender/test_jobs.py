@@ -345,3 +345,23 @@ def test_progress_counts_all_samples_that_are_made_together(addon):
     assert progress.fraction == 0.5
     progress.add({"event": "step", "sample": 1, "index": 3, "of": 6})
     assert progress.fraction == 1.5 / 4
+
+
+def test_a_job_can_be_sent_to_another_machine(addon, cube, pump):
+    """The engine here is told of it, and does the rest; what the panel hears is the same."""
+    preferences = addon.preferences.preferences()
+    preferences.runs_on, preferences.machine = "SSH", "me@gpu:2222/data/jobs"
+    try:
+        start("a crate")
+        job = only_job(addon)
+        pump(lambda: job.state == "running")
+        assert "--on=me@gpu:2222/data/jobs" in job.handle.args
+        pump()
+        assert job.state == "done" and job.imported
+        preferences.machine = " "
+        start("another crate")
+        pump()
+        job = list(addon.runtime.current().manager.jobs.values())[-1]
+        assert job.state == "failed" and "not said on which" in job.problem.message
+    finally:
+        preferences.runs_on = "HERE"
