@@ -70,7 +70,7 @@ FIRST = ("prompt", "negative_prompt")  # the order of the help; a task's own set
 COUNTS = ("seed", "samples", "diversity", "unlike")
 REST = (
     "prior", "loras", "controlnets", "cameras", "steps", "guidance_scale", "eta", "schedule", "reference",
-    "device", "precision", "max_batch",
+    "device", "precision", "max_batch", "compile",
 )  # fmt: skip
 OF_CAMERAS = ("controlnets", "cameras")
 ARGUMENTS = ("mesh", "picture", "source")  # what a command is given without an option's name

@@ -75,7 +75,7 @@ def stop_signals(on_stop: Callable[[int], None] = lambda times: None) -> Iterato
             signal.signal(kind, handler)
 
 
-MODEL_KEYS = ("prior", "controlnet", "controlnets", "loras", "reference", "precision", "device", "max_batch")
+MODEL_KEYS = ("prior", "controlnet", "controlnets", "loras", "reference", "precision", "device", "max_batch", "compile")
 """What of a request decides which model is loaded."""
 WORKER = (sys.executable, "-m", "ddrep_core.batch.worker")
 

@@ -472,6 +472,9 @@ class Request(Block):
         "auto", description="What the prior computes in."
     )
     max_batch: Annotated[int | None, MACHINE] = Field(None, ge=1, le=4096, description="Views evaluated at a time.")
+    compile: Annotated[bool, MACHINE, Later()] = Field(
+        False, description="Compile the network (torch.compile); where that fails, it runs as it is."
+    )
     cameras: Annotated[str, AfterValidator(_cameras), SAMPLING] = Field(
         "orbit:8", description=f"{FORMS}; or a camera file."
     )

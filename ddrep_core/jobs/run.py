@@ -222,6 +222,7 @@ def load_request_prior(request: Request) -> Any:
     from ddrep_core.priors.adapters.controlnet import Control, parse_control
     from ddrep_core.priors.adapters.ip_adapter import IpAdapter
     from ddrep_core.priors.adapters.lora import Lora
+    from ddrep_core.priors.compiled import compile_network
     from ddrep_core.priors.verdicts import prove
 
     controlnets = [parse_control(request.controlnet)] if request.controlnet else []
@@ -242,6 +243,8 @@ def load_request_prior(request: Request) -> Any:
         ),
         max_batch=request.max_batch,
     )
+    if request.compile:
+        compile_network(prior.network, request.prior)
     # The bundled prior is known by its checksums; a person's own proves itself the first time.
     adapted = request.prior != "bundled" or request.loras or controlnets
     if adapted and not (verdict := prove(prior)).sound:
