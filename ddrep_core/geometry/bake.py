@@ -134,6 +134,7 @@ class Baker:
             for given it, and goes on from it smoothly.
         most_texels: textures that have more between them are solved for at a lower resolution that still has several
             texels to a pixel, and interpolated along the surface (`geometry.refine`).
+        pixel_weights: [V, height, width] how far each pixel is believed, times w.
         progress: told what share of this is done.
 
     Raises:
@@ -151,6 +152,7 @@ class Baker:
         facing_power: float = 2.0,
         worn: Mapping[str, Worn] | None = None,
         most_texels: int = MOST_TEXELS,
+        pixel_weights: NDArray[np.float32] | None = None,
         progress: Progress = unheard,
     ) -> None:
         self.mesh = mesh
@@ -181,6 +183,8 @@ class Baker:
         self._share = np.stack(shares).astype(np.float32)
         self._background = np.stack(nearest)
         weight = np.concatenate(weights) * np.concatenate([facing for _, facing in blocks])
+        if pixel_weights is not None:
+            weight = weight * pixel_weights.reshape(-1)
         # Where a view has no pixel of pure background, its silhouette cannot be told from what lies behind.
         unknown = np.repeat((self._background < 0).any(axis=1), height * width)
         weight[unknown & (self._share.reshape(-1) < 1)] = 0
