@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 from ddrep_core.errors import RequestError
 from ddrep_core.jobs.create import existing_file
 from ddrep_core.jobs.folder import JobFolder, read_json
-from ddrep_core.jobs.request import EditRequest, PanoramaRequest, TextureRequest
+from ddrep_core.jobs.request import DetailRequest, EditRequest, PanoramaRequest, TextureRequest
 
 Kind: TypeAlias = Literal["texture", "image", "panorama", "vector"]
 
@@ -19,6 +19,7 @@ DRAWING = ".svg"
 FILE_OF: dict[str, tuple[Kind, str]] = {
     "texture": ("texture", "mesh"),
     "generate": ("texture", "mesh"),
+    "detail": ("texture", "mesh"),
     "image": ("image", "image"),
     "panorama": ("panorama", "panorama"),
     "vector": ("vector", "drawing"),
@@ -92,6 +93,8 @@ def _of_job(path: Path) -> Origin:
         kept = {}
         if request.task == "texture":
             kept = {"front_degrees": request.settings(TextureRequest).front_degrees}
+        elif request.task == "detail":
+            kept = {"front_degrees": request.settings(DetailRequest).front_degrees}
         elif request.task == "panorama":
             kept = {"projection": request.settings(PanoramaRequest).projection}
     else:
