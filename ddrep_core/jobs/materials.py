@@ -164,7 +164,7 @@ def _fitted(mesh: Mesh, views: Views, baker: Baker, said: Prediction) -> dict[st
     doubt = said.doubt
     weights = None if doubt is None else (1 / (1 + (doubt[:, 0] / DOUBT) ** 2)).numpy().astype(np.float32)
     values = said.values.expand(-1, 3, -1, -1)
-    own = Baker(mesh, views, baker.resolution, baker.view_size, pixel_weights=weights)
+    own = Baker(mesh, views, baker.resolution, baker.view_size, importance=weights)
     return {name: texture.pixels() for name, texture in own.bake(values).items()}
 
 
