@@ -45,6 +45,7 @@ class DDREP_AP_preferences(bpy.types.AddonPreferences):
         items=(
             ("HERE", "This Machine", "The engine runs beside Blender"),
             ("SSH", "Another Machine", "The engine here sends each job to a machine by SSH, and fetches what it made"),
+            ("SERVED", "Whoever Serves the Jobs", "Machines that see the jobs folder work it off: ddrep serve FOLDER"),
         ),
         default="HERE",
     )

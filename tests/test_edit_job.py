@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -134,6 +135,31 @@ def test_panoramas_of_both_kinds_are_edited(tmp_path, prior) -> None:
         assert change.mean() == pytest.approx(SHIFT, abs=0.03)
 
 
+DRAWING = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32">
+<!-- a page --><rect width="32" height="32" fill="#4d4d4d"/>
+<circle id="middle" cx="16" cy="16" r="9" fill="#404040"/><text x="3" y="9">kept</text></svg>"""
+
+
+def test_a_drawing_changes_its_colours_and_keeps_its_shapes_and_the_rest_of_its_file(tmp_path, prior) -> None:
+    source = tmp_path / "drawing.svg"
+    source.write_text(DRAWING)
+    folder = edited(tmp_path, source, steps=12)
+    run_job(folder.path)
+    assert "Stays as it is, for it cannot be drawn" in (folder.path / "events.jsonl").read_text()
+    made = files(folder)
+    assert set(made) == {"drawing", "image", "before_after"}
+    text = made["drawing"].read_text()
+    assert "<!-- a page -->" in text and ">kept</text>" in text and 'cx="16" cy="16" r="9"' in text
+    fills = re.findall(r'fill="#(..)(..)(..)"', text)
+    assert len(fills) == 2
+    shift = np.mean([int(part, 16) for part in fills[0]]) / 255 - 0x4D / 255
+    assert shift == pytest.approx(SHIFT, abs=0.05)
+    assert find_origin(folder.path).kind == "vector" and find_origin(made["drawing"]).prompt == "light"
+    moved = edited(tmp_path, source, name="moved", steps=3, method="sdedit", moving=["colours", "coordinates"])
+    run_job(moved.path)
+    assert 'cx="16" cy="16" r="9"' not in files(moved)["drawing"].read_text()
+
+
 def test_detail_is_kept_where_nothing_changed_and_gone_where_much_did() -> None:
     generator = torch.Generator().manual_seed(0)
     original, before = torch.rand(3, 64, 64, generator=generator), torch.full((3, 64, 64), 0.5)
@@ -154,8 +180,8 @@ def test_what_cannot_be_edited_is_refused_in_words(tmp_path, prior, capsys) -> N
     speckled(tmp_path / "wide.png", 100, 30)
     said = ["--source-prompt", "dark"]
     for arguments, words in (
-        ([tmp_path / "notes.txt", *said], "neither a mesh nor a picture"),
-        ([tmp_path / "drawing.svg", *said], "neither a mesh nor a picture"),
+        ([tmp_path / "notes.txt", *said], "neither a mesh, a picture nor a drawing"),
+        ([tmp_path / "drawing.svg", *said], "nothing that can move"),
         ([tmp_path / "none.glb", *said], "There is no result"),
         ([tmp_path / "empty", *said], "job.json"),
         ([tmp_path / "unfinished", *said], "no finished result"),

@@ -128,7 +128,7 @@ def test_the_rooms_of_the_extension_look_one_way():
 ENGINE_ROOMS = [
     {"errors"},
     {"confined", "json_text", "memory", "progress", "pictures", "sparse", "features", "process"},
-    {"training"},
+    {"training", "palette"},
     {"views", "vector"},
     {"geometry"},
     {"noise"},

@@ -12,7 +12,7 @@ from bpy.app.handlers import persistent
 from .. import changes, viewport_preview
 from .arrivals import bring_in_arrivals
 from .coverage import forget_coverage, measuring, step_coverage, touch_coverage
-from .engine import engine_python, forget_engine, look_at_doctor, look_at_set_up, other_machine
+from .engine import engine_python, forget_engine, is_served, look_at_doctor, look_at_set_up, other_machine
 from .jobs import find_jobs
 from .previews import show_previews
 from .rows import show_changes
@@ -118,7 +118,7 @@ HANDLERS = ((bpy.app.handlers.load_post, _loaded), (bpy.app.handlers.depsgraph_u
 
 
 def register() -> None:
-    begin(engine_python, other_machine, tick)
+    begin(engine_python, other_machine, is_served, tick)
     for listeners, listener in LISTENERS:
         listeners.append(listener)
     for handlers, handler in HANDLERS:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,7 @@ BYTES_PER_TEXEL, BYTES_PER_RAY = 270, 90  # while textures are solved for
 BYTES_PER_DELIVERED, BYTES_PER_INTERPOLATED, BYTES_FOR_ONE = 28, 6, 56
 BYTES_PER_FACE = 1500
 PLACES = 200_000  # that cameras are asked about at a time: hundreds of small parts are as quick as one large one
+PAINTED = 0.1  # of what texels commonly weigh in the views that paint them: below, others paint them
 RAYS_ACROSS = 768  # a picture, so that small pictures touch all texels behind their pixels
 
 
@@ -130,6 +131,7 @@ class Baker:
             that pictures which contradict each other are averaged instead of being met, all of them, by ripples finer
             than any of them shows.
         facing_power: w is the cosine to the surface to this power: views that look straight on decide.
+        importance: [V, H, W] how much each pixel counts beside; all the same when not given.
         worn: of some parts, what they wear already, each T x T. What of it is kept is no unknown: the rest is solved
             for given it, and goes on from it smoothly.
         most_texels: textures that have more between them are solved for at a lower resolution that still has several
@@ -149,6 +151,7 @@ class Baker:
         *,
         smoothness: float = 0.15,
         facing_power: float = 2.0,
+        importance: NDArray[np.float32] | None = None,
         worn: Mapping[str, Worn] | None = None,
         most_texels: int = MOST_TEXELS,
         progress: Progress = unheard,
@@ -185,6 +188,8 @@ class Baker:
         unknown = np.repeat((self._background < 0).any(axis=1), height * width)
         weight[unknown & (self._share.reshape(-1) < 1)] = 0
         weight[self._share.reshape(-1) < 1] *= STRADDLING
+        if importance is not None:
+            weight *= importance.reshape(-1)
         self._weight = weight.astype(np.float32)[:, None]
         self._transposed = self._matrix.T.tocsr()
         density = self._transposed @ (self._weight[:, 0] * self._share.reshape(-1))
@@ -266,6 +271,11 @@ class Baker:
         delivering = counted(self.graph.parts, portion(progress, solved, 1))
         return self._mirror({part.part.name: self._texture(part, values) for part in delivering})
 
+    def settled(self, baked: dict[str, BakedTexture]) -> dict[str, BakedTexture]:
+        """Textures whose colours were changed, with what holds by construction put right: mirrored, and kept."""
+        mirrored = self._mirror(baked)
+        return {part.part.name: self._wearing(part, mirrored[part.part.name]) for part in self.graph.parts}
+
     def _mirror(self, baked: dict[str, BakedTexture]) -> dict[str, BakedTexture]:
         """With what partners wear behind the mesh's mirror plane, in stored bytes: there is no difference left."""
         if self.mirrored is None:
@@ -317,8 +327,22 @@ class Baker:
         height, width = self.view_size
         together = np.concatenate(self._texels_of(worn), axis=1).astype(np.float32)
         seen = torch.from_numpy(self._matrix @ together).reshape(-1, height, width, 4).permute(0, 3, 1, 2)
-        share = torch.from_numpy(self._share).reshape(-1, 1, height, width)
-        return seen[:, :3], share, seen[:, 3:]
+        return seen[:, :3], self.share, seen[:, 3:]
+
+    def looking_at(self, numbers: Sequence[int]) -> Tensor:
+        """[V, 1, H, W] the share of each view's pixels that looks at texels which some of the views (these) paint."""
+        height, width = self.view_size
+        chosen = np.zeros((len(self._share), height * width), np.float32)
+        chosen[list(numbers)] = 1
+        painted = self._transposed @ (self._weight[:, 0] * chosen.reshape(-1))
+        typical = float(np.median(painted[painted > 0])) if (painted > 0).any() else 1.0
+        seen = self._matrix @ (painted > PAINTED * typical).astype(np.float32)
+        return torch.from_numpy(seen).reshape(-1, 1, height, width)
+
+    @property
+    def share(self) -> Tensor:
+        """[V, 1, H, W] how much of each pixel the textured parts cover."""
+        return torch.from_numpy(self._share).reshape(-1, 1, *self.view_size)
 
     def _texture(self, part: PartTexels, values: NDArray[np.float32]) -> BakedTexture:
         size = self.graph.resolution

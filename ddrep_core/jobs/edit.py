@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ddrep_core.errors import RequestError
-from ddrep_core.jobs import edit_picture, edit_texture
+from ddrep_core.jobs import edit_picture, edit_texture, edit_vector
 from ddrep_core.jobs.edit_procedure import STRENGTH
 from ddrep_core.jobs.edit_source import kind_of
 from ddrep_core.jobs.request import EditRequest
@@ -29,5 +29,10 @@ def start(session: Session) -> Stage:
         )
     session.stage("Reading what is edited")
     path = session.folder.resolve(settings.source)
-    begin = {"texture": edit_texture.start, "image": edit_picture.start_image, "panorama": edit_picture.start_panorama}
+    begin = {
+        "texture": edit_texture.start,
+        "image": edit_picture.start_image,
+        "panorama": edit_picture.start_panorama,
+        "vector": edit_vector.start,
+    }
     return begin[kind_of(path) if settings.kind == "auto" else settings.kind](session, settings, path)

@@ -67,8 +67,8 @@ class Descent:
         )  # fmt: skip
 
 
-def procedure(session: Session, recipe: Recipe) -> Procedure:
-    """How the request wants a representation edited, from how it would be sampled.
+def procedure(session: Session, recipe: Recipe, learning_rate: float = DESCENT_RATE) -> Procedure:
+    """How the request wants a representation edited, from how it would be sampled; mode-seekers at a learning rate.
 
     Raises:
         RequestError: a schedule that cannot be read, or that no edit can follow.
@@ -77,7 +77,7 @@ def procedure(session: Session, recipe: Recipe) -> Procedure:
     source_prompt = None if settings.method == "sdedit" else settings.source_prompt
     if settings.method in MODE_SEEKERS:
         brief = MODE_SEEKERS[settings.method].with_settings(
-            steps=request.steps or DESCENT_STEPS, learning_rate=DESCENT_RATE
+            steps=request.steps or DESCENT_STEPS, learning_rate=learning_rate
         )
         told = {
             "prompt": recipe.prompt,

@@ -9,17 +9,20 @@ from typing import Any, Literal, TypeAlias
 from ddrep_core.errors import RequestError
 from ddrep_core.jobs.create import existing_file
 from ddrep_core.jobs.folder import JobFolder, read_json
-from ddrep_core.jobs.request import EditRequest, PanoramaRequest, TextureRequest
+from ddrep_core.jobs.request import DetailRequest, EditRequest, PanoramaRequest, TextureRequest
 
-Kind: TypeAlias = Literal["texture", "image", "panorama"]
+Kind: TypeAlias = Literal["texture", "image", "panorama", "vector"]
 
 MESHES = (".glb", ".gltf", ".obj", ".ply", ".dae", ".3mf", ".off", ".stl")
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+DRAWING = ".svg"
 FILE_OF: dict[str, tuple[Kind, str]] = {
     "texture": ("texture", "mesh"),
     "generate": ("texture", "mesh"),
+    "detail": ("texture", "mesh"),
     "image": ("image", "image"),
     "panorama": ("panorama", "panorama"),
+    "vector": ("vector", "drawing"),
 }
 """Of the tasks whose results can be edited: as what, and which of their files."""
 
@@ -50,7 +53,7 @@ def find_origin(path: str | Path) -> Origin:
     path = Path(path).expanduser()
     if path.is_dir():
         return _of_job(path)
-    file = existing_file(path, "result, mesh or picture")
+    file = existing_file(path, "result, mesh, picture or drawing")
     job = next((folder for folder in file.resolve().parents if (folder / "job.json").is_file()), None)
     if job is not None:
         try:
@@ -69,9 +72,11 @@ def kind_of(file: Path) -> Kind:
         return "texture"
     if suffix in PICTURES:
         return "image"
+    if suffix == DRAWING:
+        return "vector"
     raise RequestError(
-        f"{file} is neither a mesh nor a picture that can be edited.",
-        f"Give a job's folder, a mesh ({', '.join(MESHES)}) or a picture ({', '.join(PICTURES)}).",
+        f"{file} is neither a mesh, a picture nor a drawing that can be edited.",
+        f"Give a job's folder, a mesh ({', '.join(MESHES)}) a picture ({', '.join(PICTURES)}) or an SVG file.",
     )
 
 
@@ -81,13 +86,15 @@ def _of_job(path: Path) -> Origin:
     if request.task == "edit":
         edited = request.settings(EditRequest)
         kind: Kind = kind_of(folder.resolve(edited.source)) if edited.kind == "auto" else edited.kind
-        what = "mesh" if kind == "texture" else kind
+        what = next(file for task, file in FILE_OF.values() if task == kind)
         kept = {"front_degrees": edited.front_degrees, "projection": edited.projection}
     elif request.task in FILE_OF:
         kind, what = FILE_OF[request.task]
         kept = {}
         if request.task == "texture":
             kept = {"front_degrees": request.settings(TextureRequest).front_degrees}
+        elif request.task == "detail":
+            kept = {"front_degrees": request.settings(DetailRequest).front_degrees}
         elif request.task == "panorama":
             kept = {"projection": request.settings(PanoramaRequest).projection}
     else:

@@ -117,7 +117,7 @@ class EditedTexture:
         if not self.baked:
             self.baked = self.texturing.baker.bake(self.before)
         found = {
-            name: replace(new, image=carried_over(_sized(self.textures[name], new.texture), old.texture, new.texture))
+            name: replace(new, image=carried_over(sized(self.textures[name], new.texture), old.texture, new.texture))
             for (name, new), old in zip(self.texturing.baker.bake(after).items(), self.baked.values(), strict=True)
         }
         session.stage("Writing the results")
@@ -134,7 +134,7 @@ class EditedTexture:
         return replace(made, told=told, illustrations=(compared, *made.illustrations, views_sheet))
 
 
-def _sized(texture: Tensor, like: Tensor) -> Tensor:
+def sized(texture: Tensor, like: Tensor) -> Tensor:
     """[3, T, T] at another texture's resolution."""
     if texture.shape == like.shape:
         return texture

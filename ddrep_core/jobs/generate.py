@@ -29,6 +29,7 @@ from ddrep_core.geometry.surface import (
 )
 from ddrep_core.geometry.unwrap import unwrap
 from ddrep_core.jobs.apart import Box
+from ddrep_core.jobs.palette import wanted_palette
 from ddrep_core.jobs.request import GenerateRequest, Request, TextureRequest
 from ddrep_core.jobs.session import Preview, Session
 from ddrep_core.jobs.task import Made, Stage
@@ -71,6 +72,7 @@ def start(session: Session) -> Stage:
     """The views that all samples share, and the empty field before them."""
     settings, prior = session.request.settings(GenerateRequest), session.prior
     require_decimation()
+    wanted_palette(settings, session.folder)
     views, extent = bank_of(session)
     grid = min(settings.grid, finest_grid(prior.image_shape))
     levels = 3 if grid >= 32 else 1
@@ -199,7 +201,10 @@ class Surface:
         """
         settings = session.request.settings(GenerateRequest)
         size = (pictures.shape[2], pictures.shape[3])
-        baked = Baker(self.mesh, views, settings.resolution, size).bake(paints)
+        baker = Baker(self.mesh, views, settings.resolution, size)
+        baked = baker.bake(paints)
+        if (wanted := wanted_palette(settings, session.folder)) is not None:
+            baked = wanted.textures(baked, baker)
         session.stage("Writing the results")
         part = self.mesh.parts[0]
         placed = replace(part, vertices=rest_on_ground(part.vertices, settings.size))

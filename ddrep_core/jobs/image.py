@@ -19,6 +19,7 @@ from ddrep_core.errors import RequestError
 from ddrep_core.jobs.create import existing_file
 from ddrep_core.jobs.folder import replacing, write_bytes
 from ddrep_core.jobs.kept_picture import read_kept, windows_of
+from ddrep_core.jobs.palette import wanted_palette
 from ddrep_core.jobs.request import ImageRequest
 from ddrep_core.jobs.session import Preview, Session
 from ddrep_core.jobs.task import Made, Stage
@@ -41,6 +42,7 @@ def start(session: Session) -> Stage:
         RequestError: what is to be kept cannot be, or not of a picture that tiles.
     """
     settings = session.request.settings(ImageRequest)
+    wanted_palette(settings, session.folder)
     if settings.tile:
         return start_tile(session, settings)
     kept = read_kept(settings.keep, settings.base, session.folder, (settings.width, settings.height))
@@ -65,6 +67,8 @@ def finish(session: Session, result: Result) -> Made:
     rep: SirenDiffrep = result.diffrep
     files = {"image": session.outputs / "image.png", "siren": session.outputs / "image.safetensors"}
     picture = draw(rep, session.prior, settings.width, settings.height)
+    if (wanted := wanted_palette(settings, session.folder)) is not None:
+        picture = wanted.picture(picture)
     kept = read_kept(settings.keep, settings.base, session.folder, picture.size)
     if kept is not None:
         picture = kept.put(picture, settings.width / rep.image_shape[2])
@@ -103,6 +107,8 @@ def finish_tile(session: Session, result: Result) -> Made:
     session.stage("Drawing the picture")
     files = {"image": session.outputs / "image.png", "tiled": session.outputs / "tiled.png"}
     picture = draw_tile(result.diffrep, session.prior, settings.width, settings.height)
+    if (wanted := wanted_palette(settings, session.folder)) is not None:
+        picture = wanted.picture(picture)
     write_bytes(files["image"], png_bytes(picture))
     four = Image.fromarray(np.tile(np.asarray(picture), (2, 2, 1)))
     four.thumbnail((MOST_TILED, MOST_TILED))

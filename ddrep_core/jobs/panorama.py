@@ -18,6 +18,7 @@ from ddrep_core.diffreps.protocol import Diffrep
 from ddrep_core.errors import RequestError
 from ddrep_core.jobs.folder import replacing, write_bytes
 from ddrep_core.jobs.kept_picture import read_kept, windows_of
+from ddrep_core.jobs.palette import wanted_palette
 from ddrep_core.jobs.request import PanoramaRequest
 from ddrep_core.jobs.session import Preview, Session
 from ddrep_core.jobs.task import Made, Stage
@@ -34,6 +35,7 @@ def start(session: Session) -> Stage:
     settings, prior = session.request.settings(PanoramaRequest), session.prior
     if prior.image_shape[1] < 8 or prior.image_shape[2] < 8:
         raise RequestError("This prior's pictures are too small for a panorama.", "Choose another --prior.")
+    wanted_palette(settings, session.folder)
     session.stage("Laying out the views")
     dtype = torch.float64 if prior.dtype == torch.float64 else torch.float32
     kind = SphereDiffrep if settings.projection == "sphere" else CylinderDiffrep
@@ -66,6 +68,9 @@ def finish(session: Session, result: Result) -> Made:
     picture = panorama(result.diffrep, session.prior, settings.width)
     files = {"panorama": session.outputs / "panorama.png"}
     drawn, rep = to_picture(picture), result.diffrep
+    if (wanted := wanted_palette(settings, session.folder)) is not None:
+        drawn = wanted.picture(drawn)
+        picture = torch.from_numpy(np.asarray(drawn) / np.float32(255)).permute(2, 0, 1)
     kept = read_kept(settings.keep, settings.base, session.folder, drawn.size)
     if kept is not None:
         windows = 4 if isinstance(rep, SphereDiffrep) else CROPS_AROUND  # of 90 degrees, or 45

@@ -78,6 +78,7 @@ class Block(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
     takes_cameras: ClassVar[bool] = False  # whether the task's command has --cameras and --controlnet
     keeps_away: ClassVar[bool] = False  # whether it can be told results that it is to be unlike
+    of_textures: ClassVar[bool] = False  # whether its source is a textured mesh, whose job may say what it shows
     called: ClassVar[str] = ""  # what the command names a job's folder after, before the prompt; else the task's name
 
     @classmethod
@@ -99,6 +100,18 @@ class Block(BaseModel):
 Resolution = Annotated[int, Field(ge=16, le=8192, description="Side of the texture in pixels."), JOB]
 
 
+class Coloured(Block):
+    """What is made in colours that can be moved to a picture's."""
+
+    palette: Annotated[RelativePath | None, JOB, Later()] = Field(
+        None,
+        description="Move the colours of what was made to this picture's: mean and spread, statistics, no style.",
+    )
+    palette_amount: Annotated[float | None, JOB, Later()] = Field(
+        None, gt=0, le=1, description="With --palette: how far, up to 1, which it is when not given."
+    )
+
+
 class OfObject(Block):
     """A picture in an object's UV space."""
 
@@ -115,7 +128,7 @@ class Pin(Block):
     weight: float = Field(1.0, gt=0, le=1)
 
 
-class TextureRequest(Block):
+class TextureRequest(Coloured):
     """Texture an existing mesh: the same mesh comes back, painted from all sides at once."""
 
     takes_cameras: ClassVar[bool] = True
@@ -158,6 +171,15 @@ class TextureRequest(Block):
         max_length=512,
         description="CAMERA=PICTURE or CAMERA=PICTURE:WEIGHT: what that view shows; may be repeated.",
     )
+    detail: Annotated[bool, JOB, Later()] = Field(
+        False, description="After the whole, paint close-ups of what its views do not resolve."
+    )
+    close_ups: Annotated[int | None, JOB, Later()] = Field(
+        None, ge=1, le=512, description="With --detail: at most so many; by default, what costs as much as the whole."
+    )
+    detail_strength: Annotated[float | None, SAMPLING, Later()] = Field(
+        None, gt=0, le=1, description="With --detail: how much close-ups may change, up to 1; 0.4 when not given."
+    )
 
     symmetry: Annotated[Literal["x", "y", "z"] | None, JOB, Later()] = Field(
         None, description="The mesh is its own mirror image about this axis: both sides share their texels."
@@ -168,7 +190,7 @@ class TextureRequest(Block):
     )
 
 
-class GenerateRequest(Block):
+class GenerateRequest(Coloured):
     """A new object from words: a NeRF, and from it a textured GLB."""
 
     takes_cameras: ClassVar[bool] = True
@@ -181,7 +203,7 @@ class GenerateRequest(Block):
     grid: Annotated[int, SAMPLING] = Field(100, ge=8, le=512, description="Voxels a side, at most.")
 
 
-class ImageRequest(Block):
+class ImageRequest(Coloured):
     """A picture held by a SIREN, drawn at any resolution."""
 
     keeps_away: ClassVar[bool] = True
@@ -199,7 +221,7 @@ class ImageRequest(Block):
     )
 
 
-class PanoramaRequest(Block):
+class PanoramaRequest(Coloured):
     """A 360° panorama.
 
     As a sphere it is equirectangular, twice as wide as high.
@@ -219,12 +241,14 @@ class PanoramaRequest(Block):
 
 
 class EditRequest(Block):
-    """Change what exists while it stays itself: a result, a textured mesh or a picture, by other words."""
+    """Change what exists while it stays itself: a result, a textured mesh, a picture or a drawing, by other words."""
 
     takes_cameras: ClassVar[bool] = True
 
-    source: RelativePath = Field(description="A job's folder, one of its files, a textured mesh, or a picture.")
-    kind: Annotated[Literal["auto", "texture", "image", "panorama"], JOB] = Field(
+    source: RelativePath = Field(
+        description="A job's folder, one of its files, a textured mesh, a picture, or an SVG file."
+    )
+    kind: Annotated[Literal["auto", "texture", "image", "panorama", "vector"], JOB] = Field(
         "auto", description="As what it is edited; told from the file by default."
     )
     source_prompt: Annotated[Prompt, JOB] = Field(
@@ -254,6 +278,14 @@ class EditRequest(Block):
     projection: Annotated[Literal["sphere", "cylinder"], JOB] = Field(
         "sphere", description="Of a panorama: the whole sphere, or a band."
     )
+    moving: Annotated[
+        list[Literal["colours", "coordinates", "widths", "opacities"]] | None, Option("Job", ("--move",)), Later()
+    ] = Field(
+        None,
+        min_length=1,
+        description="What of an SVG may change: colours, coordinates, widths, opacities; may be repeated. "
+        "Only its colours when not given.",
+    )
 
 
 class VectorRequest(Block):
@@ -261,6 +293,33 @@ class VectorRequest(Block):
 
     paths: Annotated[int, JOB] = Field(32, ge=1, le=512, description="At most so many; what does not show is left out.")
     size: Annotated[int, JOB] = Field(512, ge=16, le=8192, description="Side of the PNG beside it, in pixels.")
+
+
+class DetailRequest(Block):
+    """Paint close-ups of what a finished texture does not resolve."""
+
+    takes_cameras: ClassVar[bool] = True
+    of_textures: ClassVar[bool] = True
+
+    source: RelativePath = Field(description="A texture job's folder, its mesh.glb, or any textured mesh.")
+    resolution: Annotated[int | None, JOB] = Field(
+        None, ge=16, le=8192, description="Side of the texture in pixels; its own when not given."
+    )
+    close_ups: Annotated[int | None, JOB] = Field(
+        None, ge=1, le=512, description="At most so many; by default, what costs as much as a texture does."
+    )
+    strength: Annotated[float | None, JOB] = Field(
+        None, gt=0, le=1, description="How much close-ups may change, up to 1; 0.4 when not given."
+    )
+    mesh_up: Annotated[Literal["auto", "y", "z"], JOB] = Field("auto", description="The file's upward axis.")
+    objects: Annotated[list[str] | None, Option("Job", ("--object",))] = Field(
+        None, min_length=1, description="Only this object; may be repeated."
+    )
+    depth: Annotated[bool, SAMPLING] = Field(True, description="Show the mesh's shape to ControlNets.")
+    front_degrees: Annotated[float, Option("Job", ("--front",))] = Field(
+        0.0, description="Which way the object faces: degrees around Z from -Y (0) towards +X (90)."
+    )
+    both_sides: Annotated[bool, JOB] = Field(False, description="Paint faces seen from behind, too.")
 
 
 def _damage(value: str) -> str:
@@ -334,6 +393,7 @@ TASKS: dict[str, tuple[type[Block], str]] = {
     "image": (ImageRequest, "ddrep_core.jobs.image:start"),
     "panorama": (PanoramaRequest, "ddrep_core.jobs.panorama:start"),
     "vector": (VectorRequest, "ddrep_core.jobs.vector:start"),
+    "detail": (DetailRequest, "ddrep_core.jobs.detail_task:start"),
     "edit": (EditRequest, "ddrep_core.jobs.edit:start"),
     "restore": (RestoreRequest, "ddrep_core.jobs.restore:start"),
 }
@@ -417,6 +477,9 @@ class Request(Block):
         "auto", description="What the prior computes in."
     )
     max_batch: Annotated[int | None, MACHINE] = Field(None, ge=1, le=4096, description="Views evaluated at a time.")
+    compile: Annotated[bool, MACHINE, Later()] = Field(
+        False, description="Compile the network (torch.compile); where that fails, it runs as it is."
+    )
     cameras: Annotated[str, AfterValidator(_cameras), SAMPLING] = Field(
         "orbit:8", description=f"{FORMS}; or a camera file."
     )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from ddrep_core.diffreps.image_texture import ImageTextureDiffrep
 from ddrep_core.diffreps.protocol import Diffrep
 from ddrep_core.diffreps.texture import TextureDiffrep, rays_along_pixel
 from ddrep_core.errors import RequestError
-from ddrep_core.geometry.bake import BakedTexture, Baker, baking_bytes, coverage_share, solving_resolution
+from ddrep_core.geometry.bake import BakedTexture, Baker, Worn, baking_bytes, coverage_share, solving_resolution
 from ddrep_core.geometry.glb import write_glb
 from ddrep_core.geometry.load import load_mesh
 from ddrep_core.geometry.mesh import Mesh
@@ -24,8 +24,10 @@ from ddrep_core.geometry.signals import control_signals
 from ddrep_core.geometry.symmetry import Mirrored, symmetry_of
 from ddrep_core.geometry.texels import check_texture_repeats
 from ddrep_core.jobs.apart import Box
+from ddrep_core.jobs.detail import Subject, Write, check_detail, detail_stage
 from ddrep_core.jobs.folder import replacing, write_json
 from ddrep_core.jobs.pace import StageProgress
+from ddrep_core.jobs.palette import wanted_palette
 from ddrep_core.jobs.pins import Pinned, read_pins
 from ddrep_core.jobs.present import Present, worn_by
 from ddrep_core.jobs.request import TextureRequest
@@ -63,6 +65,7 @@ def start(session: Session) -> Stage:
     """
     request = session.request
     settings = request.settings(TextureRequest)
+    check_detail(settings)
     if settings.udim and (settings.keep or settings.base or settings.from_texture):
         raise RequestError(
             "What is worn in UDIM tiles cannot be kept or started from yet.",
@@ -73,6 +76,7 @@ def start(session: Session) -> Stage:
             "What is kept on one side of a mesh would have to be worn on the other, too.",
             "Leave --keep or --symmetry out.",
         )
+    wanted_palette(settings, session.folder)
     session.stage("Reading the mesh")
     path, root = session.folder.resolve(settings.mesh), session.folder.path
     mesh = load_mesh(path, settings.mesh_up, objects=settings.objects, root=root, udim=settings.udim)
@@ -129,7 +133,7 @@ def start(session: Session) -> Stage:
         worn={name: each.at(small) for name, each in worn.items()},
         progress=portion(looking, 0.6, 1),
     )
-    texturing = Texturing(settings, mesh, outlook, preview_baker, baker, pinned)
+    texturing = Texturing(settings, mesh, outlook, preview_baker, baker, pinned, worn)
     return Stage(replace(recipe, given=given), texturing.finish, texturing.previews)
 
 
@@ -141,6 +145,7 @@ class Texturing:
         mesh: as the cameras see it.
         baker: of the pictures' size, made with the first sample.
         pinned: what some of the views shall show.
+        worn: what the mesh wore before, where something of it is kept or was started from.
     """
 
     settings: TextureRequest
@@ -149,6 +154,7 @@ class Texturing:
     preview_baker: Baker
     baker: Baker | None = None
     pinned: Pinned | None = None
+    worn: Mapping[str, Worn] = field(default_factory=dict)
 
     def previews(self, session: Session, step: StepReport) -> Sequence[Preview]:
         """Each object's texture, and some of the views in a row."""
@@ -164,8 +170,8 @@ class Texturing:
         row.thumbnail((1024, 256))
         return [*found, Preview("views", row)]
 
-    def finish(self, session: Session, result: Result) -> Made:
-        """Bake the views into textures, and write them and the mesh that wears them."""
+    def finish(self, session: Session, result: Result) -> Stage | Made:
+        """Bake the views into textures, and write them and the mesh that wears them; or go on to close-ups."""
         views = self.outlook.views
         not_agreed = [views[view].name for view in result.not_agreed]
         if not_agreed:
@@ -182,17 +188,46 @@ class Texturing:
         if self.pinned is not None:
             pictures = self.pinned.shown(pictures)
         baked = self.baker.bake(pictures, portion(baking, 0.4, 1))
-        session.stage("Writing the results")
-        made = write_textured_mesh(session, self.mesh, baked, self.settings.front_degrees)
-        sheet = sheet_of_views(session, self.mesh, baked, views, pictures)
         told: dict[str, Any] = {
             "not_agreed": not_agreed,
             "views": [camera.name for camera in views],
             "left_out": self.outlook.left_out_names,
         }
-        if self.pinned is not None:
-            told["pins"] = self.pinned.differences(self.baker, baked, views)
-        return replace(made, told=made.told | told, illustrations=(*made.illustrations, sheet))
+
+        def write(session: Session, baked: dict[str, BakedTexture], more: dict[str, Any]) -> Made:
+            if self.baker is not None and (wanted := wanted_palette(self.settings, session.folder)) is not None:
+                baked = wanted.textures(baked, self.baker)
+            session.stage("Writing the results")
+            made = write_textured_mesh(session, self.mesh, baked, self.settings.front_degrees)
+            sheet = sheet_of_views(session, self.mesh, baked, views, pictures)
+            if self.pinned is not None and self.baker is not None:
+                more = {"pins": self.pinned.differences(self.baker, baked, views)} | more
+            return replace(made, told=made.told | told | more, illustrations=(*made.illustrations, sheet))
+
+        if self.settings.detail:
+            subject = self.subject(session, pictures, baked, result.nfe * len(views), write)
+            stage = detail_stage(session, subject, self.settings.close_ups, self.settings.detail_strength)
+            if stage is not None:
+                return stage
+        return write(session, baked, {})
+
+    def subject(
+        self, session: Session, pictures: Tensor, baked: dict[str, BakedTexture], evaluations: float, write: Write
+    ) -> Subject:
+        """What close-ups are made of."""
+        prior, settings = session.prior, self.settings
+        return Subject(
+            self.mesh,
+            self.outlook.views,
+            pictures,
+            baked,
+            represent=lambda views: texture_diffrep(self.mesh, views, prior, settings),
+            controls=lambda views, shown: surface_controls(self.mesh, views, prior, settings.depth, shown),
+            worn=self.worn,
+            least_guidance=TEXTURE_GUIDANCE,
+            evaluations=evaluations,
+            write=write,
+        )
 
 
 def mirrored_mesh(session: Session, mesh: Mesh, settings: TextureRequest) -> Mesh:

@@ -14,7 +14,7 @@ from ddrep_core.errors import RequestError
 from ddrep_core.jobs.create import existing_file, kept_results, side_files
 from ddrep_core.jobs.edit_source import find_origin
 from ddrep_core.jobs.placement import is_placement
-from ddrep_core.jobs.request import TASKS, EditRequest, Request
+from ddrep_core.jobs.request import TASKS, Block, Request
 
 BESIDE_REFERENCE = ("ip_adapter", "image_encoder", "view_reference")
 """What is said beside a reference picture, and is one block with it in job.json."""
@@ -53,7 +53,7 @@ def wish_of(task: str, told: Mapping[str, Any], base: Path | None = None, *, els
     said = {key: value for key, value in told.items() if value is not None and value != []}
     files = _Files(base or Path(), elsewhere)
     if "source" in block.model_fields and "source" in said:
-        said = _of_origin(files.path(said["source"]), said)
+        said = _of_origin(block, files.path(said["source"]), said)
     own = {key: _own(key, said[key], files) for key in block.model_fields if key in said}
     common = {key: _common(key, said, files) for key in Request.model_fields if key in said and key != "task"}
     if "reference" not in said and any(key in said for key in BESIDE_REFERENCE):
@@ -112,8 +112,8 @@ def _own(key: str, value: Any, files: _Files) -> Any:
         case "mesh":
             return files.with_side_files(value, "mesh")
         case "source":
-            return files.with_side_files(value, "mesh or picture")
-        case "picture" | "mask":
+            return files.with_side_files(value, "mesh, picture or drawing")
+        case "picture" | "mask" | "palette":
             return files.copied(value, key, key)
         case "keep" | "base":
             return _each(value, key, _of_object, files)
@@ -147,12 +147,17 @@ def _listed(value: Any) -> Sequence[Any]:
     return value if isinstance(value, list | tuple) else [value]
 
 
-def _of_origin(source: Path, said: Mapping[str, Any]) -> dict[str, Any]:
-    """What was said of an edit, with what the job that made its source says where nothing else was said."""
+def _of_origin(block: type[Block], source: Path, said: Mapping[str, Any]) -> dict[str, Any]:
+    """What was said, with what the job that made its source says where nothing else was said."""
     origin = find_origin(source)
-    known = {"kind": origin.kind, "source_prompt": origin.prompt, **origin.settings}
-    defaults = {key: EditRequest.model_fields[key].default for key in known}
-    unsaid = {key: value for key, value in known.items() if said.get(key, defaults[key]) == defaults[key]}
+    if block.of_textures and origin.kind != "texture":
+        raise RequestError(f"{source} is no textured mesh.", "Give a texture job's folder, or a mesh with its texture.")
+    of_job = {"kind": origin.kind, "source_prompt": origin.prompt, "prompt": origin.prompt, **origin.settings}
+    fields = dict(block.model_fields)
+    if block.of_textures:  # the same words are for what it shall be
+        fields["prompt"] = Request.model_fields["prompt"]
+    known = {key: value for key, value in of_job.items() if key in fields}
+    unsaid = {key: value for key, value in known.items() if said.get(key, fields[key].default) == fields[key].default}
     return {**said, **unsaid, "source": origin.file}
 
 

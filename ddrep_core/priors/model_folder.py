@@ -163,7 +163,7 @@ def read_settings(data: dict[str, Any], guidance_scale: float, name: str) -> Set
             f"ddrep.json of the model '{name}' has directions that are no words.",
             'List words evenly around from the front, as in ["front view", "side view", "back view", "side view"].',
         )
-    return Settings(float(guidance), DirectionWords(tuple(around), from_above) if told else None, image_size)
+    return Settings(float(guidance), DirectionWords(tuple(around), from_above, "") if told else None, image_size)
 
 
 def read_index(files: ModelFiles) -> dict[str, Any]:

@@ -63,6 +63,7 @@ class Camera:
         width, height: the picture's size in pixels; views may be sampled at another size of about this aspect.
         weight: importance w(π) of this view in the pull-back, >= 0.
         prompt: words of this view's own, added to the run's prompt.
+        of_a_part: it sees a part of the object closely: no words for a side are said of it. Not in camera files.
 
     Raises:
         RequestError: a matrix that is not 4x4, not finite or not invertible; a size or weight out of range.
@@ -75,6 +76,7 @@ class Camera:
     height: int = 512
     weight: float = 1.0
     prompt: str = ""
+    of_a_part: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "matrix_world", _matrix(self.matrix_world, "matrix_world", self.name))

@@ -23,10 +23,12 @@ class DirectionWords:
             front is -Y). As given: those common in text-to-3D (threestudio's). Which side "side view" means it leaves
             open, so that an object's two sides may face the same way: a prior that was taught more can be told more.
         from_above: added from 30 degrees above the horizon on.
+        part: of a view that shows a part of the object alone.
     """
 
     around: tuple[str, ...] = ("front view", "side view", "back view", "side view")
     from_above: str = ""
+    part: str = "close-up"
 
     def level(self, azimuth: float) -> str:
         """The words for degrees around from the front. Halves are rounded to even: of four, what lies between is front
@@ -62,8 +64,11 @@ def direction_words(
     `front_degrees` from there towards +X.
 
     A camera that stands at the target looks out from it, as a panorama's do: it is told where it looks when that is
-    more than 30 degrees from the horizon.
+    more than 30 degrees from the horizon. Of a view of a part no side is said.
     """
+    words = words or DirectionWords()
+    if camera.of_a_part:
+        return words.part
     if not camera.is_orthographic and np.linalg.norm(camera.position - np.asarray(target, dtype=np.float64)) < 1e-9:
         forward = -camera.matrix_world[:3, 2]
         outward = math.degrees(math.atan2(forward[2], math.hypot(forward[0], forward[1])))
@@ -71,5 +76,4 @@ def direction_words(
     azimuth, elevation = azimuth_elevation(camera, target, front_degrees)
     if abs(elevation) > OVERHEAD:
         return "overhead view" if elevation > 0 else "bottom view"
-    words = words or DirectionWords()
     return " ".join(part for part in (words.level(azimuth), words.from_above if elevation > RAISED else "") if part)
