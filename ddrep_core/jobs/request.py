@@ -444,6 +444,11 @@ class Request(Block):
         le=100,
         description="How much the samples keep away from each other: 0 not at all, 1 clearly. They are made together.",
     )
+    diversity_space: Annotated[Literal["clean", "features"], JOB, Later()] = Field(
+        "clean",
+        description="What they are compared by: what the prior makes of them, or EfficientNet's features of that, "
+        "which takes several times as long.",
+    )
     unlike: Annotated[list[RelativePath], JOB, Later()] = Field(
         default_factory=list,
         max_length=64,

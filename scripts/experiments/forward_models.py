@@ -89,9 +89,10 @@ def learnt() -> None:
             drawn = draw_signals(prior_of(signals, model, context), 1000, order=order, schedule=plan).signals
             kind = torch.cdist(drawn, means).argmin(1)
             of = [drawn[kind == k] for k in (0, 1)]
+            off = [round(float((each.mean(0) - means[k]).abs().max()), 3) for k, each in enumerate(of)]
             print(
                 f"novel {novel:g}, {order}: kinds {[round(float((kind == k).float().mean()), 3) for k in range(3)]}; "
-                f"means off by {[round(float((each.mean(0) - means[k]).abs().max()), 3) for k, each in enumerate(of)]}; "
+                f"means off by {off}; "
                 f"variances of 4 numbers {[[round(v, 4) for v in each.var(0).tolist()] for each in of]} "
                 f"(true {[[round(v, 4) for v in covariances[k].diagonal().tolist()] for k in (0, 1)]})",
                 flush=True,
