@@ -67,7 +67,7 @@ Devices = Annotated[
 Retries = Annotated[int, typer.Option("--retries", min=0, help="Of a job that failed for want of memory, say.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.", rich_help_panel="Machine")]
 FIRST = ("prompt", "negative_prompt")  # the order of the help; a task's own settings stand between COUNTS and REST
-COUNTS = ("seed", "samples", "diversity", "unlike")
+COUNTS = ("seed", "samples", "diversity", "diversity_space", "unlike")
 REST = (
     "prior", "loras", "controlnets", "cameras", "steps", "guidance_scale", "eta", "schedule", "reference",
     "device", "precision", "max_batch", "compile",
