@@ -30,6 +30,11 @@ class FluxTransformer:
         self.told_guidance = bool(transformer.config.guidance_embeds)
         """dev was distilled to draw guided pictures at once, of any guidance that it is told; schnell without."""
 
+    @property
+    def modules(self) -> tuple[Any, ...]:
+        """See `Network`."""
+        return (self.transformer,)
+
     def __call__(
         self, x: Tensor, timesteps: Tensor, text: TextEmbedding, controls: Controls, guidance: float = 1.0
     ) -> Tensor:

@@ -32,6 +32,11 @@ class Network(Protocol):
         """Whether it was distilled to answer guided at once, and is told how strongly."""
         ...
 
+    @property
+    def modules(self) -> tuple[Any, ...]:
+        """torch's, of which it is made."""
+        ...
+
     def __call__(
         self, x: Tensor, timesteps: Tensor, text: TextEmbedding, controls: Controls, guidance: float = 1.0
     ) -> Tensor:
@@ -79,6 +84,11 @@ class UNet:
         """What its ControlNets are shown, and a reference picture where it can look at one."""
         listens = {REFERENCE} if self.listener is not None else set()
         return frozenset(controlnet.kind for controlnet in self.controlnets) | listens
+
+    @property
+    def modules(self) -> tuple[Any, ...]:
+        """See `Network`."""
+        return (self.unet, *(controlnet.network for controlnet in self.controlnets))
 
     def __call__(
         self, x: Tensor, timesteps: Tensor, text: TextEmbedding, controls: Controls, guidance: float = 1.0
@@ -140,6 +150,11 @@ class FlowTransformer:
 
     def __init__(self, transformer: Any) -> None:
         self.transformer = transformer
+
+    @property
+    def modules(self) -> tuple[Any, ...]:
+        """See `Network`."""
+        return (self.transformer,)
 
     def __call__(
         self, x: Tensor, timesteps: Tensor, text: TextEmbedding, controls: Controls, guidance: float = 1.0

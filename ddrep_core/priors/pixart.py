@@ -26,6 +26,11 @@ class PixArtTransformer:
     def __init__(self, transformer: Any) -> None:
         self.transformer = transformer
 
+    @property
+    def modules(self) -> tuple[Any, ...]:
+        """See `Network`."""
+        return (self.transformer,)
+
     def __call__(
         self, x: Tensor, timesteps: Tensor, text: TextEmbedding, controls: Controls, guidance: float = 1.0
     ) -> Tensor:

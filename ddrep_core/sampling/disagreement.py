@@ -62,7 +62,7 @@ def conflicts(left: Tensor, clean: Tensor, weights: Tensor, share: Tensor) -> tu
     content = (weights * (clean - mean) ** 2).sum((1, 2, 3))
     size = (weights * clean**2).sum((1, 2, 3))
     # A view that nothing could contradict, or that is empty, has no conflict.
-    possible = share * content.clamp_min(1e-9 * float(size.max()))
+    possible = share * content.clamp_min((1e-9 * size.max().double()).to(size))
     remaining = (weights * left**2).sum((1, 2, 3))
     each = torch.where(share > 1e-6, remaining / possible.clamp_min(1e-30), torch.zeros_like(remaining))
     counted = torch.where(share > 1e-6, remaining, torch.zeros_like(remaining)).sum()

@@ -70,7 +70,7 @@ class LinearSolver(Solver):
         change, passes = self._way(linear, indices, weights).solve(residual)
         if not torch.isfinite(change).all():
             raise RunError("The texture could not be solved for: the views' target holds a NaN or an infinite number.")
-        linear.theta.add_(change.to(linear.theta.dtype))
+        linear.theta.add_(change.to(linear.theta))
         return passes
 
     def _way(self, rep: LinearRendering, indices: Tensor, weights: Tensor) -> _Way:
@@ -156,7 +156,7 @@ class _Dual:
 
     def solve(self, residual: Tensor) -> tuple[Tensor, int]:
         dual = self.factor.solve(self.root * residual.double().cpu().numpy())
-        return torch.from_numpy(self.transpose @ dual).to(residual.device), 1
+        return torch.from_numpy(self.transpose @ dual), 1  # still here, where it costs no waiting to see it is finite
 
 
 class _Factored:
@@ -179,7 +179,7 @@ class _Factored:
     def solve(self, residual: Tensor) -> tuple[Tensor, int]:
         change = np.zeros((self.unknowns, residual.shape[1]))
         change[self.seen] = self.factor.solve(self.transpose @ residual.double().cpu().numpy())
-        return torch.from_numpy(change).to(residual.device), 1
+        return torch.from_numpy(change), 1  # still here, where it costs no waiting to see whether it is finite
 
 
 class _ConjugateGradient:
