@@ -24,7 +24,6 @@ from ddrep_core.errors import Cancelled, DdrepError
 from ddrep_core.jobs.create import create_job
 from ddrep_core.jobs.events import JsonLines, ProgressLine
 from ddrep_core.jobs.folder import JobFolder, read_json
-from ddrep_core.jobs.identity import is_resumable
 from ddrep_core.jobs.request import TASKS, Request
 from ddrep_core.jobs.wish import wish_of
 from ddrep_core.remote.away import require_here, run_away
@@ -61,9 +60,14 @@ On = Annotated[
 KeepThere = Annotated[
     bool, typer.Option("--keep-there", help="With --on: leave the job there, too.", rich_help_panel="Machine")
 ]
+Workers = Annotated[int | None, typer.Option("--workers", help="Processes; one a device when not given.")]
+Devices = Annotated[
+    str | None, typer.Option("--devices", help="cuda:0,cuda:1 or cpu; all graphics cards when not given.")
+]
+Retries = Annotated[int, typer.Option("--retries", min=0, help="Of a job that failed for want of memory, say.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.", rich_help_panel="Machine")]
 FIRST = ("prompt", "negative_prompt")  # the order of the help; a task's own settings stand between COUNTS and REST
-COUNTS = ("seed", "samples", "diversity", "unlike")
+COUNTS = ("seed", "samples", "diversity", "diversity_space", "unlike")
 REST = (
     "prior", "loras", "controlnets", "cameras", "steps", "guidance_scale", "eta", "schedule", "reference",
     "device", "precision", "max_batch", "compile",
@@ -138,11 +142,9 @@ def batch(
         typer.Option("--set", help="KEY=VALUE for all jobs; given twice for one key, every combination is a job."),
     ] = None,
     meshes: Annotated[list[str] | None, typer.Option("--mesh", help="As --set mesh=; may be a pattern.")] = None,
-    workers: Annotated[int | None, typer.Option("--workers", help="Processes; one a device when not given.")] = None,
-    devices: Annotated[
-        str | None, typer.Option("--devices", help="cuda:0,cuda:1 or cpu; all graphics cards when not given.")
-    ] = None,
-    retries: Annotated[int, typer.Option("--retries", min=0, help="Of a job that failed for want of memory, say.")] = 1,
+    workers: Workers = None,
+    devices: Devices = None,
+    retries: Retries = 1,
     ray: Annotated[str | None, typer.Option("--ray", help="A Ray cluster's HOST:PORT, or auto (ddrep[ray]).")] = None,
     check: Annotated[bool, typer.Option("--check", help="Look through everything and run nothing.")] = False,
     overwrite: Overwrite = False,
@@ -173,6 +175,28 @@ def batch(
             ray=ray,
         )
         raise typer.Exit(tell_summary(summary, events))
+
+
+@app.command()
+def serve(
+    folder: Annotated[Path, typer.Argument(help="The folder in which job folders appear.", show_default=False)],
+    devices: Devices = None,
+    workers: Workers = None,
+    once: Annotated[bool, typer.Option("--once", help="End when nothing is left to do.")] = False,
+    retries: Retries = 1,
+    events: Events = False,
+    debug: Debug = False,
+) -> None:
+    """Work off job folders that others put into a shared folder. Status 1, with --once, if one failed."""
+    with _answering(debug):
+        from ddrep_core.batch.batch import choose_workers
+        from ddrep_core.batch.serve import Lines
+        from ddrep_core.batch.serve import serve as serve_folder
+
+        chosen = choose_workers([each.strip() for each in (devices or "").split(",") if each.strip()], workers)
+        listener = Lines(events)
+        if serve_folder(folder, chosen, once=once, retries=retries, listener=listener):
+            raise typer.Exit(1)
 
 
 @app.command()
@@ -270,7 +294,6 @@ def _run(
     """Run a job; with `resume` None, go on where an earlier run of the very same request stopped."""
     listener = JsonLines() if events else ProgressLine()
     with _answering(debug, folder):
-        resume = is_resumable(folder) if resume is None else resume
         if on is not None:
             result = run_away(
                 folder.path,

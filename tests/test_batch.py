@@ -16,9 +16,9 @@ from ddrep_core.batch.batch import choose_workers
 from ddrep_core.batch.live import Tally
 from ddrep_core.batch.page import batch_page
 from ddrep_core.batch.plan import plan_jobs
-from ddrep_core.batch.run import Batch, Order
+from ddrep_core.batch.run import Batch, Listed, Order
 from ddrep_core.batch.state import Standing, State, standing
-from ddrep_core.batch.table import Row, read_table, sweep_rows
+from ddrep_core.batch.table import Cell, Row, read_table, sweep_rows
 from ddrep_core.errors import Cancelled, DdrepError, RequestError
 from ddrep_core.geometry.load import demo_mesh_path
 from ddrep_core.jobs.folder import JobFolder
@@ -176,7 +176,7 @@ def carried_out(tmp_path, names, workers=2, **settings):
         (tmp_path / name).mkdir()
         orders.append(Order(name, tmp_path / name, model=name[-1]))
     heard = []
-    batch = Batch(orders, ["cpu"] * workers, tmp_path / "log", worker=(sys.executable, "-c", FAKE), **settings)
+    batch = Batch(Listed(orders), ["cpu"] * workers, tmp_path / "log", worker=(sys.executable, "-c", FAKE), **settings)
     batch.run(lambda order, worker, event: heard.append((order.name, worker, event)))
     return heard
 
@@ -209,7 +209,7 @@ def test_a_signal_ends_running_jobs_and_starts_no_other(tmp_path):
     for order in orders:
         order.folder.mkdir()
     with pytest.raises(Cancelled):
-        Batch(orders, ["cpu"], tmp_path / "log", worker=(sys.executable, "-c", FAKE)).run(stop)
+        Batch(Listed(orders), ["cpu"], tmp_path / "log", worker=(sys.executable, "-c", FAKE)).run(stop)
     assert set(heard) == {"waits"}
 
 
@@ -266,3 +266,24 @@ def test_a_batch_from_the_shell_runs_and_skips_what_is_done(tmp_path):
     assert again.returncode == 0 and "2 done, 0 failed" in again.stdout
     assert (tmp_path / "night" / "n0" / "events.jsonl").read_bytes() == before
     assert "n0/outputs/report.html" in (tmp_path / "night" / "index.html").read_text()
+
+
+def test_a_job_s_inputs_are_read_once_to_know_it(tmp_path, monkeypatch):
+    """From the look before the batch, through a worker's run, to the look after it."""
+    from ddrep_core.batch.worker import run_one
+    from ddrep_core.jobs import identity
+
+    read, digest = [], identity.hashlib.file_digest
+    monkeypatch.setattr(identity.hashlib, "file_digest", lambda *told: read.append(told) or digest(*told))
+    (job,) = plan_jobs(sweep_rows({"mesh": [Cell(MESH)], "prompt": [Cell("x")]}, tmp_path), tmp_path)
+    job.write(tmp_path, False)
+    folder = tmp_path / job.name
+    files = sum(path.is_file() for path in (folder / "inputs").rglob("*"))
+    assert standing(folder).state is State.WAITING
+
+    def no_model(request):
+        raise RequestError("There is no model.")
+
+    ended = run_one(folder, no_model, lambda event: None)
+    assert ended["message"] == "There is no model." and standing(folder).state is State.FAILED
+    assert files and len(read) == files

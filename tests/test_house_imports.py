@@ -136,7 +136,7 @@ ENGINE_ROOMS = [
     {"solvers"},
     {"schedules"},
     {"sampling"},
-    {"distillation"},
+    {"distillation", "forward_models"},
     {"report"},
     {"jobs"},
     {"batch", "remote"},

@@ -70,6 +70,30 @@ def test_samples_that_differ_are_made_together_and_told_apart(tmp_path: Path) ->
     assert result["distances"][0][1] == result["distances"][1][0] > 0.4 and result["distances"][0][0] == 0
 
 
+def test_samples_may_be_compared_by_features(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = {"schema_version": 1, "task": "image", "prompt": "a duck", "diversity": 1.0}
+    assert "diversity_space" not in parse_request(plain).to_json()
+    asked: list[int] = []
+
+    class Colour(torch.nn.Module):
+        def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+            asked.append(len(pictures))
+            return pictures.mean((2, 3))
+
+    monkeypatch.setattr("ddrep_core.features.PictureEmbedding", Colour)
+    job = image_job(tmp_path / "job", samples=2, seed=7, diversity=30.0, diversity_space="features")
+    run_job(job.path, load_prior=two_colours)
+    assert len(set(colours(job))) == 2 and set(asked) == {2}
+
+    def missing() -> None:
+        raise RequestError("EfficientNet-Lite0, whose features are asked for, is not installed.", "Install it.")
+
+    monkeypatch.setattr("ddrep_core.features.PictureEmbedding", missing)
+    job = image_job(tmp_path / "other", samples=2, diversity=3.0, diversity_space="features")
+    with pytest.raises(RequestError, match="not installed"):
+        run_job(job.path, load_prior=two_colours)
+
+
 def test_a_grown_job_makes_its_samples_in_turn(tmp_path: Path) -> None:
     """Each keeps away from those before it; a run that was cancelled in between goes on to the same bytes."""
     jobs = [image_job(tmp_path / name, samples=2, seed=7, diversity=3.0, schedule="grown") for name in "ab"]

@@ -111,6 +111,8 @@ class Progress:
             self.fix = without_options(str(event.get("fix") or ""))
         elif kind == "cancelled":
             self.state = "cancelled"
+        elif kind == "waiting":  # for a machine: nobody is at work on it
+            self.state, self.stage, self.seconds_left = "", "", None
         elif kind == "done":
             self.state = "done"
             self.seconds = _number(event.get("seconds"))

@@ -25,7 +25,9 @@ FINAL = {"done", "failed", "cancelled"}
 SLICE_SECONDS = 0.006
 GRACE_SECONDS = 20.0  # between asking an engine to stop at its next step and ending it
 LIVENESS_SECONDS = 2.0
+SERVED_SECONDS = 0.5  # between looks at a folder that lies on a network
 MOST_HISTORY = 200
+WAITING_FOR_A_MACHINE = "Waiting for a machine that serves the jobs folder"
 
 
 @dataclass
@@ -43,7 +45,9 @@ class Job:
     problem: Problem | None = None
     imported: bool = False
     resume: bool = False
+    served: bool = False  # another machine works it off where it lies (`ddrep serve`): there is no process of ours
     arrival: bool = False  # finished in this session, not yet brought in
+    asked_for: bool = False  # to be brought in, even where that is not done by itself
     handle: "subprocess.Popen[bytes] | None" = None
     writing: Iterator[None] | None = None
     cancelled_at: float = 0.0
@@ -73,13 +77,20 @@ class Manager:
         session: names this run of Blender.
         engine: returns the engine's Python, or raises a Problem; None while it is still being checked.
         machine: returns the other machine that a job is sent to, "" where it runs here; or raises a Problem.
+        served: whether other machines work off the jobs folder.
     """
 
-    def __init__(self, session: str, engine: Callable[[], Path | None], machine: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        session: str,
+        engine: Callable[[], Path | None],
+        machine: Callable[[], str],
+        served: Callable[[], bool] = lambda: False,
+    ) -> None:
         self.session = session
         self.jobs: dict[str, Job] = {}
         self.changed = True
-        self._engine, self._machine = engine, machine
+        self._engine, self._machine, self._served = engine, machine, served
         self._scanning: Iterator[None] | None = None
 
     # What the interface asks for
@@ -136,6 +147,8 @@ class Manager:
             with contextlib.suppress(OSError):
                 job.folder.cancel_file.touch()
             job.state, job.cancelled_at = "cancelling", time.monotonic()
+        elif job.state == "cancelling" and job.served:
+            self._settle(job, None)  # nobody answers there; whoever comes to it finds that it was cancelled
         elif job.state == "cancelling":
             process.end(job.handle, job.pid, job.folder.path)
         self.changed = True
@@ -189,7 +202,29 @@ class Manager:
         job.writing = None
         self.changed = True
 
+    def _hand_over(self) -> None:
+        """Jobs that other machines work off where they lie."""
+        for job in self.jobs.values():
+            if job.state != "waiting" or job.session != self.session:
+                continue
+            try:
+                if job.progress.state:  # it was done with, one way or another
+                    if not job.resume:
+                        job.folder.events_file.unlink(missing_ok=True)
+                    with job.folder.events_file.open("ab") as file:
+                        file.write(b'{"event": "waiting"}\n')
+                job.folder.update_scene(served=True, stopped=False)
+            except OSError as error:
+                job.state, job.problem = "failed", disk_problem(error, job.folder.path)
+            else:
+                job.served, job.state, job.problem = True, "running", None
+                job.progress.state, job.progress.stage = "", WAITING_FOR_A_MACHINE
+            self.changed = True
+
     def _start_next(self) -> None:
+        if self._served():
+            self._hand_over()
+            return
         if any(job.state in ("running", "cancelling") and job.session == self.session for job in self.jobs.values()):
             return
         waiting = [
@@ -231,12 +266,16 @@ class Manager:
                 job.problem = disk_problem(error, folder.path)
             self.changed = True
             return
-        folder.update_scene(pid=job.handle.pid, stopped=False)
+        folder.update_scene(pid=job.handle.pid, stopped=False, served=False)
+        job.served = False
         job.progress.state, job.progress.pid = "running", job.handle.pid
         job.state, job.problem, job.cancelled_at, job.looked_at = "running", None, 0.0, time.monotonic()
         self.changed = True
 
     def _listen(self, job: Job) -> None:
+        if job.served:
+            self._listen_from_afar(job)
+            return
         status = job.handle.poll() if job.handle else None
         ended = job.handle is not None and status is not None
         now = time.monotonic()
@@ -251,6 +290,20 @@ class Manager:
             self._settle(job, status)
         elif job.state == "cancelling" and now - job.cancelled_at > GRACE_SECONDS:
             process.end(job.handle, job.pid, job.folder.path, force=now - job.cancelled_at > 2 * GRACE_SECONDS)
+
+    def _listen_from_afar(self, job: Job) -> None:
+        """What its events say is all that is known of a job that another machine works off."""
+        now = time.monotonic()
+        if now - job.looked_at < SERVED_SECONDS:
+            return
+        job.looked_at = now
+        for event in job.tail.read():
+            job.progress.add(event)
+            self.changed = True
+        if job.progress.state in FINAL:
+            self._settle(job, None)
+        elif not job.progress.state and not job.progress.stage:
+            job.progress.stage = WAITING_FOR_A_MACHINE
 
     def _settle(self, job: Job, status: int | None) -> None:
         """The engine has ended: as what?"""
@@ -301,13 +354,17 @@ class Manager:
         job = Job(folder, "waiting", task_of(request), str(request.get("prompt", "")))
         job.session, job.document = str(scene.get("session", "")), str(scene.get("document", ""))
         job.blend = str(scene.get("blend", ""))
-        job.imported = scene.get("imported") is True
+        job.imported, job.served = scene.get("imported") is True, scene.get("served") is True
         for event in job.tail.read_all():
             job.progress.add(event)
         pid = scene.get("pid")
         if not job.progress.pid and isinstance(pid, int) and not isinstance(pid, bool):
             job.progress.pid = pid
         said = job.progress.state
+        if job.served and said not in FINAL:
+            job.state = "cancelling" if folder.cancel_file.exists() else "running"
+            job.progress.stage = job.progress.stage or WAITING_FOR_A_MACHINE
+            return job
         alive = process.is_engine(job.progress.pid, folder.path)
         if said == "done" or (said in FINAL and not alive):
             job.state = said

@@ -45,7 +45,7 @@ def other_machine() -> str:
         Problem: they are to be sent, and it is not said where.
     """
     chosen = preferences()
-    if chosen.runs_on == "HERE":
+    if chosen.runs_on != "SSH":
         return ""
     if not chosen.machine.strip():
         raise Problem(
@@ -56,8 +56,15 @@ def other_machine() -> str:
     return chosen.machine.strip()
 
 
+def is_served() -> bool:
+    """Whether other machines work off the jobs folder; then no engine is needed here."""
+    return preferences().runs_on == "SERVED"
+
+
 def require_engine() -> None:
     """Raises a Problem where there is no engine, as far as is known without asking it."""
+    if is_served():
+        return
     if not preferences().engine.strip():
         raise Problem(
             "The engine is not set up yet. It is a program of its own that does the sampling.",

@@ -6,6 +6,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import bpy
 
@@ -24,15 +25,21 @@ class State:
     Args:
         engine: returns the engine's Python, None while it is being checked; raises a Problem where there is none.
         machine: returns the machine that jobs go to, "" where they run here; raises a Problem where it has no name.
+        served: whether other machines work off the jobs folder.
         tick: the function that Blender's timer calls.
     """
 
     def __init__(
-        self, engine: Callable[[], Path | None], machine: Callable[[], str], tick: Callable[[], float | None]
+        self,
+        engine: Callable[[], Path | None],
+        machine: Callable[[], str],
+        served: Callable[[], bool],
+        tick: Callable[[], float | None],
     ) -> None:
         self.tick = tick
         self.document = uuid.uuid4().hex  # this file, until another one is loaded
-        self.manager = Manager(SESSION, engine, machine)
+        self.manager = Manager(SESSION, engine, machine, served)
+        self.wanted: list[Any] = []  # jobs that are still to be made, one a slice (`batch.Wanted`)
         self.samples: dict[str, list[SampleResult]] = {}
         self.discarded: dict[str, set[int]] = {}
         self.previews: dict[str, int] = {}  # how many previews of each job were there when one was last shown
@@ -74,11 +81,14 @@ _state: State | None = None
 
 
 def begin(
-    engine: Callable[[], Path | None], machine: Callable[[], str], tick: Callable[[], float | None]
+    engine: Callable[[], Path | None],
+    machine: Callable[[], str],
+    served: Callable[[], bool],
+    tick: Callable[[], float | None],
 ) -> None:
     """The extension is enabled."""
     global _state
-    _state = State(engine, machine, tick)
+    _state = State(engine, machine, served, tick)
 
 
 def end() -> None:

@@ -14,10 +14,10 @@ from ddrep_core.batch.cluster import Cluster
 from ddrep_core.batch.live import JsonEvents, LiveTable, Tally, ended_state
 from ddrep_core.batch.page import batch_page
 from ddrep_core.batch.plan import PlannedJob
-from ddrep_core.batch.run import Batch, Order
-from ddrep_core.batch.state import Standing, State, standing
+from ddrep_core.batch.run import Batch, Listed, Order
+from ddrep_core.batch.state import Standing, State, finished, standing
 from ddrep_core.errors import DdrepError, RequestError
-from ddrep_core.jobs.folder import told_in_words, write_bytes, write_json
+from ddrep_core.jobs.folder import JobFolder, told_in_words, write_bytes, write_json
 from ddrep_core.priors.load import choose_device
 
 PAGE_SECONDS = 5.0
@@ -103,7 +103,7 @@ def run_batch(
     try:
         if orders:
             if ray is None:
-                Batch(orders, chosen[: len(orders)], out / "workers", retries).run(hear, tick)
+                Batch(Listed(orders), chosen[: len(orders)], out / "workers", retries).run(hear, tick)
             else:
                 Cluster(orders, ray, retries).run(hear, tick)
     finally:
@@ -151,11 +151,11 @@ def choose_workers(devices: Sequence[str], workers: int | None) -> list[str]:
 
 def _ended(order: Order, event: dict[str, Any]) -> Standing:
     """From the folder, with the reason that was told: a killed engine leaves none."""
+    state = ended_state(event)
     try:
-        now = standing(order.folder)
+        now = finished(JobFolder(order.folder)) if state is State.DONE else standing(order.folder)
     except DdrepError:
         now = Standing(State.FAILED)
-    state = ended_state(event)
     if state is State.FAILED:
         return Standing(state, f"{event['message']} {event['fix']}".strip(), None, now.picture)
     return now

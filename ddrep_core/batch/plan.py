@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
+from ddrep_core.batch.run import MODEL_KEYS
 from ddrep_core.batch.table import Cell, Row
 from ddrep_core.errors import DdrepError, RequestError
 from ddrep_core.geometry.load import load_mesh
@@ -26,7 +27,6 @@ from ddrep_core.views import Views
 
 MOST_COMPLAINTS = 20
 LONGEST_SLUG = 48
-MODEL_KEYS = ("prior", "controlnet", "controlnets", "loras", "reference", "precision", "device", "max_batch", "compile")
 ALSO = {
     "object": "objects", "lora": "loras", "controlnet": "controlnets", "front": "front_degrees", "pin": "pins",
 }  # fmt: skip

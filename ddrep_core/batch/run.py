@@ -10,11 +10,11 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from ddrep_core.errors import Cancelled, DdrepError, RunError
 from ddrep_core.jobs.folder import JobFolder, told_in_words
@@ -75,6 +75,51 @@ def stop_signals(on_stop: Callable[[int], None] = lambda times: None) -> Iterato
             signal.signal(kind, handler)
 
 
+MODEL_KEYS = ("prior", "controlnet", "controlnets", "loras", "reference", "precision", "device", "max_batch", "compile")
+"""What of a request decides which model is loaded."""
+WORKER = (sys.executable, "-m", "ddrep_core.batch.worker")
+
+
+class Source(Protocol):
+    """Where workers take their orders from. Called from their threads."""
+
+    def take(self, model: str | None) -> Order | None:
+        """The next order, rather one of the model that the worker has. May wait for one; None: there will be none."""
+        ...
+
+    def put_back(self, order: Order) -> None:
+        """It is to be tried again, after those that wait."""
+        ...
+
+    def close(self) -> None:
+        """Nothing more is to begin: whoever waits in `take` is sent home."""
+        ...
+
+
+class Listed:
+    """Orders that are all known before."""
+
+    def __init__(self, orders: Iterable[Order]) -> None:
+        self._waiting = deque(orders)
+        self._lock = threading.RLock()  # a signal's handler closes it
+
+    def take(self, model: str | None) -> Order | None:
+        with self._lock:
+            if not self._waiting:
+                return None
+            same = next((order for order in self._waiting if order.model == model), self._waiting[0])
+            self._waiting.remove(same)
+            return same
+
+    def put_back(self, order: Order) -> None:
+        with self._lock:
+            self._waiting.append(order)
+
+    def close(self) -> None:
+        with self._lock:
+            self._waiting.clear()
+
+
 @dataclass
 class Batch:
     """Orders, and who carries them out.
@@ -87,13 +132,11 @@ class Batch:
         worker: the command that starts one; it is also told its --device.
     """
 
-    orders: Sequence[Order]
+    orders: Source
     devices: Sequence[str]
     log_folder: Path
     retries: int = 1
-    worker: Sequence[str] = (sys.executable, "-m", "ddrep_core.batch.worker")
-    _waiting: deque[Order] = field(init=False)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    worker: Sequence[str] = WORKER
     _news: queue.SimpleQueue[tuple[Order, int, dict[str, Any]]] = field(default_factory=queue.SimpleQueue)
     _running: dict[int, Order] = field(default_factory=dict)
     _workers: dict[int, subprocess.Popen[str]] = field(default_factory=dict)
@@ -105,7 +148,6 @@ class Batch:
         Raises:
             Cancelled: Ctrl-C or SIGTERM; every running job has kept its checkpoint.
         """
-        self._waiting = deque(self.orders)
         with told_in_words(self.log_folder):
             self.log_folder.mkdir(parents=True, exist_ok=True)
         threads = [
@@ -130,6 +172,7 @@ class Batch:
     def _on_stop(self, times: int) -> None:
         """The first signal lets running jobs end between two steps, the second one ends them at once."""
         self._stopped = True
+        self.orders.close()
         for order in [*self._running.values()]:
             JobFolder(order.folder).cancel_file.touch()
         if times > 1:
@@ -139,19 +182,16 @@ class Batch:
         for worker in [*self._workers.values()]:
             worker.kill()
 
-    def _take(self, model: str | None) -> Order | None:
-        """The next job, rather one of the model that the worker has."""
-        with self._lock:
-            if self._stopped or not self._waiting:
-                return None
-            same = next((order for order in self._waiting if order.model == model), self._waiting[0])
-            self._waiting.remove(same)
-            return same
+    def kill(self, order: Order) -> None:
+        """End the worker that is at work on this order, at once."""
+        for number, running in [*self._running.items()]:
+            if running is order and (worker := self._workers.get(number)) is not None:
+                worker.kill()
 
     def _serve(self, number: int, device: str) -> None:
         """One worker's life, and its successors', should it die."""
         model: str | None = None
-        while (order := self._take(model)) is not None:
+        while (order := self.orders.take(model)) is not None:
             worker = self._workers.get(number)
             model, order.attempts = order.model, order.attempts + 1
             try:
@@ -164,8 +204,7 @@ class Batch:
             self._running.pop(number, None)
             again = ended["status"] == 1 and order.attempts <= self.retries and not self._stopped
             if again:
-                with self._lock:
-                    self._waiting.append(order)
+                self.orders.put_back(order)
             self._news.put((order, number, {**ended, "event": "retried" if again else "ended"}))
         if (worker := self._workers.pop(number, None)) is not None:
             assert worker.stdin is not None

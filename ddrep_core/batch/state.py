@@ -10,7 +10,7 @@ from typing import Any
 from ddrep_core.errors import DdrepError
 from ddrep_core.jobs.events import last_event
 from ddrep_core.jobs.folder import JobFolder, read_json
-from ddrep_core.jobs.identity import fingerprint, is_finished
+from ddrep_core.jobs.identity import is_finished
 
 SHOWN = ("turntable_still", "image", "panorama", "contact_sheet")
 
@@ -48,9 +48,8 @@ def standing(path: Path) -> Standing:
         if not path.is_dir():
             return Standing(State.WAITING)
         request = folder.load_request()
-        if is_finished(folder, request, fingerprint(folder, request)):
-            result = read_json(folder.result_file)
-            return Standing(State.DONE, "", _seconds(result), _picture(folder, result))
+        if is_finished(folder, request):
+            return finished(folder)
         event = last_event(folder)
     except DdrepError as error:
         return Standing(State.FAILED, " ".join(filter(None, (error.message, error.fix))))
@@ -63,6 +62,12 @@ def standing(path: Path) -> Standing:
             return Standing(State.FAILED, " ".join(str(each) for each in words if each), None, picture)
         case _:  # cancelled, killed, or pictures of the result are missing
             return Standing(State.STOPPED, "", None, picture)
+
+
+def finished(folder: JobFolder) -> Standing:
+    """Where a job stands whose run has just said that it is done."""
+    result = read_json(folder.result_file)
+    return Standing(State.DONE, "", _seconds(result), _picture(folder, result))
 
 
 def _seconds(result: Any) -> float | None:

@@ -17,12 +17,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
-from ddrep_core.batch.plan import MODEL_KEYS
-from ddrep_core.errors import DdrepError
+from ddrep_core.batch.run import MODEL_KEYS
+from ddrep_core.errors import Cancelled, DdrepError
+from ddrep_core.jobs.events import add_event
 from ddrep_core.jobs.folder import JobBusy, JobFolder
-from ddrep_core.jobs.identity import is_resumable
 from ddrep_core.jobs.request import Request
-from ddrep_core.jobs.run import load_request_prior, run_job
 
 BUSY_SECONDS = 60.0  # how long an engine whose batch was killed may need to see it, and let go of its job
 
@@ -40,6 +39,8 @@ class Models:
         key = request.model_dump_json(include=set(MODEL_KEYS))
         if self._kept is None or self._kept[0] != key:
             self._kept = None  # before the next one is loaded: both might not fit
+            from ddrep_core.jobs.run import load_request_prior
+
             self._kept = key, load_request_prior(request)
         return self._kept[1]
 
@@ -51,12 +52,14 @@ class Orders:
         self._stream = stream
         self._waiting: queue.SimpleQueue[Path | None] = queue.SimpleQueue()
         self.under_way: Path | None = None
+        self.orphaned = False  # whoever gave the order has gone
         threading.Thread(target=self._read, name="ddrep-orders", daemon=True).start()
 
     def _read(self) -> None:
         for line in self._stream:
             self._waiting.put(Path(json.loads(line)["job"]))
         if (path := self.under_way) is not None:
+            self.orphaned = True
             JobFolder(path).cancel_file.touch()
         self._waiting.put(None)
 
@@ -76,12 +79,14 @@ def run_one(path: Path, models: Models, say: Callable[[dict[str, Any]], None]) -
     def listener(event: dict[str, Any]) -> None:
         say({"job": str(path), **event})
 
+    from ddrep_core.jobs.run import run_job  # torch comes with it
+
     status, message, fix = 0, "", ""
     try:
         deadline = time.monotonic() + BUSY_SECONDS
         while True:
             try:
-                run_job(path, resume=is_resumable(JobFolder(path)), listeners=(listener,), load_prior=models)
+                run_job(path, resume=None, listeners=(listener,), load_prior=models)
                 break
             except JobBusy:
                 if time.monotonic() > deadline:
@@ -109,6 +114,8 @@ def main() -> None:
     orders = Orders(sys.stdin)
     while (path := orders.next()) is not None:
         ended = run_one(path, models, say)
+        if orders.orphaned and ended["status"] == Cancelled.exit_status:
+            add_event(JobFolder(path), "waiting")  # no person stopped it
         orders.done()  # before it is told: then the input may end at once
         say(ended)
 

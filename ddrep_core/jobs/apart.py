@@ -79,13 +79,24 @@ def guides_to_differ(
     if request.unlike:
         files = [folder.resolve(name) for name in request.unlike]
         unlike = torch.stack([likeness(file, rep, views, box, prior) for file in files])
-    return (replace(apart(request.diversity or 1.0, prior, unlike), in_turn=in_turn and several),)
+    return (replace(apart(request, prior, unlike), in_turn=in_turn and several),)
 
 
-def apart(weight: float, prior: Prior, unlike: Tensor | None = None) -> ParticleGuidance:
-    """Samples that keep away from each other, and from what was kept, as a prior's space has it."""
+def apart(request: Request, prior: Prior, unlike: Tensor | None = None) -> ParticleGuidance:
+    """Samples that keep away from each other, and from what was kept, as a prior's space has it.
+
+    Raises:
+        RequestError: features are asked for whose network is not installed.
+    """
     variance = PIXEL_VARIANCE if prior.channels == 3 else 1.0
-    return ParticleGuidance(weight, unlike=unlike, variance=variance, least_sigma=LEAST_SIGMA * variance**0.5)
+    space: Any = "clean"
+    if request.diversity_space == "features":
+        from ddrep_core.features import PictureEmbedding
+
+        space = PictureEmbedding().to(prior.device)
+    weight = request.diversity or 1.0
+    least = LEAST_SIGMA * variance**0.5
+    return ParticleGuidance(weight, space=space, unlike=unlike, variance=variance, least_sigma=least)
 
 
 def likeness(file: Path, rep: Diffrep, views: Views | None, box: Box | None, prior: Prior) -> Tensor:

@@ -11,6 +11,7 @@ Every event is one JSON object with "event" and "time" (seconds since the epoch)
     error   {message, fix, status}
     cancelled {}
     done    {result, seconds}
+    waiting {}                                       nobody is at work on it, and somebody shall be (`batch.serve`)
 A reader skips events it does not know, and a line it cannot parse (a killed engine may leave half of one).
 """
 
@@ -32,6 +33,8 @@ from rich.table import Table
 from ddrep_core.jobs.folder import JobFolder, no_link, seconds_since_epoch, told_in_words, utf8
 
 LAST_BYTES = 65_536
+FINAL = ("done", "error", "cancelled")
+"""What a run says last."""
 
 
 class Listener(Protocol):
@@ -103,6 +106,19 @@ def _lacks_newline(path: Any) -> bool:
 
 def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def add_event(folder: JobFolder, event: str, **fields: Any) -> None:
+    """Add an event to a job that no engine is at work on.
+
+    Raises:
+        RunError: it cannot be written.
+    """
+    log = EventLog(folder, append=True)
+    try:
+        log.emit(event, **fields)
+    finally:
+        log.close()
 
 
 def last_event(folder: JobFolder) -> dict[str, Any]:

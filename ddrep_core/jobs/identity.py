@@ -25,21 +25,28 @@ def fingerprint(folder: JobFolder, request: Request) -> str:
     return digest.hexdigest()
 
 
-def is_finished(folder: JobFolder, request: Request, identity: str) -> bool:
-    """Whether outputs/ holds the result of this very request: all its samples, all their files and pictures."""
+def is_finished(folder: JobFolder, request: Request, identity: str | None = None) -> bool:
+    """Whether outputs/ holds the result of this very request: all its samples, all their files and pictures.
+
+    `identity` is the request's fingerprint where it is known. The inputs are read for it where all else fits, only.
+    """
     result = read_json(folder.result_file)
-    if not isinstance(result, dict) or result.get("fingerprint") != identity:
-        return False
-    samples = result.get("samples")
+    samples = result.get("samples") if isinstance(result, dict) else None
     if not isinstance(samples, list) or len(samples) != request.samples:
         return False
-    return all(is_record(sample) and "missing" not in sample and folder.holds(sample["files"]) for sample in samples)
+    if not all(is_record(each) and "missing" not in each and folder.holds(each["files"]) for each in samples):
+        return False
+    return isinstance(result, dict) and result.get("fingerprint") == (identity or fingerprint(folder, request))
 
 
 def is_resumable(folder: JobFolder) -> bool:
     """Whether a run of this very request has begun here: finished, or with a checkpoint to go on from."""
     request = folder.load_request()
-    identity = fingerprint(folder, request)
+    return has_begun(folder, request, fingerprint(folder, request))
+
+
+def has_begun(folder: JobFolder, request: Request, identity: str) -> bool:
+    """Whether there is a run of this request to go on with, or its result."""
     record = read_json(folder.checkpoints / "run.json")
     begun = isinstance(record, dict) and record.get("fingerprint") == identity
     return begun or is_finished(folder, request, identity)

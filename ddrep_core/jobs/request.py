@@ -189,6 +189,24 @@ class TextureRequest(Coloured):
         False, description="The mesh's UVs lie in UDIM tiles: a texture for each, NAME.1001.png and so on."
     )
 
+    intrinsics: Annotated[str | None, JOB, Later()] = Field(
+        None,
+        min_length=1,
+        description="A folder with an intrinsic-image model (MarigoldIntrinsicsPipeline): roughness, metallic, albedo.",
+    )
+    normals_model: Annotated[str | None, JOB, Later()] = Field(
+        None, min_length=1, description="A folder with a model of normals (MarigoldNormalsPipeline): a normal map."
+    )
+    delight: Annotated[bool, JOB, Later()] = Field(
+        False, description="With --intrinsics: the base colour is its albedo, without the light that was painted."
+    )
+    ensemble: Annotated[int | None, JOB, Later()] = Field(
+        None,
+        ge=1,
+        le=64,
+        description="Predictions of each view, joined: 4 when not given, 3 or more tell doubt.",
+    )
+
 
 class GenerateRequest(Coloured):
     """A new object from words: a NeRF, and from it a textured GLB."""
@@ -425,6 +443,11 @@ class Request(Block):
         ge=0,
         le=100,
         description="How much the samples keep away from each other: 0 not at all, 1 clearly. They are made together.",
+    )
+    diversity_space: Annotated[Literal["clean", "features"], JOB, Later()] = Field(
+        "clean",
+        description="What they are compared by: what the prior makes of them, or EfficientNet's features of that, "
+        "which takes several times as long.",
     )
     unlike: Annotated[list[RelativePath], JOB, Later()] = Field(
         default_factory=list,

@@ -146,7 +146,7 @@ def start(session: Session) -> Stage:
         request.prompt,
         request.negative_prompt,
         guidance_of(prior, request.guidance_scale, 0.0),
-        apart(request.diversity, prior) if request.diversity else None,
+        apart(request, prior) if request.diversity else None,
         request.steps or STEPS,
     )
     return Stage(recipe, damaged.finish, damaged.previews)

@@ -19,7 +19,7 @@ from ddrep_core.errors import Cancelled, DdrepError, DdrepWarning, RequestError,
 from ddrep_core.jobs.apart import distances
 from ddrep_core.jobs.events import EventLog, Listener
 from ddrep_core.jobs.folder import JobFolder, read_json, write_bytes, write_json
-from ddrep_core.jobs.identity import fingerprint, is_finished
+from ddrep_core.jobs.identity import fingerprint, has_begun, is_finished
 from ddrep_core.jobs.pace import StopSwitch
 from ddrep_core.jobs.request import SCHEMA_VERSION, TASKS, Request
 from ddrep_core.jobs.session import Session
@@ -42,7 +42,7 @@ def start_task(session: Session) -> Stage:
 def run_job(
     path: str | Path,
     *,
-    resume: bool = False,
+    resume: bool | None = False,
     listeners: tuple[Listener, ...] = (),
     checkpoint_seconds: float = 10.0,
     preview_seconds: float = 3.0,
@@ -53,7 +53,8 @@ def run_job(
     Args:
         path: the job folder (docs/jobs.md).
         resume: go on from the checkpoint; the outputs are byte for byte those of a run that was never interrupted. A
-            finished job is left as it is. Without a usable checkpoint the job starts anew, with a warning.
+            finished job is left as it is. Without a usable checkpoint the job starts anew, with a warning. None: go on
+            where an earlier run of this very request began, else start.
         listeners: called with each event (`jobs.events`).
         checkpoint_seconds: about how often to write a checkpoint; 0 writes one after every step.
         preview_seconds: about how often to write previews.
@@ -74,11 +75,15 @@ def run_job(
         # A cancel file is removed when it is obeyed. One that lies here is left from an engine that was killed, or was
         # made while this one was starting: then it counts.
         folder.forget_cancel(before=time.time() - STARTING_SECONDS)
+        identity = None
+        if resume is None:
+            identity = fingerprint(folder, request)
+            resume = has_begun(folder, request, identity)
         events = EventLog(folder, listeners, append=resume)
         try:
             with _warnings_as_events(events), _deterministic():
                 load = load_prior or load_request_prior
-                return _run(folder, request, events, resume, load, checkpoint_seconds, preview_seconds)
+                return _run(folder, request, identity, events, resume, load, checkpoint_seconds, preview_seconds)
         except KeyboardInterrupt as error:
             events.emit("cancelled")
             raise Cancelled("Cancelled at once.", f'Go on with: ddrep run "{folder}" --resume') from error
@@ -97,6 +102,7 @@ def run_job(
 def _run(
     folder: JobFolder,
     request: Request,
+    identity: str | None,
     events: EventLog,
     resume: bool,
     load_prior: Callable[[Request], Any],
@@ -104,7 +110,7 @@ def _run(
     preview_seconds: float,
 ) -> Path:
     start = time.monotonic()
-    identity = fingerprint(folder, request)
+    identity = identity or fingerprint(folder, request)
     if resume and is_finished(folder, request, identity):
         if not folder.page_file.is_file():
             _write_page(folder, read_json(folder.result_file), events)

@@ -19,9 +19,9 @@ from typing import Any
 
 from ddrep_core.confined import Confined
 from ddrep_core.errors import Cancelled, DdrepError, RequestError, RunError
-from ddrep_core.jobs.events import EventLog, Listener
+from ddrep_core.jobs.events import FINAL, EventLog, Listener
 from ddrep_core.jobs.folder import JobFolder, read_json, told_in_words, write_json
-from ddrep_core.jobs.identity import fingerprint, is_finished
+from ddrep_core.jobs.identity import is_finished, is_resumable
 from ddrep_core.jobs.pace import StopSwitch
 from ddrep_core.remote.far_end import NAME
 from ddrep_core.remote.files import ASKED, MADE, WITH_RESUME, drop_others, listing, place_of
@@ -35,7 +35,6 @@ LONGEST_PAUSE = 30.0
 GIVE_UP_SECONDS = 1800.0
 STOP_SECONDS = 300.0  # for a run of another request to see that it is not wanted any more
 STARTING_SECONDS = 20.0
-FINAL = ("done", "error", "cancelled")
 
 
 def away_at(folder: JobFolder) -> str | None:
@@ -62,7 +61,7 @@ def run_away(
     path: str | Path,
     place: Place,
     *,
-    resume: bool = False,
+    resume: bool | None = False,
     keep: bool = False,
     listeners: tuple[Listener, ...] = (),
     checkpoint_seconds: float = 10.0,
@@ -73,7 +72,7 @@ def run_away(
     Args:
         path: the job folder (docs/jobs.md). Its results, events and previews come here as if it were run here.
         place: the machine. A run of this very request that is at work there, or has ended there, is picked up.
-        resume: go on from the checkpoint, which travels, too.
+        resume: go on from the checkpoint, which travels, too. None: if there is one of this very request.
         keep: leave the job's folder there when all is back.
         listeners: called with each event.
         checkpoint_seconds: about how often one is written there.
@@ -97,11 +96,13 @@ def run_away(
     with folder.locked():
         folder.sweep()
         folder.forget_cancel(before=time.time() - STARTING_SECONDS)
+        if resume is None:
+            resume = is_resumable(folder)
         events = EventLog(folder, listeners, append=resume)
         stop = StopSwitch(folder)
         try:
             with stop.listening():
-                if resume and before is None and is_finished(folder, request, fingerprint(folder, request)):
+                if resume and before is None and is_finished(folder, request):
                     events.emit("done", result=folder.relative(folder.result_file), seconds=0.0)
                     return folder.result_file
                 return _Away(folder, place, events, stop, resume, keep, checkpoint_seconds).run(give_up_seconds)

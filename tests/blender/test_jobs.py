@@ -365,3 +365,45 @@ def test_a_job_can_be_sent_to_another_machine(addon, cube, pump):
         assert job.state == "failed" and "not said on which" in job.problem.message
     finally:
         preferences.runs_on = "HERE"
+
+
+def test_a_served_folder_is_worked_off_by_others(addon, cube, pump, fake_python, monkeypatch):
+    """Jobs lie there at once; what happens to them is read from their events, and no process is ended here."""
+    import bl_ext.user_default.ddrep.engine.manager as manager
+
+    def never(*told, **named):
+        raise AssertionError("a process was touched")
+
+    monkeypatch.setattr(manager.process, "start", never)
+    monkeypatch.setattr(manager.process, "end", never)
+    monkeypatch.setattr(manager, "SERVED_SECONDS", 0.0)
+    preferences = addon.preferences.preferences()
+    engine, preferences.engine, preferences.runs_on = preferences.engine, "", "SERVED"
+    try:
+        start("a crate")
+        start("an error crate")
+        jobs = {job.prompt: job for job in addon.runtime.current().manager.jobs.values()}
+        first, second = jobs["a crate"], jobs["an error crate"]
+        pump(lambda: first.state == second.state == "running")
+        rows = {row.name: row for row in bpy.context.window_manager.ddrep.jobs}
+        assert "Waiting for a machine" in rows[first.name].words
+        for job in (first, second):
+            work_off(fake_python, job)
+        pump(lambda: first.state == "done" and first.imported and second.state == "failed")
+        assert "not there" in second.problem.message
+        bpy.ops.ddrep.retry_job(job=second.name)
+        pump(lambda: second.state == "running")
+        assert second.folder.events_file.read_text().endswith('{"event": "waiting"}\n')
+        again = forgotten(addon)[second.name]
+        assert again.state == "running" and again.served
+        bpy.ops.ddrep.cancel_job(job=again.name)
+        assert again.state == "cancelling" and again.folder.cancel_file.exists()
+        bpy.ops.ddrep.cancel_job(job=again.name)
+        assert again.state == "cancelled"
+    finally:
+        preferences.engine, preferences.runs_on = engine, "HERE"
+
+
+def work_off(python, job):
+    """As a machine would that serves the folder."""
+    subprocess.run([str(python), "-I", "-m", "ddrep_core", "run", str(job.folder.path)], capture_output=True)

@@ -1,0 +1,123 @@
+"""Forward models on linear signals of known law: what is drawn given some views, and learnt from views alone."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from ddrep_core.errors import RequestError
+from ddrep_core.forward_models import (
+    ForwardPrior,
+    GaussianSignals,
+    ObservationLesson,
+    SignalNetwork,
+    draw_signals,
+    learn_signals,
+)
+from ddrep_core.forward_models.draw import means
+from ddrep_core.schedules.named import ddim_schedule
+from ddrep_core.training.denoiser import started
+
+CORRELATION = torch.tensor(
+    [[1.0, 0.8, 0.497, 0.316], [0.8, 1.0, 0.675, 0.4], [0.497, 0.675, 1.0, 0.3], [0.316, 0.4, 0.3, 1.0]],
+    dtype=torch.float64,
+)
+"""Of a signal of four numbers; given the first, the others' variances are .36, .753 and .90."""
+CONTEXT = {0: torch.full((1, 1, 1), 1.5, dtype=torch.float64)}
+LEVELS = torch.linspace(math.log(40), math.log(0.01), 300, dtype=torch.float64).exp()
+
+
+def coordinates(covariances: Tensor, means: Tensor | None = None, weights: Tensor | None = None) -> GaussianSignals:
+    """Each view shows one number."""
+    count, size = len(covariances), covariances.shape[1]
+    middle = torch.zeros(count, size, dtype=torch.float64) if means is None else means
+    shares = torch.full((count,), 1 / count, dtype=torch.float64) if weights is None else weights
+    return GaussianSignals(middle, covariances, shares, torch.eye(size, dtype=torch.float64)[:, None])
+
+
+def known(signals: GaussianSignals, context: dict[int, Tensor] | None = None) -> ForwardPrior:
+    return ForwardPrior(
+        signals.denoise, signals.forward, len(signals.maps), (1, 1, signals.maps.shape[1]),
+        context=CONTEXT if context is None else context, sigmas=LEVELS, dtype=torch.float64,
+    )  # fmt: skip
+
+
+def covariance(drawn: Tensor) -> Tensor:
+    return torch.cov(drawn.T)
+
+
+def test_the_signal_s_law_comes_of_all_views_and_of_one_its_mean_of_the_rest() -> None:
+    """F1, F2. With one target view the others have the variance of E[S | context, target] alone."""
+    signals = coordinates(CORRELATION[None])
+    prior = known(signals)
+    _, (true,), _ = signals.posterior(CONTEXT)
+    found = {
+        order: covariance(draw_signals(prior, 200, order=order, schedule=ddim_schedule(LEVELS, 16, heun=True)).signals)
+        for order in ("one", "autoregressive", "joint")
+    }
+    assert [round(float(true[k, k]), 2) for k in (1, 2, 3)] == [0.36, 0.75, 0.9]
+    for order in ("autoregressive", "joint"):
+        for k in (1, 2, 3):  # a standard error of .1
+            assert float(found[order][k, k]) == pytest.approx(float(true[k, k]), rel=0.33), (order, k)
+        correlation = found[order][1, 2] / (found[order][1, 1] * found[order][2, 2]).sqrt()
+        assert float(correlation) == pytest.approx(float(true[1, 2] / (true[1, 1] * true[2, 2]).sqrt()), abs=0.13)
+    guessed = true[1, 2] ** 2 / true[1, 1]  # Var E[S2 | S0, S1]
+    assert float(found["one"][2, 2]) == pytest.approx(float(guessed), rel=0.3)
+    assert float(found["one"][2, 2]) < 0.4 * float(true[2, 2])
+    one = found["one"]
+    assert float(one[1, 2] / (one[1, 1] * one[2, 2]).sqrt()) == pytest.approx(1.0, abs=0.01)
+
+
+def test_modes_are_drawn_with_their_shares_and_every_draw_agrees_with_the_context() -> None:
+    """Two kinds of signals that look alike from view 0."""
+    spread = 0.05 * torch.eye(4, dtype=torch.float64)
+    middle = torch.tensor([[1.5, 1, 1, 1], [1.5, -1, -1, 1]], dtype=torch.float64)
+    signals = coordinates(spread.repeat(2, 1, 1), middle, torch.tensor([0.7, 0.3], dtype=torch.float64))
+    drawn = draw_signals(known(signals), 100, schedule=ddim_schedule(LEVELS, 12, heun=True))
+    share = float((drawn.signals[:, 1] > 0).double().mean())
+    assert share == pytest.approx(0.7, abs=0.15)  # a standard error of .046
+    assert bool((drawn.signals[:, 1].sign() == drawn.signals[:, 2].sign()).all())
+    assert torch.equal(drawn.pictures[:, 0], CONTEXT[0].expand(100, 1, 1, 1))
+    torch.testing.assert_close(drawn.pictures[:, 1:, 0, 0, 0], drawn.signals[:, 1:])
+    assert float(means(known(signals))[1]) == pytest.approx(0.4, abs=0.02)  # .7 − .3: neither
+
+
+def test_guidance_leads_away_from_what_is_drawn_without_a_context() -> None:
+    signals = coordinates(CORRELATION[None])
+    prior, x = known(signals), torch.full((3, 1, 1, 1), 0.3, dtype=torch.float64)
+    told, untold, more = (
+        given.predict_clean(x, 1.0, given.condition(guidance_scale=scale))
+        for given, scale in ((prior, 1.0), (known(signals, {}).given({}, (1, 2, 3)), 1.0), (prior, 2.0))
+    )
+    torch.testing.assert_close(more, untold + 2 * (told - untold))
+
+
+def test_signals_are_learnt_from_views_alone() -> None:
+    """F3: from views of two numbers of three under random pairs, the conditional mean within a tenth of a deviation."""
+    law = coordinates(CORRELATION[None, :3, :3])
+    root = torch.linalg.cholesky(CORRELATION[:3, :3]).float()
+
+    def draw(count: int, source: torch.Generator) -> Tensor:
+        return (torch.randn(count, 3, generator=source) @ root.T)[:, :, None, None, None]
+
+    source = torch.Generator().manual_seed(0)
+    model = started(lambda: SignalNetwork(3, 1, 3, width=48), source)
+    single = GaussianSignals(law.means.float(), law.covariances.float(), law.weights.float(), law.maps.float())
+    losses = learn_signals(model, single.forward, draw, ObservationLesson(steps=500), source)
+    assert sum(losses[-50:]) < 0.8 * sum(losses[:50])
+    seen, levels = draw(200, source), torch.tensor([0.0, math.inf, 0.7]).expand(200, 3)
+    seen[:, 2] += 0.7 * torch.randn(seen[:, 2].shape, generator=source)
+    seen[:, 1] = 0
+    gap = model(seen, levels).detach() - single.denoise(seen, levels)
+    assert float(gap[:, 1].square().mean().sqrt()) < 0.15  # the number that was not seen at all
+
+
+@pytest.mark.parametrize(("context", "targets"), [((0,), (0,)), ((0,), (4,)), ((0, 1, 2, 3), None)])
+def test_views_that_are_none_or_known_are_refused(context: tuple[int, ...], targets: tuple[int, ...] | None) -> None:
+    signals = coordinates(CORRELATION[None])
+    seen = {view: torch.zeros(1, 1, 1, dtype=torch.float64) for view in context}
+    with pytest.raises(RequestError, match="different views"):
+        ForwardPrior(signals.denoise, signals.forward, 4, (1, 1, 1), context=seen, targets=targets)
