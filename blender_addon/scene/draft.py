@@ -110,9 +110,13 @@ def _require_own_meshes(objects: Sequence[bpy.types.Object], uv_source: str) -> 
 
 
 def texture_draft(
-    context: bpy.types.Context, objects: Sequence[bpy.types.Object], default_prior: str, front: float | None = None
+    context: bpy.types.Context,
+    objects: Sequence[bpy.types.Object],
+    default_prior: str,
+    front: float | None = None,
+    words: str | None = None,
 ) -> Draft:
-    """Texture `objects` as the scene's settings say; they face `front` degrees where that is given.
+    """Texture `objects` as the scene's settings say; by other `words`, or facing `front` degrees, where that is given.
 
     Raises:
         Problem: the scene or a setting does not allow it.
@@ -154,6 +158,7 @@ def texture_draft(
     looked_at, pictures = reference(settings, chosen_cameras(scene), names)
     request = {
         **_common(settings, default_prior, "texture"),
+        **({} if words is None else {"prompt": words}),
         **looked_at,
         "cameras": "inputs/cameras.json",
         "texture": {

@@ -76,6 +76,8 @@ def draw_button(layout: bpy.types.UILayout, context: bpy.types.Context, task: st
     row.scale_y = 1.6
     row.operator(f"ddrep.{task}", text=text, icon=icon)
     row.operator("ddrep.write_job", text="", icon="FILE_TICK").task = task
+    if task == "texture" and len(context.selected_objects) > 1:
+        layout.operator("ddrep.texture_each", icon="LINENUMBERS_ON")
     draw_progress(layout, task)
     settings = getattr(context.scene.ddrep, task)
     problem = problem_of(lambda: runtime.require(context, task))
@@ -433,6 +435,10 @@ class DDREP_PT_jobs(_Tab, bpy.types.Panel):
             row.label(text="No jobs yet", icon="SORTTIME")
             return
         layout.template_list("DDREP_UL_jobs", "", window, "jobs", window, "job_index", rows=3, maxrows=6)
+        if words := runtime.words_of_all():
+            layout.label(text=words, icon="LINENUMBERS_ON")
+        if len(runtime.still_out()) > 1:
+            layout.operator("ddrep.bring_in_all", icon="IMPORT")
         job = chosen_job(context)
         if job is None:
             return
