@@ -5,6 +5,8 @@ blender -b scene.blend --command ddrep texture --object Chair --prompt "a mossy 
         --output out.blend --render renders
 blender -b scene.blend --command ddrep generate --prompt "a clay teapot" --size 0.3 --output out.blend
 blender -b scene.blend --command ddrep panorama --prompt "a foggy harbour" --output out.blend
+blender -b scene.blend --command ddrep batch jobs --prompt "an old {name}"    # then: ddrep serve jobs --once
+blender -b scene.blend --command ddrep collect jobs --output out.blend
 blender -b out.blend --command ddrep render --output renders
 
 Several --object, --prompt and --seed are multiplied with one another. The .blend that was opened is never written to.
@@ -29,15 +31,16 @@ from .engine import process
 from .engine.diagnosis import diagnose
 from .engine.environment import Probe, candidates, python_in
 from .engine.events import EventTail, Progress, duration
-from .engine.folder import JobFolder, new_folder_name, require_space, write_job
+from .engine.folder import JobFolder, new_folder_name, require_space, task_of, write_job
 from .engine.manager import Job
 from .preferences import preferences
 from .problems import Problem
 from .properties import PANORAMA_WIDTHS, TEXTURE_SIZES
 from .results.bring_in import bring_in, made_from
 from .results.outcome import read_samples
-from .scene.draft import Draft, generate_draft, panorama_draft, texture_draft
+from .scene.draft import Draft, generate_draft, panorama_draft, require_texture, texture_draft
 from .scene.final_renders import render_cameras, results_in
+from .scene.words import words_for
 
 MATERIAL_TARGETS = {"object": "OBJECT", "slot": "SLOT", "slots": "SLOTS"}
 CAMERA_SOURCES = {"scene": "SCENE", "active": "ACTIVE", "frames": "FRAMES"}
@@ -116,6 +119,22 @@ def parser() -> argparse.ArgumentParser:
     panorama.add_argument("--hdr", action="store_true", default=None, help="ask for high dynamic range")
     _common(panorama)
     panorama.set_defaults(run=run_panorama, task="panorama")
+
+    batch = commands.add_parser("batch", help="write a job for each mesh, for `ddrep serve FOLDER` to work off")
+    batch.add_argument("folder", metavar="FOLDER", help="where the job folders go")
+    batch.add_argument("--prompt", required=True, metavar="TEXT", help="{name}: the object's; {x}: its property x")
+    batch.add_argument("--object", action="append", metavar="NAME", help="(repeat for several; default: all meshes)")
+    batch.add_argument("--collection", metavar="NAME", help="only the meshes in it")
+    batch.add_argument("--cameras", metavar="WHICH", help="scene, active, frames or orbit:N")
+    batch.add_argument("--resolution", type=int, choices=TEXTURE_SIZES, help="of the texture")
+    batch.add_argument("--seed", type=int, metavar="S")
+    batch.add_argument("--steps", type=int, metavar="N")
+    batch.set_defaults(run=run_batch)
+
+    collect = commands.add_parser("collect", help="bring in all finished jobs of a folder")
+    collect.add_argument("folder", metavar="FOLDER", help="where the job folders are")
+    collect.add_argument("--output", required=True, metavar="FILE", help="save a copy of the .blend with them in it")
+    collect.set_defaults(run=run_collect)
 
     render = commands.add_parser("render", help="render each result in this .blend from the scene's cameras by Cycles")
     render.add_argument("--output", required=True, metavar="DIR", help="where the pictures go")
@@ -220,6 +239,73 @@ def run_panorama(options: argparse.Namespace) -> int:
                 yield prompt, panorama_draft(bpy.context, _prior())
 
     return _run_all(options, drafts())
+
+
+def run_batch(options: argparse.Namespace) -> int:
+    """`ddrep batch`: all is looked through before anything is written."""
+    scene = bpy.context.scene
+    things = _meshes(options)
+    words = [words_for(thing, options.prompt) for thing in things]
+    source, count = _camera_source(options.cameras)
+    own = {"prompt": options.prompt, "seed": options.seed, "seed_locked": True if options.seed is not None else None}
+    own |= {"resolution": str(options.resolution) if options.resolution else None}
+    if options.steps is not None:
+        own |= {"quality": "CUSTOM", "steps": options.steps}
+    parent = _jobs(options.folder)
+    written = []
+    with settings_of(scene.ddrep.texture, **own), settings_of(scene.ddrep.cameras, source=source, orbit_count=count):
+        for thing in things:
+            require_texture(bpy.context, [thing])
+        for thing, prompt in zip(things, words, strict=True):
+            draft = texture_draft(bpy.context, [thing], _prior(), words=prompt)
+            require_space(parent)
+            folder = JobFolder(parent / new_folder_name("texture", thing.name))
+            for _ in write_job(folder.path, draft.request, draft.files, {**draft.scene, "session": "", "document": ""}):
+                pass
+            written.append(folder)
+            for warning in draft.warnings:
+                print(f"ddrep: {thing.name}: {warning}", file=sys.stderr)
+            print(f"{thing.name}: {folder.path}")
+    print(f"{len(written)} jobs. Work them off with: ddrep serve {parent} --once")
+    return 0
+
+
+def run_collect(options: argparse.Namespace) -> int:
+    """`ddrep collect`: a job that has failed, or is not done, is told of, and costs the others nothing."""
+    _require_output(options.output)
+    parent = _jobs(options.folder)
+    if not parent.is_dir():
+        raise Problem(f"There is no folder {parent}.")
+    missing = 0
+    for path in sorted(path for path in parent.iterdir() if (path / "job.json").is_file() and path.suffix != ".part"):
+        folder = JobFolder(path)
+        request = folder.request()
+        job = Job(folder, "done", task_of(request), str(request.get("prompt", "")))
+        try:
+            for sample in read_samples(folder):
+                print(f"{path.name}: seed {sample.seed}: {bring_in(bpy.context, job, sample)}")
+                for block in made_from(job, sample):
+                    block.use_fake_user = True
+        except Problem as problem:
+            missing += 1
+            print(f"ddrep: {path.name}: {problem.message}", file=sys.stderr)
+    _save_copy(Path(options.output))
+    return 1 if missing else 0
+
+
+def _meshes(options: argparse.Namespace) -> list[bpy.types.Object]:
+    """The objects of a batch. Raises a Problem where there is none."""
+    if options.object:
+        return [_named(name) for name in options.object]
+    things: Any = bpy.context.scene.objects
+    if options.collection:
+        if (collection := bpy.data.collections.get(options.collection)) is None:
+            raise Problem(f"There is no collection '{options.collection}'.")
+        things = collection.all_objects
+    found = sorted((each for each in things if each.type == "MESH"), key=lambda each: each.name)
+    if not found:
+        raise Problem("There is no mesh to texture.")
+    return found
 
 
 def run_render(options: argparse.Namespace) -> int:

@@ -8,7 +8,7 @@ from bpy.props import EnumProperty, StringProperty
 
 from . import __package__ as base_package
 from . import changes
-from .engine.environment import ENGINE_VERSION
+from .engine.environment import DEFAULT_SOURCE
 from .ui.widgets import draw_problem, paragraph, width_of
 
 HOME = Path.home() / "ddrep"
@@ -31,9 +31,9 @@ class DDREP_AP_preferences(bpy.types.AddonPreferences):
     )
     engine_source: StringProperty(
         name="Engine Source",
-        description="What Set Up installs: the package of the version that fits (as it is here at first), a wheel, the "
-        "folder of a ddrep checkout, or an address (https://…/ddrep.whl, git+https://…)",
-        default=f"ddrep=={ENGINE_VERSION}.*",
+        description="What Set Up installs: the engine that came along, or the package that fits (as it is here at "
+        "first), a wheel, the folder of a ddrep checkout, or an address (https://…/ddrep.whl, git+https://…)",
+        default=DEFAULT_SOURCE,
     )
     engine_index: StringProperty(
         name="Extra Package Index",

@@ -21,6 +21,8 @@ from diffusers import (
     FlowMatchEulerDiscreteScheduler,
     FluxPipeline,
     FluxTransformer2DModel,
+    MarigoldIntrinsicsPipeline,
+    MarigoldNormalsPipeline,
     PixArtSigmaPipeline,
     PixArtTransformer2DModel,
     SD3Transformer2DModel,
@@ -313,4 +315,29 @@ def build_controlnet(folder: Path, model: UNet2DConditionModel, seed: int = 0) -
             if not parameter.any():
                 torch.nn.init.normal_(parameter, std=0.2)
     controlnet.eval().save_pretrained(folder)
+    return folder
+
+
+def build_marigold(folder: Path, kind: Literal["intrinsics", "normals"], seed: int = 0, **told: Any) -> Path:
+    """Marigold's intrinsic images (appearance: albedo; roughness and metallicity) or its normals."""
+    targets = {
+        "target_names": ["albedo", "material"],
+        "albedo": {"prediction_space": "srgb", "up_to_scale": False},
+        "material": {"prediction_space": "stack", "sub_target_names": ["roughness", "metallicity", None]},
+        "roughness": {"prediction_space": "linear", "up_to_scale": False},
+        "metallicity": {"prediction_space": "linear", "up_to_scale": False},
+    }
+    count = 2 if kind == "intrinsics" else 1
+    parts: dict[str, Any] = {
+        "unet": unet(seed=seed, in_channels=4 * (1 + count), out_channels=4 * count),
+        "vae": autoencoder(seed=seed, scaling_factor=0.18215, force_upcast=False),
+        "scheduler": ddim_scheduler("v_prediction"),
+        "text_encoder": clip_text_model(seed=seed),
+        "tokenizer": clip_tokenizer(),
+    }
+    common = {"prediction_type": kind, "default_denoising_steps": 2, "default_processing_resolution": 32}
+    if kind == "intrinsics":
+        MarigoldIntrinsicsPipeline(**parts, **{**common, "target_properties": targets, **told}).save_pretrained(folder)
+    else:
+        MarigoldNormalsPipeline(**parts, **{**common, **told}).save_pretrained(folder)
     return folder

@@ -18,6 +18,8 @@ from . import process
 ENGINE_VERSION = "0.1"  # the engine's series this extension speaks to: job folders of schema_version 1
 PROBE = "import importlib.metadata as m; print('ddrep', m.version('ddrep'))"
 WINDOWS = sys.platform == "win32"
+DEFAULT_SOURCE = f"ddrep=={ENGINE_VERSION}.*"
+CARRIED = Path(__file__).parents[1] / "engine_wheel"  # in a released extension: the engine that belongs to it
 SET_UP_WORKER = Path(__file__).with_name("set_up_worker.py")
 
 
@@ -210,6 +212,8 @@ def engine_source(text: str) -> str:
     source = text.strip()
     if not source:
         raise Problem("Say where the engine comes from: a package, a wheel, a folder or an address.")
+    if source == DEFAULT_SOURCE and (wheels := sorted(CARRIED.glob("ddrep-*.whl"))):
+        return str(wheels[-1])
     if source.startswith("-"):
         raise Problem(f"'{source}' is no package: it begins with a dash.")
     if "://" in source:

@@ -47,6 +47,7 @@ class Job:
     resume: bool = False
     served: bool = False  # another machine works it off where it lies (`ddrep serve`): there is no process of ours
     arrival: bool = False  # finished in this session, not yet brought in
+    asked_for: bool = False  # to be brought in, even where that is not done by itself
     handle: "subprocess.Popen[bytes] | None" = None
     writing: Iterator[None] | None = None
     cancelled_at: float = 0.0

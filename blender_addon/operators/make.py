@@ -88,6 +88,27 @@ class DDREP_OT_texture(_Start, bpy.types.Operator):
     task = "texture"
 
 
+class DDREP_OT_texture_each(bpy.types.Operator):
+    """A job for each selected mesh. In the prompt, {name} is the object's name, and {anything} its custom property"""
+
+    bl_idname = "ddrep.texture_each"
+    bl_label = "Texture Each"
+    bl_options = {"REGISTER"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return allowed(cls, runtime.require_engine)
+
+    @telling
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        runtime.require_engine()
+        number = runtime.want_each(context, targets(context))
+        roll(context.scene.ddrep.texture)
+        context.window_manager.ddrep.warnings = ""
+        self.report({"INFO"}, f"{number} jobs go into the queue. Go on working")
+        return {"FINISHED"}
+
+
 class DDREP_OT_generate(_Start, bpy.types.Operator):
     """Sample a new textured object from words. It will stand where the 3D cursor is now"""
 
@@ -152,6 +173,13 @@ class DDREP_OT_roll_seed(bpy.types.Operator):
         return {"FINISHED"}
 
 
-CLASSES = (DDREP_OT_texture, DDREP_OT_generate, DDREP_OT_panorama, DDREP_OT_write_job, DDREP_OT_roll_seed)
+CLASSES = (
+    DDREP_OT_texture,
+    DDREP_OT_texture_each,
+    DDREP_OT_generate,
+    DDREP_OT_panorama,
+    DDREP_OT_write_job,
+    DDREP_OT_roll_seed,
+)
 
 register, unregister = bpy.utils.register_classes_factory(CLASSES)

@@ -61,6 +61,26 @@ class DDREP_OT_bring_in(OnSample, bpy.types.Operator):
         return {"FINISHED"}
 
 
+class DDREP_OT_bring_in_all(bpy.types.Operator):
+    """Put the results of all finished jobs of this file into the scene, one after the other"""
+
+    bl_idname = "ddrep.bring_in_all"
+    bl_label = "Bring All In"
+    bl_options = {"REGISTER", "INTERNAL"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if not runtime.still_out():
+            cls.poll_message_set("Everything that is done is in the scene")
+            return False
+        return True
+
+    @telling
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        self.report({"INFO"}, f"{runtime.bring_in_all()} results come in")
+        return {"FINISHED"}
+
+
 class DDREP_OT_show_original(OnSample, bpy.types.Operator):
     """Show what was there before: the objects' own materials, or the scene's own world"""
 
@@ -168,6 +188,7 @@ class DDREP_OT_mark_asset(OnSample, bpy.types.Operator):
 
 CLASSES = (
     DDREP_OT_bring_in,
+    DDREP_OT_bring_in_all,
     DDREP_OT_show_original,
     DDREP_OT_keep_sample,
     DDREP_OT_discard_sample,

@@ -5,8 +5,9 @@
 it themselves. Nothing here runs off the main thread, and each call is over in a few milliseconds.
 """
 
+from .batch import bring_in_all, still_out, want_each, words_of_all
 from .coverage import coverage_key, measure_coverage, painted_surface, touch_coverage
-from .engine import check_engine, engine_python, forget_engine, other_machine
+from .engine import check_engine, engine_python, forget_engine, other_machine, require_engine
 from .jobs import belongs_here, discarded_of, find_jobs, job_named, jobs_folder, queue, require, samples_of
 from .previews import preview_picture
 from .pump import pump, register, tick, unregister
@@ -16,6 +17,7 @@ from .state import SESSION, current, enabled, wake
 __all__ = [
     "SESSION",
     "belongs_here",
+    "bring_in_all",
     "check_engine",
     "coverage_key",
     "current",
@@ -34,10 +36,14 @@ __all__ = [
     "queue",
     "register",
     "require",
+    "require_engine",
     "samples_of",
+    "still_out",
     "tick",
     "touch_coverage",
     "unregister",
     "wake",
+    "want_each",
     "words_of",
+    "words_of_all",
 ]

@@ -23,7 +23,8 @@ def bring_in_arrivals() -> None:
             continue
         viewport_preview.clear()
         scene = bpy.context.scene
-        if job.imported or not belongs_here(job) or scene is None or not scene.ddrep.automatic_import:
+        wanted = job.asked_for or (scene is not None and scene.ddrep.automatic_import)
+        if job.imported or not belongs_here(job) or scene is None or not wanted:
             job.arrival = False
             continue
         if bpy.context.mode != "OBJECT":

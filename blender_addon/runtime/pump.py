@@ -11,6 +11,7 @@ from bpy.app.handlers import persistent
 
 from .. import changes, viewport_preview
 from .arrivals import bring_in_arrivals
+from .batch import make_next
 from .coverage import forget_coverage, measuring, step_coverage, touch_coverage
 from .engine import engine_python, forget_engine, is_served, look_at_doctor, look_at_set_up, other_machine
 from .jobs import find_jobs
@@ -43,6 +44,8 @@ def pump() -> float | None:
     with slices.measured("slice"):
         with slices.measured("jobs"):
             current().manager.pump()
+        with slices.measured("drafts"):
+            make_next()
         look_at_doctor()
         look_at_set_up()
         with slices.measured("rows"):
@@ -63,7 +66,7 @@ def _rest() -> float | None:
         return WRITING_SECONDS
     if measuring():
         return MEASURING_SECONDS
-    if known.manager.busy or known.coverage_due or known.doctor is not None or known.set_up is not None:
+    if known.manager.busy or known.wanted or known.coverage_due or known.doctor is not None or known.set_up is not None:
         return BUSY_SECONDS
     return None
 
@@ -75,6 +78,7 @@ def _loaded(*_: object) -> None:
         return
     known = current()
     known.document = uuid.uuid4().hex
+    known.wanted.clear()
     known.previews.clear()
     known.pictures.clear()
     known.preparing.clear()

@@ -6,6 +6,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import bpy
 
@@ -38,6 +39,7 @@ class State:
         self.tick = tick
         self.document = uuid.uuid4().hex  # this file, until another one is loaded
         self.manager = Manager(SESSION, engine, machine, served)
+        self.wanted: list[Any] = []  # jobs that are still to be made, one a slice (`batch.Wanted`)
         self.samples: dict[str, list[SampleResult]] = {}
         self.discarded: dict[str, set[int]] = {}
         self.previews: dict[str, int] = {}  # how many previews of each job were there when one was last shown

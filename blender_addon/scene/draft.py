@@ -20,6 +20,7 @@ from .keep import keeping, pinned
 from .meshes import CapturedMesh, capture, job_names, obj_pieces, require_textureable
 from .sampling import LARGEST_SEED, STEPS
 from .slots import Target, split
+from .surface import surface_block
 
 SCHEMA_VERSION = 1
 MOST_OBJECTS = 64
@@ -109,9 +110,13 @@ def _require_own_meshes(objects: Sequence[bpy.types.Object], uv_source: str) -> 
 
 
 def texture_draft(
-    context: bpy.types.Context, objects: Sequence[bpy.types.Object], default_prior: str, front: float | None = None
+    context: bpy.types.Context,
+    objects: Sequence[bpy.types.Object],
+    default_prior: str,
+    front: float | None = None,
+    words: str | None = None,
 ) -> Draft:
-    """Texture `objects` as the scene's settings say; they face `front` degrees where that is given.
+    """Texture `objects` as the scene's settings say; by other `words`, or facing `front` degrees, where that is given.
 
     Raises:
         Problem: the scene or a setting does not allow it.
@@ -148,10 +153,12 @@ def texture_draft(
             "What is worn in UDIM tiles cannot be kept or started from yet. Keep nothing and start from nothing, or "
             "deselect what has tiles."
         )
+    surface, surface_files = surface_block(settings)
     kept, pinned_view = keeping(objects, wanted, settings), pinned(settings, names)
     looked_at, pictures = reference(settings, chosen_cameras(scene), names)
     request = {
         **_common(settings, default_prior, "texture"),
+        **({} if words is None else {"prompt": words}),
         **looked_at,
         "cameras": "inputs/cameras.json",
         "texture": {
@@ -164,6 +171,7 @@ def texture_draft(
             "front_degrees": front,
             **({"both_sides": True} if settings.both_sides else {}),
             **({"udim": True} if tiled else {}),
+            **surface,
             **kept.block,
             **pinned_view.block,
         },
@@ -178,7 +186,7 @@ def texture_draft(
     if _shows_instances(depsgraph, objects):
         warnings.append("Instances are not textured; make them real first (Object > Apply > Make Instances Real).")
     files = {"inputs/mesh.obj": obj_pieces([*targeted, *in_the_way]), "inputs/cameras.json": [camera_file(views)]}
-    files |= {**kept.files, **pinned_view.files, **pictures}
+    files |= {**surface_files, **kept.files, **pinned_view.files, **pictures}
     return Draft(request, about, files, warnings)
 
 

@@ -36,6 +36,7 @@ from ddrep_core.geometry.gltf_materials import (
     painted,
     uses_alpha,
     uv_set,
+    with_maps,
 )
 from ddrep_core.geometry.mesh import Y_UP_TO_WORLD, Float, GltfPrimitive, Int, Mesh, Part, SimpleMaterial
 from ddrep_core.geometry.normals import corner_normals
@@ -45,7 +46,12 @@ from ddrep_core.pictures import open_picture, png_bytes, to_uint8
 ROUNDING = 5e-5  # how far single precision may move a vertex, as a share of its object's size
 
 
-def write_glb(mesh: Mesh, textures: Mapping[str, Tensor | ArrayLike | Path], path: str | Path) -> None:
+def write_glb(
+    mesh: Mesh,
+    textures: Mapping[str, Tensor | ArrayLike | Path],
+    path: str | Path,
+    maps: Mapping[str, Mapping[str, Path]] | None = None,
+) -> None:
     """Write a mesh with new base-colour textures.
 
     Args:
@@ -53,6 +59,8 @@ def write_glb(mesh: Mesh, textures: Mapping[str, Tensor | ArrayLike | Path], pat
         textures: by part name, [3, T, T] sRGB in [0, 1], or the path of a PNG file of it, which is taken in as it is.
             Parts without one keep their material.
         path: of the .glb.
+        maps: by part name, PNG files of data for its new material: "metallic_roughness" (roughness in green, metallic
+            in blue) and "normal".
 
     Raises:
         RequestError: a name that is no part of the mesh.
@@ -60,11 +68,13 @@ def write_glb(mesh: Mesh, textures: Mapping[str, Tensor | ArrayLike | Path], pat
     if unknown := [name for name in textures if name not in {part.name for part in mesh.parts}]:
         raise RequestError(f"{mesh.path.name} has no part called '{unknown[0]}'.")
     pictures = {name: _png(texture) for name, texture in textures.items()}
-    builder = _patched(mesh, mesh.document, pictures) if mesh.document else _built(mesh, pictures)
+    data = maps or {}
+    builder = _patched(mesh, mesh.document, pictures, data) if mesh.document else _built(mesh, pictures, data)
     builder.write(Path(path))
 
 
 PngMaker = Callable[[], bytes]
+DataMaps = Mapping[str, Mapping[str, Path]]
 
 
 def _png(texture: Tensor | ArrayLike | Path) -> PngMaker:
@@ -77,7 +87,18 @@ def _png(texture: Tensor | ArrayLike | Path) -> PngMaker:
 # --- a document that came as glTF -------------------------------------------------------------------------------
 
 
-def _patched(mesh: Mesh, source: GltfDocument, pictures: Mapping[str, PngMaker]) -> GlbBuilder:
+def _mapped(builder: GlbBuilder, material: dict[str, Any], name: str, maps: DataMaps) -> dict[str, Any]:
+    """A part's new material with the maps that it has."""
+    if not (own := maps.get(name)):
+        return material
+    numbers = {
+        what: builder.add_texture(own[what].read_bytes(), f"{name} {what}") if what in own else None
+        for what in ("metallic_roughness", "normal")
+    }
+    return with_maps(material, numbers["metallic_roughness"], numbers["normal"])
+
+
+def _patched(mesh: Mesh, source: GltfDocument, pictures: Mapping[str, PngMaker], maps: DataMaps) -> GlbBuilder:
     """The source document, its buffers joined and images taken in, with the textured primitives' materials new."""
     data = source.copy().data
     builder = _joined(data, source)
@@ -100,6 +121,7 @@ def _patched(mesh: Mesh, source: GltfDocument, pictures: Mapping[str, PngMaker])
             content = _with_alpha(content, source, old)
         texture = builder.add_texture(content, part.name)
         material = _seen_from(mesh, painted(old, f"{part.name} (ddrep)", texture, new_uvs))
+        material = _mapped(builder, material, part.name, maps)
         if TRANSFORM in base_color_info(material).get("extensions", {}):
             builder.use_extension(TRANSFORM)
         primitive["material"] = builder.add_material(material)
@@ -274,7 +296,7 @@ def _split_corners(vertex: Int, *attributes: NDArray[Any]) -> tuple[Int, Int, In
 # --- a document made from nothing -------------------------------------------------------------------------------
 
 
-def _built(mesh: Mesh, pictures: Mapping[str, PngMaker]) -> GlbBuilder:
+def _built(mesh: Mesh, pictures: Mapping[str, PngMaker], maps: DataMaps) -> GlbBuilder:
     """A new document, Y-up, with one node and one mesh an object."""
     builder = GlbBuilder(
         {
@@ -296,7 +318,7 @@ def _built(mesh: Mesh, pictures: Mapping[str, PngMaker]) -> GlbBuilder:
             if part.name in pictures:
                 texture = builder.add_texture(pictures[part.name](), part.name)
                 material = _seen_from(mesh, painted(_transparency(known), f"{part.name} (ddrep)", texture))
-                primitive["material"] = builder.add_material(material)
+                primitive["material"] = builder.add_material(_mapped(builder, material, part.name, maps))
             elif part.material:
                 if part.material not in materials:
                     materials[part.material] = builder.add_material(_pbr(builder, known))

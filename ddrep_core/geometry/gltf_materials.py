@@ -150,6 +150,23 @@ def painted(old: Mapping[str, Any], name: str, texture: int, new_uvs: int | None
     return {"name": name, "pbrMetallicRoughness": surface, **first, **kept}
 
 
+def with_maps(material: dict[str, Any], metallic_roughness: int | None, normal: int | None) -> dict[str, Any]:
+    """A painted material with textures for how it shines and where its surface looks, on the base colour's UVs.
+
+    Args:
+        metallic_roughness, normal: numbers of textures; None: as the material says.
+    """
+    material = copy.deepcopy(material)
+    surface = material["pbrMetallicRoughness"]
+    place = {key: value for key, value in surface["baseColorTexture"].items() if key != "index"}
+    if metallic_roughness is not None:
+        info = {"index": metallic_roughness, **copy.deepcopy(place)}
+        surface |= {"metallicRoughnessTexture": info, "metallicFactor": 1.0, "roughnessFactor": 1.0}
+    if normal is not None:
+        material["normalTexture"] = {"index": normal, **copy.deepcopy(place)}
+    return material
+
+
 def _opacity(material: Mapping[str, Any]) -> float:
     """The factor that a material's alpha is multiplied with."""
     glossy = material.get("extensions", {}).get(SPECULAR_GLOSSINESS)

@@ -189,6 +189,24 @@ class TextureRequest(Coloured):
         False, description="The mesh's UVs lie in UDIM tiles: a texture for each, NAME.1001.png and so on."
     )
 
+    intrinsics: Annotated[str | None, JOB, Later()] = Field(
+        None,
+        min_length=1,
+        description="A folder with an intrinsic-image model (MarigoldIntrinsicsPipeline): roughness, metallic, albedo.",
+    )
+    normals_model: Annotated[str | None, JOB, Later()] = Field(
+        None, min_length=1, description="A folder with a model of normals (MarigoldNormalsPipeline): a normal map."
+    )
+    delight: Annotated[bool, JOB, Later()] = Field(
+        False, description="With --intrinsics: the base colour is its albedo, without the light that was painted."
+    )
+    ensemble: Annotated[int | None, JOB, Later()] = Field(
+        None,
+        ge=1,
+        le=64,
+        description="Predictions of each view, joined: 4 when not given, 3 or more tell doubt.",
+    )
+
 
 class GenerateRequest(Coloured):
     """A new object from words: a NeRF, and from it a textured GLB."""

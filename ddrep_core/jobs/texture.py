@@ -25,7 +25,8 @@ from ddrep_core.geometry.symmetry import Mirrored, symmetry_of
 from ddrep_core.geometry.texels import check_texture_repeats
 from ddrep_core.jobs.apart import Box
 from ddrep_core.jobs.detail import Subject, Write, check_detail, detail_stage
-from ddrep_core.jobs.folder import replacing, write_json
+from ddrep_core.jobs.folder import replacing, write_bytes, write_json
+from ddrep_core.jobs.materials import Maps, MaterialModels, data_path, material_models
 from ddrep_core.jobs.pace import StageProgress
 from ddrep_core.jobs.palette import wanted_palette
 from ddrep_core.jobs.pins import Pinned, read_pins
@@ -35,7 +36,7 @@ from ddrep_core.jobs.session import Preview, Session
 from ddrep_core.jobs.task import Illustration, Made, Stage
 from ddrep_core.jobs.views import Outlook, look_at_mesh, request_cameras
 from ddrep_core.memory import require_bytes
-from ddrep_core.pictures import decode, to_uint8
+from ddrep_core.pictures import decode, png_bytes, to_uint8
 from ddrep_core.priors.protocol import TILE, Controls, Prior, hears
 from ddrep_core.progress import Progress, portion, unheard
 from ddrep_core.report import contact_sheet, turntable
@@ -77,6 +78,7 @@ def start(session: Session) -> Stage:
             "Leave --keep or --symmetry out.",
         )
     wanted_palette(settings, session.folder)
+    models = material_models(settings)
     session.stage("Reading the mesh")
     path, root = session.folder.resolve(settings.mesh), session.folder.path
     mesh = load_mesh(path, settings.mesh_up, objects=settings.objects, root=root, udim=settings.udim)
@@ -133,7 +135,7 @@ def start(session: Session) -> Stage:
         worn={name: each.at(small) for name, each in worn.items()},
         progress=portion(looking, 0.6, 1),
     )
-    texturing = Texturing(settings, mesh, outlook, preview_baker, baker, pinned, worn)
+    texturing = Texturing(settings, mesh, outlook, preview_baker, baker, pinned, worn, models)
     return Stage(replace(recipe, given=given), texturing.finish, texturing.previews)
 
 
@@ -146,6 +148,7 @@ class Texturing:
         baker: of the pictures' size, made with the first sample.
         pinned: what some of the views shall show.
         worn: what the mesh wore before, where something of it is kept or was started from.
+        models: what is asked of the finished texture.
     """
 
     settings: TextureRequest
@@ -155,6 +158,7 @@ class Texturing:
     baker: Baker | None = None
     pinned: Pinned | None = None
     worn: Mapping[str, Worn] = field(default_factory=dict)
+    models: MaterialModels | None = None
 
     def previews(self, session: Session, step: StepReport) -> Sequence[Preview]:
         """Each object's texture, and some of the views in a row."""
@@ -197,8 +201,12 @@ class Texturing:
         def write(session: Session, baked: dict[str, BakedTexture], more: dict[str, Any]) -> Made:
             if self.baker is not None and (wanted := wanted_palette(self.settings, session.folder)) is not None:
                 baked = wanted.textures(baked, self.baker)
+            maps = None
+            if self.baker is not None and self.models is not None:
+                maps = self.models.maps(session, self.mesh, views, self.baker, baked)
+                baked = maps.baked
             session.stage("Writing the results")
-            made = write_textured_mesh(session, self.mesh, baked, self.settings.front_degrees)
+            made = write_textured_mesh(session, self.mesh, baked, self.settings.front_degrees, maps)
             sheet = sheet_of_views(session, self.mesh, baked, views, pictures)
             if self.pinned is not None and self.baker is not None:
                 more = {"pins": self.pinned.differences(self.baker, baked, views)} | more
@@ -312,13 +320,18 @@ def texture_diffrep(
 
 
 def write_textured_mesh(
-    session: Session, mesh: Mesh, baked: dict[str, BakedTexture], front_degrees: float = 0.0
+    session: Session,
+    mesh: Mesh,
+    baked: dict[str, BakedTexture],
+    front_degrees: float = 0.0,
+    maps: Maps | None = None,
 ) -> Made:
     """Write textures, coverage maps, new UVs and GLB; tells of the objects. A turntable is drawn when they are safe."""
     outputs, folder = session.outputs, session.folder
     files: dict[str, Path] = {}
     objects = []
     pictures: dict[str, Path] = {}
+    data: dict[str, dict[str, Path]] = {}
     parts = {part.name: part for part in mesh.parts}
     names = _file_names(list(baked))
     object_names = _file_names(list(mesh.object_names))
@@ -332,6 +345,8 @@ def write_textured_mesh(
         with replacing(paths["texture"]) as texture_path, replacing(paths["coverage"]) as coverage_path:
             texture.save(texture_path, coverage_path)
         pictures[part_name] = paths["texture"]
+        data[part_name] = {} if maps is None else _write_maps(maps, part_name, paths["texture"])
+        paths |= data[part_name]
         for what, path in paths.items():
             files[f"{what}{suffix}"] = path
         if part.unwrapped:
@@ -347,12 +362,13 @@ def write_textured_mesh(
                 "coverage": folder.relative(paths["coverage"]),
                 "uv_layer": UV_LAYER if part.unwrapped else None,
                 **({"tile": part.tile} if part.tile else {}),
+                **{what: folder.relative(path) for what, path in data[part_name].items()},
                 "coverage_share": round(texture.coverage_share, 4),
             }
         )
     files["mesh"] = outputs / "mesh.glb"
     with replacing(files["mesh"]) as path:
-        write_glb(mesh, pictures, path)
+        write_glb(mesh, pictures, path, data)
     film_path, still_path = outputs / "turntable.mp4", outputs / "turntable.png"
 
     def draw_turntable(progress: StageProgress) -> None:
@@ -361,6 +377,18 @@ def write_textured_mesh(
 
     film = Illustration("the turntable", {"turntable": film_path, "turntable_still": still_path}, draw_turntable)
     return Made(files, {"objects": objects, "coverage_share": round(coverage_share(baked), 4)}, (film,))
+
+
+def _write_maps(maps: Maps, part_name: str, texture: Path) -> dict[str, Path]:
+    """A part's material maps, and its base colour as it was painted where it was de-lit; by what they are."""
+    images = dict(maps.data[part_name])
+    if part_name in maps.lit:
+        images["lit"] = maps.lit[part_name].pixels()
+    found = {}
+    for what, image in images.items():
+        found[what] = data_path(texture, what)
+        write_bytes(found[what], png_bytes(Image.fromarray(image)))
+    return found
 
 
 def _textures(count: int, resolution: int) -> str:

@@ -115,6 +115,8 @@ def _own(key: str, value: Any, files: _Files) -> Any:
             return files.with_side_files(value, "mesh, picture or drawing")
         case "picture" | "mask" | "palette":
             return files.copied(value, key, key)
+        case "intrinsics" | "normals_model":
+            return files.resolved(value)
         case "keep" | "base":
             return _each(value, key, _of_object, files)
         case "pins":

@@ -62,7 +62,7 @@ def test_the_camera_panel_draws_for_every_source(addon, cube, source):
 def test_preferences_draw(addon):
     layout = Layout()
     preferences = addon.preferences.preferences()
-    view = SimpleNamespace(**{name: getattr(preferences, name) for name in ("engine", "engine_folder")})
+    view = SimpleNamespace(**{name: getattr(preferences, name) for name in ("engine", "engine_folder", "runs_on")})
     view.layout, view.bl_rna = layout, preferences.bl_rna
     type(preferences).draw(view, bpy.context)
     assert {"ddrep.find_engine", "ddrep.check_engine", "ddrep.set_up_engine"} <= set(layout.operators())

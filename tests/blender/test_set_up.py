@@ -144,3 +144,15 @@ def test_find_takes_the_engine_that_is_there(addon, fake_python, monkeypatch):
 def test_the_engine_may_be_named_by_its_folder(addon, fake_python, cube, run_texture):
     addon.preferences.preferences().engine = str(fake_python.parent.parent)
     assert run_texture().imported
+
+
+def test_what_came_along_is_what_is_set_up_at_first(addon, tmp_path, monkeypatch):
+    """A released extension carries its engine's wheel; only what is there at first means it."""
+    from bl_ext.user_default.ddrep.engine import environment
+
+    default = addon.preferences.preferences().bl_rna.properties["engine_source"].default
+    assert environment.engine_source(default) == default == environment.DEFAULT_SOURCE  # none came along
+    monkeypatch.setattr(environment, "CARRIED", tmp_path)
+    wheel = engine_wheel(tmp_path)
+    assert environment.engine_source(default) == str(wheel)
+    assert environment.engine_source("ddrep") == "ddrep"
