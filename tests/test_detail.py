@@ -121,13 +121,17 @@ def test_what_is_painted_goes_on_from_the_tone_of_what_is_kept() -> None:
     kept[..., :20] = 1
     fine = 0.05 * (-1.0) ** torch.arange(64) * torch.ones(1, 3, 64, 64)
     worn, painted_ = torch.full((1, 3, 64, 64), 0.4), torch.full((1, 3, 64, 64), 0.6) + fine
-    found = carried_on(painted_, worn, kept)
+    found = carried_on(painted_, worn, kept, 4)
     assert torch.equal(found[..., :20], worn[..., :20])
     middle = found[0, 0, 32]
     assert abs(float(middle[20:22].mean()) - 0.4) < 0.03
     assert torch.allclose(found[..., 44:], painted_[..., 44:], atol=1e-4)
     smooth = middle[20:-1] / 2 + middle[21:] / 2
     assert float((smooth[1:] - smooth[:-1]).abs().max()) < 0.04
+    # Of a pixel of the prior that is kept in part nothing is told: another colour was asked for, and does not fade.
+    kept[..., 20:22], other = 1, torch.where(torch.arange(64) < 20, worn, 1.0)
+    assert torch.equal(carried_on(other, worn, kept, 4)[..., 22:], other[..., 22:])
+    assert torch.equal(carried_on(other, worn, kept, 4)[..., :22], worn[..., :22])
 
 
 def prior() -> GaussianPrior:
