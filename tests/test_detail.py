@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ddrep_core.errors import RequestError
+from ddrep_core.errors import RequestError, RunError
 from ddrep_core.geometry.close_ups import close_ups
 from ddrep_core.geometry.load import load_mesh
 from ddrep_core.geometry.mesh import Mesh
@@ -186,6 +186,28 @@ def test_groups_follow_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert all(bool((weights[0] == 1).all()) for weights in given)
     assert not given[0][1].any() and any(weights[1].any() for weights in given[1:])
     assert not any(weights[1].all() for weights in given)
+
+
+def test_a_job_that_ends_in_its_close_ups_goes_on_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The whole is not sampled again, and the result is that of a job that was never interrupted."""
+    _, _, whole = painted(tmp_path, "whole", detail=True, close_ups=3)
+    run, close, broken = Recipe.run, [], [True]
+
+    def failing(recipe: Recipe, *arguments: Any, **named: Any) -> Any:
+        close.append(recipe.given is not None)
+        if close[-1] and broken:
+            broken.clear()
+            raise RunError("The light went out.", "")
+        return run(recipe, *arguments, **named)
+
+    monkeypatch.setattr(Recipe, "run", failing)
+    with pytest.raises(RunError, match="light"):
+        painted(tmp_path, "stopped", detail=True, close_ups=3)
+    first, close[:] = list(close), []
+    run_job(tmp_path / "stopped", load_prior=lambda request: prior(), resume=True)
+    assert first == [False, True] and close == [True]
+    after = np.asarray(Image.open(tmp_path / "stopped" / "outputs" / "texture.png").convert("RGB"))
+    assert np.array_equal(after, whole)
 
 
 def test_of_a_finished_job(tmp_path: Path) -> None:
