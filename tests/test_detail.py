@@ -17,11 +17,12 @@ from ddrep_core.geometry.close_ups import close_ups
 from ddrep_core.geometry.load import load_mesh
 from ddrep_core.geometry.mesh import Mesh
 from ddrep_core.jobs.create import create_job
-from ddrep_core.jobs.detail import check_detail, toned
+from ddrep_core.jobs.detail import check_detail
 from ddrep_core.jobs.folder import JobFolder
 from ddrep_core.jobs.recipe import Recipe
 from ddrep_core.jobs.request import TextureRequest
 from ddrep_core.jobs.run import run_job
+from ddrep_core.jobs.tone import carried_on, toned
 from ddrep_core.jobs.wish import wish_of
 from ddrep_core.priors import GaussianPrior
 from ddrep_core.views import DirectionWords, Views, direction_words, orbit_views
@@ -112,6 +113,21 @@ def test_close_ups_keep_the_tone_of_what_they_showed() -> None:
     found = toned(before + fine + 0.2, before, inside, 3.0)
     assert torch.allclose(found[..., :24], (before + fine)[..., :24], atol=0.02)
     assert torch.equal(found[..., 24:], (before + fine + 0.2)[..., 24:])
+
+
+def test_what_is_painted_goes_on_from_the_tone_of_what_is_kept() -> None:
+    """Of a step at the edge nothing is left there, and far away nothing is changed; detail stays everywhere."""
+    kept = torch.zeros(1, 1, 64, 64)
+    kept[..., :20] = 1
+    fine = 0.05 * (-1.0) ** torch.arange(64) * torch.ones(1, 3, 64, 64)
+    worn, painted_ = torch.full((1, 3, 64, 64), 0.4), torch.full((1, 3, 64, 64), 0.6) + fine
+    found = carried_on(painted_, worn, kept)
+    assert torch.equal(found[..., :20], worn[..., :20])
+    middle = found[0, 0, 32]
+    assert abs(float(middle[20:22].mean()) - 0.4) < 0.03
+    assert torch.allclose(found[..., 44:], painted_[..., 44:], atol=1e-4)
+    smooth = middle[20:-1] / 2 + middle[21:] / 2
+    assert float((smooth[1:] - smooth[:-1]).abs().max()) < 0.04
 
 
 def prior() -> GaussianPrior:
