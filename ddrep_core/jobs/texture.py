@@ -195,7 +195,8 @@ class Texturing:
             self.baker = Baker(self.mesh, views, self.settings.resolution, shape, progress=portion(baking, 0, 0.4))
         if self.present is not None:
             seen = self.present
-            pictures = carried_on(pictures, seen.pictures.to(pictures), seen.kept.to(pictures))
+            side = session.prior.image_size // max(session.prior.image_shape[1:])
+            pictures = carried_on(pictures, seen.pictures.to(pictures), seen.kept.to(pictures), side)
         if self.pinned is not None:
             pictures = self.pinned.shown(pictures)
         baked = self.baker.bake(pictures, portion(baking, 0.4, 1))

@@ -25,22 +25,24 @@ def toned(found: Tensor, before: Tensor, inside: Tensor, blur: float) -> Tensor:
     return torch.where(inside > 0, found + shift, found).clamp(0, 1)
 
 
-def carried_on(found: Tensor, worn: Tensor, kept: Tensor) -> Tensor:
+def carried_on(found: Tensor, worn: Tensor, kept: Tensor, side: int) -> Tensor:
     """[V, 3, H, W] pictures that show what is kept where it is, and go on from its tone beside it.
 
-    An autoencoder, and a prior that only nearly heeds what is kept, leave a step at its edge. What it is there is taken
-    from what was painted, less and less away from it.
+    An autoencoder changes the tone of what it is given, and so of what is kept and of what is painted beside it. By how
+    much is told where the run held what is kept; it is taken from what was painted, less and less away from there.
 
     Args:
         found, worn: [V, 3, H, W] sRGB in [0, 1] what was painted, and what was worn.
         kept: [V, 1, H, W] the share of each pixel that looks at what is kept.
+        side: of the prior's own pixels, in those of pictures: one that is kept in part was painted as it liked.
     """
-    whole = (kept >= WHOLLY).to(found)
+    held = functional.avg_pool2d(kept, side) >= WHOLLY
+    whole = held.to(found).repeat_interleave(side, -2).repeat_interleave(side, -1)
     blur = FEATHER * found.shape[-1]
     near = blurred(whole, blur)
     shift = blurred(whole * (worn - found), blur) / near.clamp_min(1e-6)
     found = (found + (2.4 * near).clamp(0, 1) * shift).clamp(0, 1)  # at a straight edge nearly half around is kept
-    return torch.where(whole > 0, worn, found)
+    return torch.where(kept >= WHOLLY, worn, found)
 
 
 def blurred(images: Tensor, blur: float) -> Tensor:
