@@ -250,7 +250,11 @@ class JobFolder:
                 f"{relative} is a link that leads out of the job folder.",
                 "Copy the file itself into the job's inputs/.",
             ) from error
-        if not path.exists():
+        try:
+            found = path.exists()
+        except OSError:
+            found = False  # no name that a file could have
+        if not found:
             raise RequestError(
                 f"job.json names {relative}, and the job folder {self.path} has no such file.",
                 "Copy the file there, or correct the path.",
