@@ -324,6 +324,41 @@ class DDREP_PG_texture(SamplingSettings, KeepingAway, ShownShape, bpy.types.Prop
         max=1.0,
         subtype="FACTOR",
     )
+    symmetry: EnumProperty(
+        name="Symmetry",
+        description="The object is its own mirror image about this axis of the world: both sides share their texels",
+        items=(
+            ("NONE", "None", "Each side has a picture of its own"),
+            ("X", "X", "Left and right, of what faces -Y"),
+            ("Y", "Y", "Front and back"),
+            ("Z", "Z", "Above and below"),
+        ),
+        default="NONE",
+    )
+    palette_image: PointerProperty(
+        type=bpy.types.Image,
+        name="Palette",
+        description="Move the colours of the result to this picture's: their mean and spread. Statistics, no style",
+    )
+    palette_amount: FloatProperty(
+        name="Amount", description="How far towards the palette", default=1.0, min=0.05, max=1.0, subtype="FACTOR"
+    )
+    intrinsics: StringProperty(
+        name="Surface Model",
+        description="The folder of an intrinsic-image model in diffusers' format (Marigold): roughness and metallic "
+        "maps. Empty: none",
+        subtype="DIR_PATH",
+    )
+    normals_model: StringProperty(
+        name="Normals Model",
+        description="The folder of a model of normals in diffusers' format (Marigold): a normal map. Empty: none",
+        subtype="DIR_PATH",
+    )
+    delight: BoolProperty(
+        name="Without Light",
+        description="The base colour is what the surface model says of albedo, without the light that was painted",
+        default=False,
+    )
     pin_camera: PointerProperty(
         type=bpy.types.Object,
         name="Camera",
@@ -434,6 +469,20 @@ class DDREP_PG_cameras(bpy.types.PropertyGroup):
     )
     orbit_count: IntProperty(
         name="Cameras", description="Cameras in the orbit", default=8, min=1, max=128, update=_cameras_changed
+    )
+    placement: EnumProperty(
+        name="Placed",
+        description="Where the cameras stand",
+        items=(
+            ("AROUND", "Around", "A ring that rises and falls between two heights"),
+            ("FRONT_BACK", "Front and Back", "Two cameras"),
+            ("SIX_SIDES", "Six Sides", "Front, left, back, right, top and bottom"),
+        ),
+        default="AROUND",
+        update=_cameras_changed,
+    )
+    orthographic: BoolProperty(
+        name="Orthographic", description="Look without perspective", default=False, update=_cameras_changed
     )
     orbit_low: FloatProperty(
         name="Lowest",

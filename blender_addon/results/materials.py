@@ -61,6 +61,49 @@ def painted(
     return material
 
 
+def show_maps(material: bpy.types.Material, texture: bpy.types.Image, maps: dict[str, Any], layer: str) -> None:
+    """Link material maps to the Principled shaders whose base colour shows a texture, in place of what was there.
+
+    Args:
+        maps: images of data: "metallic_roughness" (roughness in green, metallic in blue) and "normal" (+Y up).
+        layer: the UV map that they are laid out in.
+    """
+    tree = material.node_tree
+    shaders = [
+        node
+        for node in tree.nodes
+        if node.type == "BSDF_PRINCIPLED"
+        and any(getattr(link.from_node, "image", None) == texture for link in node.inputs["Base Color"].links)
+    ]
+    if not maps or not shaders:
+        return
+    x, y = shaders[0].location
+    coordinates = tree.nodes.new("ShaderNodeUVMap")
+    coordinates.uv_map, coordinates.location = layer, (x - 860, y - 200)
+    active = tree.nodes.active
+    for number, (what, image) in enumerate(maps.items()):
+        picture = tree.nodes.new("ShaderNodeTexImage")
+        picture.image, picture.label = image, what.replace("_", " ").title()
+        picture.location = (x - 620, y - 120 - 300 * number)
+        tree.links.new(coordinates.outputs["UV"], picture.inputs["Vector"])
+        if what == "normal":
+            between = tree.nodes.new("ShaderNodeNormalMap")
+            between.uv_map = layer
+            tree.links.new(picture.outputs["Color"], between.inputs["Color"])
+            ends = {"Normal": between.outputs["Normal"]}
+        else:
+            between = tree.nodes.new("ShaderNodeSeparateColor")
+            tree.links.new(picture.outputs["Color"], between.inputs["Color"])
+            ends = {"Roughness": between.outputs["Green"], "Metallic": between.outputs["Blue"]}
+        between.location = (x - 300, y - 120 - 300 * number)
+        for shader in shaders:
+            for name, output in ends.items():
+                tree.links.new(output, shader.inputs[name])
+        picture.select = between.select = False
+    coordinates.select = False
+    tree.nodes.active = active
+
+
 def empty_tree(block: Any) -> tuple[Any, Any]:
     """A datablock's node tree without nodes. From Blender 5.0 on there is always a tree."""
     if block.node_tree is None:

@@ -19,7 +19,9 @@ class ObjectResult:
     coverage: Path | None = None
     coverage_share: float | None = None
     uv_file: Path | None = None  # the UVs that the engine made, where it made some
-    tiles: tuple[int, ...] = ()  # UDIM: its tiles; `texture` and `coverage` are the first one's
+    tiles: tuple[int, ...] = ()  # UDIM: its tiles; `texture` and the others are the first one's
+    metallic_roughness: Path | None = None  # data: roughness in green, metallic in blue
+    normal: Path | None = None  # data, +Y up
 
     @cached_property
     def uv(self) -> list[list[float]] | None:
@@ -110,7 +112,10 @@ def _sample(folder: JobFolder, number: int, data: dict[str, Any]) -> SampleResul
         coverage = folder.inside(entry.get("coverage"))
         uv_file = _uv_file(folder, texture, key) if entry.get("uv_layer") else None
         sample.objects.append(ObjectResult(key, texture, coverage, _share(entry.get("coverage_share")), uv_file))
-        sample.objects[-1].tiles = (tile,) if tile else ()
+        made = sample.objects[-1]
+        made.tiles = (tile,) if tile else ()
+        made.metallic_roughness = folder.inside(entry.get("metallic_roughness"))
+        made.normal = folder.inside(entry.get("normal"))
     if not sample.objects and (texture := folder.inside(files.get("texture"))):
         sample.objects.append(ObjectResult("", texture, folder.inside(files.get("coverage"))))
     return sample

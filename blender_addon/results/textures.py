@@ -17,7 +17,7 @@ import numpy as np
 from ..engine.folder import JobFolder, slug
 from ..problems import Problem, disk_problem
 from ..scene.meshes import MOST_UV_LAYERS, NEW_LAYER, reversed_faces, slots_of
-from .materials import painted
+from .materials import painted, show_maps
 from .outcome import ObjectResult, SampleResult, tile_path
 
 MARK = "ddrep_result"  # custom property of the datablocks we make: which job, object and sample they show
@@ -42,7 +42,8 @@ def bring_in(folder: JobFolder, sample: SampleResult) -> list[bpy.types.Object]:
         _require_fit(folder, thing, entry, result)
     pictures = Pictures(folder, about, sample)
     for _, entry, result in pairs:
-        pictures.load(entry, result)  # before anything is changed: a picture may be damaged
+        pictures.load(entry, result)
+        pictures.maps(entry, result)  # before anything is changed: a picture may be damaged
     made = {
         thing: _ensure_layer(thing, [(entry, result) for other, entry, result in pairs if other == thing])
         for thing, entry, _ in pairs
@@ -64,6 +65,7 @@ def prepare(folder: JobFolder, sample: SampleResult) -> Iterator[None]:
         if isinstance(entry, dict):
             pictures.load(entry, _result_for(sample, entry))
             yield
+            pictures.maps(entry, _result_for(sample, entry))
 
 
 def forget_unused(folder: JobFolder) -> None:
@@ -107,6 +109,15 @@ class Pictures:
             return texture, None
         title, mark = f"{title} · coverage", f"{mark}/coverage"
         return texture, load_picture(result.coverage, title, mark, self.storage, color=False, tiles=result.tiles)
+
+    def maps(self, entry: dict[str, Any], result: ObjectResult) -> dict[str, bpy.types.Image]:
+        """The material maps of one object, by what they are; they are data. Raises a Problem where one is damaged."""
+        found = {}
+        for what in ("metallic_roughness", "normal"):
+            if (path := getattr(result, what)) is not None:
+                title, mark = f"{self.title(entry)} · {what.replace('_', ' ')}", f"{self.mark(entry)}/{what}"
+                found[what] = load_picture(path, title, mark, self.storage, color=False, tiles=result.tiles)
+        return found
 
 
 def bring_back_original(thing: bpy.types.Object) -> None:
@@ -394,6 +405,7 @@ def _material(
             return material
     texture, coverage = pictures.load(entry, result)
     material = painted(old, pictures.title(entry)[:60], (MARK, mark), texture, layer, coverage)
+    show_maps(material, texture, pictures.maps(entry, result), layer)
     if pictures.both_sides:
         material.use_backface_culling = False
     material[OBJECT], material[SLOT] = str(entry.get("name")), slots or ALL_SLOTS

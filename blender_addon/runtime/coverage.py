@@ -85,6 +85,7 @@ def coverage_key(context: bpy.types.Context) -> tuple:
     )
     size = (render.resolution_x, render.resolution_y, render.pixel_aspect_x, render.pixel_aspect_y)
     orbit = (settings.source, settings.orbit_count, settings.orbit_low, settings.orbit_high, settings.frame_step)
+    orbit = (*orbit, settings.placement, settings.orthographic)
     return selection, texture.both_sides, cameras, size, orbit, front_degrees(context, meshes)
 
 

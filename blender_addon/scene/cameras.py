@@ -148,7 +148,7 @@ def chosen_views(context: bpy.types.Context, targets: Sequence[bpy.types.Object]
     require_cameras(scene)
     if settings.source == "ORBIT":
         sphere = bounding_sphere(targets)
-        return orbit(*sphere, settings.orbit_count, settings.orbit_low, settings.orbit_high, math.radians(front))
+        return placed(sphere, settings, math.radians(front))
     if settings.source == "FRAMES":
         return list(_over_frames(context))
     depsgraph = context.evaluated_depsgraph_get()
@@ -226,15 +226,46 @@ def perspective(field_of_view: float, near: float, far: float) -> np.ndarray:
     )
 
 
-def orbit(centre: Vector, radius: float, count: int, low: float, high: float, front: float) -> list[View]:
-    """Cameras in a ring that rises and falls between two elevations (radians), the first in front: `front` radians
-    around Z from -Y towards +X."""
+def orthographic(half: float, near: float, far: float) -> np.ndarray:
+    """Clip matrix of a square picture without perspective, 2 * `half` across."""
+    depth = far - near
+    rows = [[1 / half, 0, 0, 0], [0, 1 / half, 0, 0], [0, 0, -2 / depth, -(far + near) / depth], [0, 0, 0, 1]]
+    return np.array(rows, float)
+
+
+RIGHT_ANGLE = math.pi / 2
+SIDES = (
+    ("Front", 0.0, 0.0),
+    ("Left", RIGHT_ANGLE, 0.0),
+    ("Back", 2 * RIGHT_ANGLE, 0.0),
+    ("Right", 3 * RIGHT_ANGLE, 0.0),
+    ("Top", 0.0, RIGHT_ANGLE),
+    ("Bottom", 0.0, -RIGHT_ANGLE),
+)
+"""The object's own sides: name, radians around it from its front towards its left, and above the horizon."""
+
+
+def placed(sphere: tuple[Vector, float], settings: Any, front: float) -> list[View]:
+    """The cameras that the settings place around a sphere, the first in front: `front` radians around Z from -Y towards
+    +X. A ring rises and falls between two elevations."""
+    if settings.placement == "AROUND":
+        heights, count = (settings.orbit_low, settings.orbit_high), settings.orbit_count
+        places = [(f"Orbit {n + 1}", 2 * math.pi * n / count, heights[n % 2]) for n in range(count)]
+    else:
+        places = [side for side in SIDES if settings.placement == "SIX_SIDES" or side[0] in ("Front", "Back")]
+    return _around(*sphere, places, front, settings.orthographic)
+
+
+def _around(
+    centre: Vector, radius: float, places: Sequence[tuple[str, float, float]], front: float, parallel: bool
+) -> list[View]:
+    """Cameras at names, azimuths from the front, and elevations, in radians."""
     distance = radius / math.sin(ORBIT_FIELD_OF_VIEW / 2) * 1.05
-    projection = perspective(ORBIT_FIELD_OF_VIEW, max(distance - 2 * radius, distance * 0.01), distance + 2 * radius)
+    near, far = max(distance - 2 * radius, distance * 0.01), distance + 2 * radius
+    projection = orthographic(1.05 * radius, near, far) if parallel else perspective(ORBIT_FIELD_OF_VIEW, near, far)
     views = []
-    for number in range(count):
-        azimuth = front + 2 * math.pi * number / count
-        elevation = low if number % 2 == 0 else high
+    for name, around, elevation in places:
+        azimuth = front + around
         direction = Vector(
             (
                 math.sin(azimuth) * math.cos(elevation),
@@ -243,5 +274,9 @@ def orbit(centre: Vector, radius: float, count: int, low: float, high: float, fr
             )
         )
         matrix = look_at(centre + direction * distance, centre)
-        views.append(View(f"Orbit {number + 1}", np.array(matrix, float), projection, ORBIT_SIZE, ORBIT_SIZE))
+        if abs(elevation) == RIGHT_ANGLE:  # its front is at the lower edge from above, at the upper one from below
+            below = Matrix(((1, 0, 0), (0, -1, 0), (0, 0, -1)))
+            rotation = Matrix.Rotation(front, 3, "Z") @ (Matrix.Identity(3) if elevation > 0 else below)
+            matrix = Matrix.Translation(centre + direction * distance) @ rotation.to_4x4()
+        views.append(View(name, np.array(matrix, float), projection, ORBIT_SIZE, ORBIT_SIZE))
     return views

@@ -20,6 +20,7 @@ from .keep import keeping, pinned
 from .meshes import CapturedMesh, capture, job_names, obj_pieces, require_textureable
 from .sampling import LARGEST_SEED, STEPS
 from .slots import Target, split
+from .surface import surface_block
 
 SCHEMA_VERSION = 1
 MOST_OBJECTS = 64
@@ -152,6 +153,7 @@ def texture_draft(
             "What is worn in UDIM tiles cannot be kept or started from yet. Keep nothing and start from nothing, or "
             "deselect what has tiles."
         )
+    surface, surface_files = surface_block(settings)
     kept, pinned_view = keeping(objects, wanted, settings), pinned(settings, names)
     looked_at, pictures = reference(settings, chosen_cameras(scene), names)
     request = {
@@ -169,6 +171,7 @@ def texture_draft(
             "front_degrees": front,
             **({"both_sides": True} if settings.both_sides else {}),
             **({"udim": True} if tiled else {}),
+            **surface,
             **kept.block,
             **pinned_view.block,
         },
@@ -183,7 +186,7 @@ def texture_draft(
     if _shows_instances(depsgraph, objects):
         warnings.append("Instances are not textured; make them real first (Object > Apply > Make Instances Real).")
     files = {"inputs/mesh.obj": obj_pieces([*targeted, *in_the_way]), "inputs/cameras.json": [camera_file(views)]}
-    files |= {**kept.files, **pinned_view.files, **pictures}
+    files |= {**surface_files, **kept.files, **pinned_view.files, **pictures}
     return Draft(request, about, files, warnings)
 
 

@@ -214,6 +214,28 @@ class DDREP_PT_texture_keep(_Tab, bpy.types.Panel):
         row.prop(settings, "pin_weight", slider=True)
 
 
+class DDREP_PT_texture_surface(_Tab, bpy.types.Panel):
+    bl_label = "Symmetry, Palette, Material"
+    bl_parent_id = "DDREP_PT_texture"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        column = split_column(self.layout)
+        settings = context.scene.ddrep.texture
+        column.prop(settings, "symmetry")
+        column.separator()
+        column.template_ID(settings, "palette_image", open="image.open", text="Palette")
+        row = column.row()
+        row.enabled = settings.palette_image is not None
+        row.prop(settings, "palette_amount", slider=True)
+        column.separator()
+        column.prop(settings, "intrinsics")
+        row = column.row()
+        row.enabled = bool(settings.intrinsics.strip())
+        row.prop(settings, "delight")
+        column.prop(settings, "normals_model")
+
+
 class DDREP_PT_texture_advanced(_AdvancedPanel, bpy.types.Panel):
     bl_parent_id = "DDREP_PT_texture"
     task = "texture"
@@ -233,10 +255,13 @@ class DDREP_PT_cameras(_Tab, bpy.types.Panel):
             self._draw_list(layout, context)
         elif settings.source == "ORBIT":
             column = split_column(layout)
-            column.prop(settings, "orbit_count")
-            row = column.column(align=True)
-            row.prop(settings, "orbit_low")
-            row.prop(settings, "orbit_high")
+            column.prop(settings, "placement")
+            if settings.placement == "AROUND":
+                column.prop(settings, "orbit_count")
+                row = column.column(align=True)
+                row.prop(settings, "orbit_low")
+                row.prop(settings, "orbit_high")
+            column.prop(settings, "orthographic")
         else:
             row = layout.row()
             if scene.camera is not None:
@@ -540,6 +565,7 @@ CLASSES = (
     DDREP_PT_texture,
     DDREP_PT_texture_placing,
     DDREP_PT_texture_keep,
+    DDREP_PT_texture_surface,
     DDREP_PT_texture_advanced,
     DDREP_PT_cameras,
     DDREP_PT_generate,
