@@ -64,6 +64,8 @@ def seeds() -> list[dict[str, bytes]]:
     mask = {"inputs/mask.png": picture(), "inputs/picture.png": picture(mode="RGB")}
     kept = {"keep": [{"object": "Sheet", "file": "inputs/mask.png"}], "base": [{"file": "inputs/picture.png"}]}
     pinned = {"pins": [{"camera": "Front", "file": "inputs/picture.png", "weight": 0.5}], "from_texture": True}
+    worn = {"source": "inputs/mesh.obj", "kind": "texture", "resolution": 16, "mesh_up": "z", "source_prompt": "x"}
+    worn |= {"textures": {"Sheet": "inputs/picture.png"}}
     whole = {"keep": "inputs/mask.png", "base": "inputs/picture.png"}
     jobs: list[tuple[dict[str, Any], dict[str, bytes]]] = [
         ({"task": "texture", "cameras": "inputs/cameras.json", "texture": texture}, sheet),
@@ -76,8 +78,7 @@ def seeds() -> list[dict[str, bytes]]:
         ({"task": "vector", "vector": {"paths": 2, "size": 16}}, {}),
         ({"task": "restore", "restore": {"picture": "inputs/picture.png", "mask": "inputs/mask.png"}}, mask),
         ({"task": "edit", "edit": {"source": "inputs/picture.png", "kind": "image", "source_prompt": "x"}}, mask),
-        ({"task": "edit", "edit": {"source": "inputs/mesh.obj", "kind": "texture", "resolution": 16, "mesh_up": "z", "source_prompt": "x",
-                                   "textures": {"Sheet": "inputs/picture.png"}}}, {**sheet, **mask}),
+        ({"task": "edit", "edit": worn}, {**sheet, **mask}),
     ]  # fmt: skip
     return [{"job.json": json.dumps({**common, **request}).encode(), **files} for request, files in jobs]
 
