@@ -148,7 +148,7 @@ def test_a_ply_reads_no_picture_outside_and_prints_no_traceback(tmp_path, secret
     assert "Traceback" not in "".join(capfd.readouterr())
 
 
-ODD = {"long": "a" * 300, "longer": "/etc/" + "b" * 5000, "nobody": "~nobody-of-that-name/x", "nul": "\0", "half": "\ud800"}
+ODD = {"long": "a" * 300, "longer": "/etc/" + "b" * 5000, "nobody": "~nobody-of-that-name", "nul": "\0"}
 
 
 @pytest.mark.parametrize("odd", ODD.values(), ids=ODD)
