@@ -271,6 +271,11 @@ class DDREP_PG_texture(SamplingSettings, KeepingAway, ShownShape, bpy.types.Prop
         default=False,
         update=_cameras_changed,
     )
+    detail: BoolProperty(
+        name="Detail Pass",
+        description="After the whole, look closely and paint what the cameras do not resolve. At most twice as long",
+        default=False,
+    )
     uv_source: EnumProperty(
         name="UV Map",
         description="Which UV map the texture is for. A mesh without any gets a new one",

@@ -12,16 +12,17 @@ import pytest
 import torch
 from PIL import Image
 
-from ddrep_core.errors import RequestError
+from ddrep_core.errors import RequestError, RunError
 from ddrep_core.geometry.close_ups import close_ups
 from ddrep_core.geometry.load import load_mesh
 from ddrep_core.geometry.mesh import Mesh
 from ddrep_core.jobs.create import create_job
-from ddrep_core.jobs.detail import check_detail, toned
+from ddrep_core.jobs.detail import check_detail
 from ddrep_core.jobs.folder import JobFolder
 from ddrep_core.jobs.recipe import Recipe
 from ddrep_core.jobs.request import TextureRequest
 from ddrep_core.jobs.run import run_job
+from ddrep_core.jobs.tone import carried_on, toned
 from ddrep_core.jobs.wish import wish_of
 from ddrep_core.priors import GaussianPrior
 from ddrep_core.views import DirectionWords, Views, direction_words, orbit_views
@@ -114,6 +115,25 @@ def test_close_ups_keep_the_tone_of_what_they_showed() -> None:
     assert torch.equal(found[..., 24:], (before + fine + 0.2)[..., 24:])
 
 
+def test_what_is_painted_goes_on_from_the_tone_of_what_is_kept() -> None:
+    """Of a step at the edge nothing is left there, and far away nothing is changed; detail stays everywhere."""
+    kept = torch.zeros(1, 1, 64, 64)
+    kept[..., :20] = 1
+    fine = 0.05 * (-1.0) ** torch.arange(64) * torch.ones(1, 3, 64, 64)
+    worn, painted_ = torch.full((1, 3, 64, 64), 0.4), torch.full((1, 3, 64, 64), 0.6) + fine
+    found = carried_on(painted_, worn, kept, 4)
+    assert torch.equal(found[..., :20], worn[..., :20])
+    middle = found[0, 0, 32]
+    assert abs(float(middle[20:22].mean()) - 0.4) < 0.03
+    assert torch.allclose(found[..., 44:], painted_[..., 44:], atol=1e-4)
+    smooth = middle[20:-1] / 2 + middle[21:] / 2
+    assert float((smooth[1:] - smooth[:-1]).abs().max()) < 0.04
+    # Of a pixel of the prior that is kept in part nothing is told: another colour was asked for, and does not fade.
+    kept[..., 20:22], other = 1, torch.where(torch.arange(64) < 20, worn, 1.0)
+    assert torch.equal(carried_on(other, worn, kept, 4)[..., 22:], other[..., 22:])
+    assert torch.equal(carried_on(other, worn, kept, 4)[..., :22], worn[..., :22])
+
+
 def prior() -> GaussianPrior:
     """Pictures whose pixels are independent: whatever is sampled is rough."""
     return GaussianPrior(torch.full((3, SIZE, SIZE), 0.5), 0.01)
@@ -166,6 +186,28 @@ def test_groups_follow_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert all(bool((weights[0] == 1).all()) for weights in given)
     assert not given[0][1].any() and any(weights[1].any() for weights in given[1:])
     assert not any(weights[1].all() for weights in given)
+
+
+def test_a_job_that_ends_in_its_close_ups_goes_on_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The whole is not sampled again, and the result is that of a job that was never interrupted."""
+    _, _, whole = painted(tmp_path, "whole", detail=True, close_ups=3)
+    run, close, broken = Recipe.run, [], [True]
+
+    def failing(recipe: Recipe, *arguments: Any, **named: Any) -> Any:
+        close.append(recipe.given is not None)
+        if close[-1] and broken:
+            broken.clear()
+            raise RunError("The light went out.", "")
+        return run(recipe, *arguments, **named)
+
+    monkeypatch.setattr(Recipe, "run", failing)
+    with pytest.raises(RunError, match="light"):
+        painted(tmp_path, "stopped", detail=True, close_ups=3)
+    first, close[:] = list(close), []
+    run_job(tmp_path / "stopped", load_prior=lambda request: prior(), resume=True)
+    assert first == [False, True] and close == [True]
+    after = np.asarray(Image.open(tmp_path / "stopped" / "outputs" / "texture.png").convert("RGB"))
+    assert np.array_equal(after, whole)
 
 
 def test_of_a_finished_job(tmp_path: Path) -> None:

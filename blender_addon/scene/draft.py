@@ -170,6 +170,7 @@ def texture_draft(
             "depth": settings.depth,
             "front_degrees": front,
             **({"both_sides": True} if settings.both_sides else {}),
+            **({"detail": True} if settings.detail else {}),
             **({"udim": True} if tiled else {}),
             **surface,
             **kept.block,

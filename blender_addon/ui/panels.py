@@ -163,6 +163,7 @@ class DDREP_PT_texture(_TaskPanel, bpy.types.Panel):
         column = split_column(layout)
         draw_sampling(column, settings, "texture")
         column.prop(settings, "resolution")
+        column.prop(settings, "detail")
         draw_button(layout, context, "texture", "Texture", "TEXTURE")
 
 

@@ -29,6 +29,7 @@ OWN = {
         "depth",
         "occluders",
         "both_sides",
+        "detail",
         "uv_source",
         "uv_name",
         "material_target",

@@ -23,6 +23,7 @@ from ddrep_core.jobs.present import WHOLLY, Present, encoded
 from ddrep_core.jobs.request import TextureRequest
 from ddrep_core.jobs.session import Preview, Session
 from ddrep_core.jobs.task import Made, Stage
+from ddrep_core.jobs.tone import toned
 from ddrep_core.pictures import decode, to_uint8
 from ddrep_core.priors.protocol import Controls
 from ddrep_core.progress import portion
@@ -228,27 +229,6 @@ class DetailPass:
     def _kept(self, name: str, baked: BakedTexture) -> NDArray[np.bool_]:
         worn = self.subject.worn.get(name)
         return np.zeros(baked.coverage.shape, bool) if worn is None else worn.kept
-
-
-def toned(found: Tensor, before: Tensor, inside: Tensor, blur: float) -> Tensor:
-    """[G, 3, H, W] close-ups in the tone of what they showed before: its low frequencies, their high ones.
-
-    Args:
-        found, before: [G, 3, H, W] sRGB in [0, 1]; inside: [G, 1, H, W] the share of each pixel that shows the mesh.
-        blur: standard deviation in pixels.
-    """
-    reach = max(1, math.ceil(3 * blur))
-    kernel = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, dtype=found.dtype) / blur) ** 2)
-    whole = (inside >= WHOLLY).to(found)
-
-    def blurred(images: Tensor) -> Tensor:
-        flat = images.flatten(0, 1)[:, None]
-        flat = functional.conv2d(functional.pad(flat, (reach, reach, 0, 0)), kernel[None, None, None])
-        flat = functional.conv2d(functional.pad(flat, (0, 0, reach, reach)), kernel[None, None, :, None])
-        return flat.reshape(images.shape)
-
-    shift = blurred(whole * (before - found)) / blurred(whole).clamp_min(1e-6)
-    return torch.where(inside > 0, found + shift, found).clamp(0, 1)
 
 
 def _importance(far: int, near: int, size: int) -> NDArray[np.float32]:

@@ -34,6 +34,7 @@ from ddrep_core.jobs.present import Present, worn_by
 from ddrep_core.jobs.request import TextureRequest
 from ddrep_core.jobs.session import Preview, Session
 from ddrep_core.jobs.task import Illustration, Made, Stage
+from ddrep_core.jobs.tone import carried_on
 from ddrep_core.jobs.views import Outlook, look_at_mesh, request_cameras
 from ddrep_core.memory import require_bytes
 from ddrep_core.pictures import decode, png_bytes, to_uint8
@@ -100,7 +101,7 @@ def start(session: Session) -> Stage:
     )
     check_texture_repeats(mesh, settings.resolution)
     rep: Diffrep = texture_diffrep(mesh, views, prior, settings, portion(looking, 0, 0.6))
-    baker, given, worn_pictures = None, None, None
+    baker, given, worn_pictures, present = None, None, None, None
     pinned = read_pins(settings.pins, cameras, views, session.folder, (size, size))
     painting = views if pinned is None else pinned.heavier(views)
     if worn or pinned is not None:
@@ -135,7 +136,8 @@ def start(session: Session) -> Stage:
         worn={name: each.at(small) for name, each in worn.items()},
         progress=portion(looking, 0.6, 1),
     )
-    texturing = Texturing(settings, mesh, outlook, preview_baker, baker, pinned, worn, models)
+    kept = present if settings.keep else None
+    texturing = Texturing(settings, mesh, outlook, preview_baker, baker, pinned, worn, kept, models)
     return Stage(replace(recipe, given=given), texturing.finish, texturing.previews)
 
 
@@ -148,6 +150,7 @@ class Texturing:
         baker: of the pictures' size, made with the first sample.
         pinned: what some of the views shall show.
         worn: what the mesh wore before, where something of it is kept or was started from.
+        present: how the views see it, where something is kept.
         models: what is asked of the finished texture.
     """
 
@@ -158,6 +161,7 @@ class Texturing:
     baker: Baker | None = None
     pinned: Pinned | None = None
     worn: Mapping[str, Worn] = field(default_factory=dict)
+    present: Present | None = None
     models: MaterialModels | None = None
 
     def previews(self, session: Session, step: StepReport) -> Sequence[Preview]:
@@ -189,6 +193,10 @@ class Texturing:
         if self.baker is None:
             shape = pictures.shape[2], pictures.shape[3]
             self.baker = Baker(self.mesh, views, self.settings.resolution, shape, progress=portion(baking, 0, 0.4))
+        if self.present is not None:
+            seen = self.present
+            side = session.prior.image_size // max(session.prior.image_shape[1:])
+            pictures = carried_on(pictures, seen.pictures.to(pictures), seen.kept.to(pictures), side)
         if self.pinned is not None:
             pictures = self.pinned.shown(pictures)
         baked = self.baker.bake(pictures, portion(baking, 0.4, 1))

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from scipy.ndimage import binary_erosion, gaussian_filter
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
@@ -58,12 +59,15 @@ def drawn(out: Path) -> NDArray[np.float32]:
 
 
 def energy_above(pictures: NDArray[np.float32], side: int) -> float:
-    """Root mean square, in grey levels of 255, of frequencies that pictures of so many pixels a side cannot hold."""
-    grey = pictures.mean(-1) - pictures.mean()
-    spectrum = np.fft.fft2(grey, norm="ortho")
-    frequency = np.abs(np.fft.fftfreq(grey.shape[-1])) * grey.shape[-1]
-    high = np.maximum(frequency[:, None], frequency[None]) > side / 2
-    return float(255 * np.sqrt((np.abs(spectrum * high) ** 2).mean()))
+    """Root mean square, in grey levels of 255, of what is finer than two pixels of pictures of so many a side; over the
+    mesh, away from its outline."""
+    grey = pictures.mean(-1)
+    inside = (pictures < 1).any(-1)
+    blur = SIDE / side / 2
+    weight = np.stack([gaussian_filter(each.astype(np.float32), blur) for each in inside])
+    low = np.stack([gaussian_filter(each, blur) for each in grey * inside]) / np.maximum(weight, 1e-6)
+    deep = np.stack([binary_erosion(each, iterations=round(blur)) for each in inside])
+    return float(255 * np.sqrt(((grey - low)[deep] ** 2).mean()))
 
 
 def main() -> None:
