@@ -81,6 +81,29 @@ def _open(root: Path, parts: tuple[str, ...]) -> int:
         os.close(folder)
 
 
+def named(name: str | Path) -> Path:
+    """A path that a person or a stranger named; a ~ is the home where there is one of that name."""
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:
+        return Path(name)
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is anything. No name is too long or too odd to be asked for: such things are not there."""
+    return os.path.exists(path)  # noqa: PTH110 - Path.exists raises where the system does not know such names
+
+
+def is_file(path: Path) -> bool:
+    """Whether it is a file (`is_there`)."""
+    return os.path.isfile(path)  # noqa: PTH113
+
+
+def is_folder(path: Path) -> bool:
+    """Whether it is a folder (`is_there`)."""
+    return os.path.isdir(path)  # noqa: PTH112
+
+
 def links_below(root: Path, names: tuple[str, ...]) -> list[Path]:
     """What lies at or below root/names and is neither a file nor a folder of its own: links, pipes, devices.
 

@@ -146,3 +146,26 @@ def test_a_ply_reads_no_picture_outside_and_prints_no_traceback(tmp_path, secret
     )
     load_mesh(inputs / "cow.ply", root=tmp_path / "job")
     assert "Traceback" not in "".join(capfd.readouterr())
+
+
+ODD = {"long": "a" * 300, "longer": "/etc/" + "b" * 5000, "nobody": "~nobody-of-that-name", "nul": "\0"}
+
+
+@pytest.mark.parametrize("odd", ODD.values(), ids=ODD)
+def test_names_that_no_file_can_have_are_refused_in_words(odd):
+    """At every door that a person's or a stranger's name comes through: what is not there is not there."""
+    from ddrep_core.errors import RequestError
+    from ddrep_core.geometry.load import load_mesh
+    from ddrep_core.jobs.create import existing_file, kept_results
+    from ddrep_core.jobs.wish import wish_of
+    from ddrep_core.priors import load_prior
+
+    doors = (
+        load_prior, load_mesh, kept_results, lambda name: existing_file(name, "picture"),
+        lambda name: wish_of("texture", {"mesh": name, "prompt": "x"}),
+        lambda name: wish_of("restore", {"picture": name, "prompt": "x"}),
+        lambda name: wish_of("edit", {"source": name, "prompt": "x"}),
+    )  # fmt: skip
+    for door in doors:
+        with pytest.raises(RequestError):
+            door(odd)

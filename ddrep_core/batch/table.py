@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from ddrep_core.confined import is_file, named
 from ddrep_core.errors import RequestError
 from ddrep_core.json_text import parse_json
 
@@ -46,7 +47,7 @@ def read_table(path: Path) -> list[Row]:
     Raises:
         RequestError: no such file, another kind of file, or one that cannot be read as what it claims to be.
     """
-    if not path.is_file():
+    if not is_file(path):
         raise RequestError(f"There is no batch file {path}.", "Check the path.")
     suffix = path.suffix.lower()
     try:
@@ -98,9 +99,9 @@ def _matching(value: Any, base: Path) -> list[Any]:
     """The files that a pattern stands for, sorted; the value itself where it is none."""
     if not isinstance(value, str) or not any(sign in value for sign in "*?["):
         return [value]
-    if (base / value).is_file():
+    if is_file(base / value):
         return [value]
-    pattern = Path(value).expanduser()
+    pattern = named(value)
     root = Path(pattern.anchor) if pattern.is_absolute() else base
     found = sorted(root.glob(str(pattern.relative_to(pattern.anchor) if pattern.is_absolute() else pattern)))
     files = [str(path) for path in found if path.is_file()]

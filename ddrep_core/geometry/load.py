@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ddrep_core.confined import Confined, LeadsOut
+from ddrep_core.confined import Confined, LeadsOut, is_there
 from ddrep_core.errors import DdrepWarning, RequestError
 from ddrep_core.geometry.gltf import read_gltf
 from ddrep_core.geometry.mesh import Y_UP_TO_WORLD, Z_UP_TO_WORLD, Float, Mesh, Part
@@ -97,7 +97,7 @@ def load_mesh(
 
 
 def _read(path: Path, up: UpAxis, files: Confined) -> Mesh:
-    if not path.exists():
+    if not is_there(path):
         raise RequestError(f"There is no mesh file {path}.", "Check the path.")
     if path.is_dir():
         raise RequestError(f"{path} is a folder, not a mesh file.", "Name the file inside it.")

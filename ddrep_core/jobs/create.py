@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote
 
-from ddrep_core.confined import Confined, LeadsOut
+from ddrep_core.confined import Confined, LeadsOut, is_folder, is_there, named
 from ddrep_core.errors import RequestError
 from ddrep_core.geometry.obj_text import beside, library_names, lines, picture_name, split_statement
 from ddrep_core.jobs.folder import JobFolder, read_json, told_in_words, write_json
@@ -66,8 +66,8 @@ def create_job(
 
 def existing_file(path: str | Path, what: str) -> Path:
     """The path, if it is a file that can be read and is not empty."""
-    path = Path(path).expanduser()
-    if not path.exists():
+    path = named(path)
+    if not is_there(path):
         raise RequestError(f"There is no {what} {path}.", "Check the path.")
     if path.is_dir():
         raise RequestError(f"{path} is a folder, not a {what}.", "Give the file inside it.")
@@ -92,8 +92,8 @@ def kept_results(path: str | Path) -> list[Path]:
     Raises:
         RequestError: no such job or file, one that has no results, or a file of another kind.
     """
-    path = Path(path).expanduser()
-    if not path.is_dir():
+    path = named(path)
+    if not is_folder(path):
         file = existing_file(path, "result")
         if file.suffix.lower() not in KEPT_KINDS:
             raise RequestError(f"{file} is no result to keep away from.", "Give a job's folder, a PNG or a GLB.")
@@ -106,8 +106,8 @@ def kept_results(path: str | Path) -> list[Path]:
     found = []
     for sample in samples:
         files = sample.get("files") if isinstance(sample, dict) else None
-        named = [files.get(what) for what in ("mesh", "image")] if isinstance(files, dict) else []
-        if not (own := [name for name in named if isinstance(name, str)]):
+        told = [files.get(what) for what in ("mesh", "image")] if isinstance(files, dict) else []
+        if not (own := [name for name in told if isinstance(name, str)]):
             raise RequestError(f"{path} holds no mesh and no picture to keep away from.", "Name another job.")
         found.append(existing_file(folder.resolve(own[0]), "result"))
     return found

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+from ddrep_core.confined import is_folder, named
 from ddrep_core.errors import RequestError
 from ddrep_core.jobs.create import existing_file
 from ddrep_core.jobs.folder import JobFolder, read_json
@@ -50,8 +51,8 @@ def find_origin(path: str | Path) -> Origin:
     Raises:
         RequestError: it is none of these, or a job that has no result yet; the message says what to give instead.
     """
-    path = Path(path).expanduser()
-    if path.is_dir():
+    path = named(path)
+    if is_folder(path):
         return _of_job(path)
     file = existing_file(path, "result, mesh, picture or drawing")
     job = next((folder for folder in file.resolve().parents if (folder / "job.json").is_file()), None)

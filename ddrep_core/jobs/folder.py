@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from ddrep_core.confined import Confined, LeadsOut, is_link, links_below
+from ddrep_core.confined import Confined, LeadsOut, is_link, is_there, links_below
 from ddrep_core.errors import RequestError, RunError
 from ddrep_core.jobs.request import Request, parse_request_text
 
@@ -250,7 +250,7 @@ class JobFolder:
                 f"{relative} is a link that leads out of the job folder.",
                 "Copy the file itself into the job's inputs/.",
             ) from error
-        if not path.exists():
+        if not is_there(path):
             raise RequestError(
                 f"job.json names {relative}, and the job folder {self.path} has no such file.",
                 "Copy the file there, or correct the path.",

@@ -25,7 +25,7 @@ DAMAGE = re.compile(r"inpaint|(?:(upscale|deblur):(\d{1,3}(?:\.\d{1,3})?))")
 
 def _relative_path(value: str) -> str:
     """A path that is spelt from inside the job folder; `JobFolder.resolve` also follows its links."""
-    if not value or "\0" in value:
+    if not value or "\0" in value or not is_writable_text(value):
         raise PydanticCustomError("path", "must be the path of a file inside the job folder")
     if PurePosixPath(value).is_absolute() or PureWindowsPath(value).drive or value[0] in "\\~":
         raise PydanticCustomError("path", "must be relative to the job folder, and is an absolute path")

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from ddrep_core.confined import named
 from ddrep_core.errors import Cancelled, DdrepError, DdrepWarning, RequestError, RunError
 from ddrep_core.jobs.apart import distances
 from ddrep_core.jobs.events import EventLog, Listener
@@ -233,7 +234,7 @@ def load_request_prior(request: Request) -> Any:
         device=request.device,
         precision=request.precision,
         controlnets=controlnets,
-        loras=[Lora(Path(lora.file).expanduser(), lora.weight) for lora in request.loras],
+        loras=[Lora(named(lora.file), lora.weight) for lora in request.loras],
         ip_adapter=None
         if reference is None
         else IpAdapter(

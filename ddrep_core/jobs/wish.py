@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeAlias
 
+from ddrep_core.confined import is_file, is_there, named
 from ddrep_core.errors import RequestError
 from ddrep_core.jobs.create import existing_file, kept_results, side_files
 from ddrep_core.jobs.edit_source import find_origin
@@ -78,14 +79,14 @@ class _Files:
     def path(self, name: Any) -> Path:
         if not isinstance(name, str | Path) or not str(name).strip() or "\0" in str(name):
             raise RequestError(f"{name!r} is no path.")
-        return self.base / Path(name).expanduser()
+        return self.base / named(name)
 
     def resolved(self, name: Any) -> Any:
         """A folder's or a file's whole path; what is none stays as it is: "bundled", a hub id."""
         if not isinstance(name, str) or name == "bundled" or "\0" in name or not name.strip():
             return name
         path = self.path(name)
-        return str(path.resolve()) if path.exists() and not self.elsewhere else name
+        return str(path.resolve()) if is_there(path) and not self.elsewhere else name
 
     def uncopied(self, name: Any) -> str:
         """A file's whole path; of one that is elsewhere, what it is called there."""
@@ -181,7 +182,7 @@ def _each(value: Any, key: str, read: Reader, files: _Files) -> Any:
 def _of_object(text: str, files: _Files) -> tuple[dict[str, Any], str]:
     """FILE or OBJECT=FILE."""
     name, equals, file = text.partition("=")
-    if not equals or files.path(text).is_file():
+    if not equals or is_file(files.path(text)):
         return {}, text
     return {"object": name}, file
 
@@ -192,7 +193,7 @@ def _of_camera(text: str, files: _Files) -> tuple[dict[str, Any], str]:
     if not equals or not name or not file:
         raise RequestError(f"'{text}' does not say which camera sees which picture.", "Write CAMERA=PICTURE.")
     path, colon, weight = file.rpartition(":")
-    if colon and not files.path(file).is_file():
+    if colon and not is_file(files.path(file)):
         try:
             return {"camera": name, "weight": float(weight)}, path
         except ValueError:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 
+from ddrep_core.confined import is_file, is_folder, named
 from ddrep_core.errors import DdrepWarning, RequestError
 
 if TYPE_CHECKING:
@@ -154,10 +155,10 @@ def find_model_folder(source: str | Path, device: torch.device, precision: str, 
     if name == "bundled":
         verify_checksums(BUNDLED)
         return ModelFolder(BUNDLED, name)
-    path = Path(source).expanduser()
-    if path.is_dir():
+    path = named(source)
+    if is_folder(path):
         return ModelFolder(path, name)
-    if path.is_file():
+    if is_file(path):
         return SingleFile(path, name)
     if not isinstance(source, str) or not is_hub_id(name):
         raise RequestError(

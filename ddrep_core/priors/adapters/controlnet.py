@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from ddrep_core.confined import is_folder, named
 from ddrep_core.errors import DdrepWarning, RequestError
 from ddrep_core.priors.protocol import SIGNAL_CHANNELS, TILE, Controls
 
@@ -58,7 +59,7 @@ def parse_control(text: str) -> Control:
     Raises:
         RequestError: a kind of signal that is not known, a scale that cannot be.
     """
-    if Path(text).expanduser().is_dir():
+    if is_folder(named(text)):
         return Control(text)
     source, kind, scale = text, None, 1.0
     head, colon, last = source.rpartition(":")
@@ -204,8 +205,8 @@ def find_controlnet_folder(source: str, dtype: torch.dtype, allow_download: bool
     """
     from ddrep_core.priors.hub import find_controlnet, is_hub_id
 
-    path = Path(source).expanduser()
-    if not path.is_dir():
+    path = named(source)
+    if not is_folder(path):
         if not is_hub_id(source):
             raise RequestError(f"There is no ControlNet called '{source}'.", "Use a folder, or a hub id (owner/name).")
         path = find_controlnet(source, dtype in (torch.float16, torch.bfloat16), allow_download)

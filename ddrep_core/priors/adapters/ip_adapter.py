@@ -21,6 +21,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ddrep_core.confined import is_file, is_folder, named
 from ddrep_core.errors import RequestError
 from ddrep_core.pictures import to_picture
 from ddrep_core.priors.model_files import PICKLES, ModelFiles, check_safetensors, read_weights
@@ -188,8 +189,8 @@ def adapter_file(path: Path) -> Path:
     Raises:
         RequestError: there is none, or only a pickle, or several to choose from.
     """
-    path = path.expanduser()
-    if path.is_dir():
+    path = named(path)
+    if is_folder(path):
         found = sorted(path.glob("*.safetensors"))
         if len(found) > 1:
             names = ", ".join(one.name for one in found)[:300]
@@ -201,7 +202,7 @@ def adapter_file(path: Path) -> Path:
             f"The IP-Adapter '{path.name}' is a pickle, which can run code when opened.",
             "Choose the .safetensors file beside it.",
         )
-    if not path.is_file() or path.suffix != ".safetensors":
+    if not is_file(path) or path.suffix != ".safetensors":
         raise RequestError(f"There is no IP-Adapter called '{path}'.", "Give a .safetensors file.")
     check_safetensors(ModelFiles(path.parent, path.name).file(path.name), f"The IP-Adapter '{path.name}'", path.name)
     return path

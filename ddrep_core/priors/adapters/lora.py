@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ddrep_core.confined import is_file
 from ddrep_core.errors import RequestError
 from ddrep_core.priors.model_files import ModelFiles, check_safetensors, read_weights
 
@@ -146,7 +147,7 @@ def _read(path: Path, two_encoders: bool) -> dict[str, dict[str, _Delta]]:
     Raises:
         RequestError: no such file, or no LoRA.
     """
-    if not path.is_file() or path.suffix != ".safetensors":
+    if not is_file(path) or path.suffix != ".safetensors":
         raise RequestError(f"There is no LoRA called '{path}'.", "Give a .safetensors file, FILE or FILE:WEIGHT.")
     files = ModelFiles(path.parent, path.name)
     check_safetensors(files.file(path.name), f"The LoRA '{path.name}'", path.name)
