@@ -178,7 +178,8 @@ class Session:
         if asked is None or (isinstance(asked, Placement) and asked.count < len(names)):
             raise RequestError(
                 f"'{self.request.task}' looks from where it likes: no view of it can have a reference of its own.",
-                "Leave --view-reference out, or give --cameras a file.",
+                "Leave --view-reference out"
+                + (", or give --cameras a file." if TASKS[self.request.task][0].takes_cameras else "."),
             )
         known = names if isinstance(asked, Placement) else [camera.name for camera in asked]
         own: dict[str, Tensor] = {}
