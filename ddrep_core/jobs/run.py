@@ -19,7 +19,7 @@ from ddrep_core.confined import named
 from ddrep_core.errors import Cancelled, DdrepError, DdrepWarning, RequestError, RunError
 from ddrep_core.jobs.apart import distances
 from ddrep_core.jobs.events import EventLog, Listener
-from ddrep_core.jobs.folder import JobFolder, read_json, write_bytes, write_json
+from ddrep_core.jobs.folder import FULL, JobFolder, read_json, told_in_words, write_bytes, write_json
 from ddrep_core.jobs.identity import fingerprint, has_begun, is_finished
 from ddrep_core.jobs.pace import StopSwitch
 from ddrep_core.jobs.request import SCHEMA_VERSION, TASKS, Request
@@ -329,6 +329,12 @@ def explain(error: Exception, folder: JobFolder) -> DdrepError:
             "Ask for less at a time (--max-batch 1), fewer cameras or a lower resolution, or close other programs; "
             "`ddrep run JOB --resume` then goes on from the last checkpoint.",
         )
+    if isinstance(error, OSError) and error.errno in FULL:
+        try:
+            with told_in_words(folder.path):
+                raise error
+        except RunError as known:
+            return known
     details = "".join(traceback.format_exception(error))
     try:
         write_bytes(folder.error_file, details.encode(errors="backslashreplace"))
