@@ -137,7 +137,7 @@ def test_a_view_can_look_at_a_picture_of_its_own(
 def test_one_plain_controlnet_is_the_job_that_it_was(
     ddrep: Callable[..., tuple[int, str, str]], things: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ddrep_core.cli._run", lambda *arguments: None)
+    monkeypatch.setattr("ddrep_core.cli._run", lambda *arguments, **told: None)
 
     def job(*arguments: Any) -> dict[str, Any]:
         out = things / f"job{len(list(things.iterdir()))}"

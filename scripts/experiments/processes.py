@@ -44,13 +44,19 @@ def of(dimensions: float) -> Process:
 
 
 def heun(
-    clean: Callable[[Tensor, float], Tensor], start: Tensor, levels: tuple[float, ...], path: list[Tensor] | None = None
+    clean: Callable[[Tensor, float], Tensor],
+    start: Tensor,
+    levels: tuple[float, ...],
+    path: list[Tensor] | None = None,
+    jolt: Callable[[Tensor, float], Tensor] | None = None,
 ) -> Tensor:
-    """x at the last of descending levels, from x at the first; dx/dσ = (x − x̂0) / σ."""
+    """x at the last of descending levels, from x at the first; dx/dσ = (x − x̂0) / σ; jolted before each step."""
     x = start
     for sigma, after in pairwise(levels):
         if path is not None:
             path.append(x)
+        if jolt is not None:
+            x = jolt(x, sigma)
         slope = (x - clean(x, sigma)) / sigma
         ahead = x + (after - sigma) * slope
         if after > 0:
@@ -329,18 +335,13 @@ def robust() -> None:
         row = []
         for share, bits in ((0.0, 0), (0.1, 0), (0.2, 0), (0.0, 6), (0.0, 5)):
             told = quantised(denoiser, bits) if bits else denoiser
+            clean = torch.no_grad()(lambda x, sigma, told=told: told(x, torch.full((len(x),), sigma)))
             extra = generator(5)
 
-            @torch.no_grad()
-            def clean(x: Tensor, sigma: float, told: Denoiser = told, share: float = share, extra=extra) -> Tensor:
-                jolted = x + share * sigma * torch.randn(x.shape, generator=extra)
-                return (
-                    told(jolted, torch.full((len(x),), sigma)) + x - jolted
-                    if share
-                    else told(x, torch.full((len(x),), sigma))
-                )
+            def jolt(x: Tensor, sigma: float, share: float = share, extra: torch.Generator = extra) -> Tensor:
+                return x + share * sigma * torch.randn(x.shape, generator=extra)
 
-            drawn = heun(clean, starts(process, 1500, 32, 80.0, generator(4)), levels)
+            drawn = heun(clean, starts(process, 1500, 32, 80.0, generator(4)), levels, jolt=jolt if share else None)
             row.append(wasserstein(drawn, truth))
         print(f"| {dimensions:g} | " + " | ".join(f"{each:.3f}" for each in row) + " |")
     print(f"two draws of the data: {wasserstein(truth, draw(1500, generator(7))):.3f}")
