@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ddrep_core.geometry.footprints import GRAZING
 from ddrep_core.geometry.mesh import Float, Mesh
@@ -58,7 +59,7 @@ def _texels(mesh: Mesh, caster: RayCaster) -> tuple[Float, Float]:
     return np.concatenate(places), np.concatenate(normals)
 
 
-def _straightness(caster: RayCaster, camera: Camera, places: Float, normals: Float) -> Float:
+def _straightness(caster: RayCaster, camera: Camera, places: Float, normals: Float) -> NDArray[np.float32]:
     """[N] how straight on a camera sees each place, 0..1; 0 where it would not paint it."""
     seen = caster.visible(camera, places, normals, least_cosine=GRAZING[0])
     if camera.is_orthographic:
