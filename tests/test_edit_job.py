@@ -14,6 +14,8 @@ from PIL import Image
 from worded import WordedPrior
 
 from ddrep_core.cli import main
+from ddrep_core.diffreps.encoded import EncodedDiffrep
+from ddrep_core.diffreps.vector import VectorDiffrep
 from ddrep_core.errors import Cancelled, DdrepWarning, RequestError
 from ddrep_core.geometry.base_color import base_colors
 from ddrep_core.geometry.load import load_mesh
@@ -25,6 +27,7 @@ from ddrep_core.jobs.folder import JobFolder, write_json
 from ddrep_core.jobs.run import run_job
 from ddrep_core.jobs.wish import wish_of
 from ddrep_core.priors import GaussianPrior
+from ddrep_core.vector.reader import parse_svg
 
 SIZE, SHIFT = 16, 0.2
 
@@ -205,3 +208,26 @@ def test_a_picture_beside_a_mesh_must_not_lead_out_of_its_folder(tmp_path) -> No
     (inside / "paint.png").symlink_to(tmp_path / "paint.png")
     with pytest.warns(DdrepWarning, match="leads out"), pytest.raises(RequestError, match="no base-colour picture"):
         base_colors(load_mesh(source, root=inside), inside)
+
+
+def test_what_did_not_change_asks_for_the_very_drawing(tmp_path) -> None:
+    """An autoencoder that blurs: unchanged latents are decoded to the original, lines and all; changed ones keep the
+    lines' light and dark and nothing of the old colour."""
+
+    class Blurring:
+        def encode(self, images: torch.Tensor) -> torch.Tensor:
+            return torch.nn.functional.avg_pool2d(images, 4)
+
+        def decode(self, latents: torch.Tensor) -> torch.Tensor:
+            return torch.nn.functional.interpolate(latents, scale_factor=4)
+
+    drawing, markup = parse_svg(
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" fill="#c02020"/>'
+        '<rect x="15" width="2" height="32" fill="#000000"/></svg>'
+    )
+    rep = EncodedDiffrep(VectorDiffrep(drawing, markup, 32, 32), Blurring()).edited()
+    there, latents = rep.pictures.render(), rep.render()
+    torch.testing.assert_close(rep.decode(latents), there, atol=1e-5, rtol=0)
+    blue = rep.decode(latents.mean((2, 3), keepdim=True).flip(1).expand_as(latents))
+    assert float((blue[0, :, :, 16].mean(1) - blue[0, :, :, 4].mean(1)).max()) < -0.1  # the line is darker still
+    assert float(blue[0, 2, :, 4].mean() - blue[0, 0, :, 4].mean()) > 0.4  # and its surroundings are blue

@@ -14,6 +14,10 @@ from ddrep_core.diffreps.protocol import Diffrep
 Inner = TypeVar("Inner", bound=Diffrep)
 
 
+UNCHANGED, CHANGED = 0.04, 0.16
+"""Of a colour in [0, 1]: a smaller change leaves all of the original's colours, a larger one none."""
+
+
 class Codec(Protocol):
     """What turns pictures into what is denoised, and back: a prior."""
 
@@ -45,6 +49,8 @@ class EncodedDiffrep(Generic[Inner]):
 
     def __init__(self, pictures: Inner, codec: Codec) -> None:
         self.pictures, self.codec = pictures, codec
+        self.original: tuple[Tensor, Tensor] | None = None
+        """[B, 3, H, W] twice: pictures that are edited, and the same through the autoencoder."""
         with torch.no_grad():
             self._shape = tuple(codec.encode(pictures.render(torch.zeros(1, dtype=torch.long))).shape[1:])
 
@@ -79,7 +85,33 @@ class EncodedDiffrep(Generic[Inner]):
         """The pictures that are fitted to decoded targets, perhaps in a smaller size; with this θ."""
         return self.pictures.small() if isinstance(self.pictures, Smaller) else self.pictures
 
-    def decode(self, latents: Tensor) -> Tensor:
-        """What latents [B, C, h, w] look like: [B, 3, H, W] sRGB in [0, 1], without a graph."""
+    def edited(self) -> Self:
+        """A copy that is edited from what it shows now, in one view: `decode` gives back what the autoencoder loses."""
+        twin = self.copy()
         with torch.no_grad():
-            return self.codec.decode(latents).to(latents)
+            drawn = self.pictures.render()
+            twin.original = drawn, self.codec.decode(self.codec.encode(drawn)).to(drawn)
+        return twin
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """What latents [B, C, h, w] look like: [B, 3, H, W] sRGB in [0, 1], without a graph.
+
+        Of what is edited, with what the autoencoder loses of the original: all of it where little changed, and where
+        much did the light and dark of its fine lines alone, for old colours would shine through the new.
+        """
+        with torch.no_grad():
+            pictures = self.codec.decode(latents).to(latents)
+            if self.original is None:
+                return pictures
+            drawn, before = self.original
+            lost = drawn - before
+            lines = (lost - _wide(lost)).mean(1, keepdim=True)
+            change = _wide((pictures - before).abs().amax(1, keepdim=True))
+            kept = ((CHANGED - change) / (CHANGED - UNCHANGED)).clamp(0, 1)
+            return (pictures + torch.lerp(lines.expand_as(lost), lost, kept)).clamp(0, 1)
+
+
+def _wide(pictures: Tensor) -> Tensor:
+    """Averages over an eighth of a picture's side."""
+    side = max(1, pictures.shape[-1] // 16) * 2 + 1
+    return functional.avg_pool2d(pictures, side, 1, side // 2, count_include_pad=False)

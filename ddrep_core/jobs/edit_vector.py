@@ -45,7 +45,7 @@ def start(session: Session, settings: EditRequest, path: Path) -> Stage:
     rep = VectorDiffrep(drawing, markup, *size, moving=moving, dtype=dtype, device=prior.device)
     if drawing.not_drawn:
         session.warn(f"Stays as it is, for it cannot be drawn: {'; '.join(drawing.not_drawn[:8])}.")
-    recipe = session.recipe(EncodedDiffrep(rep, prior))
+    recipe = session.recipe(EncodedDiffrep(rep, prior).edited())
     return Stage(procedure(session, recipe, DESCENT_RATE), EditedDrawing(drawing).finish, previews)
 
 
