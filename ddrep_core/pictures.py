@@ -18,6 +18,8 @@ from torch.nn import functional
 from ddrep_core.errors import RequestError
 
 LARGEST_PICTURE = 100_000_000  # pixels
+UNCHANGED, CHANGED = 0.04, 0.16
+"""Of a colour in [0, 1]: an edit that changes less leaves all of the original's detail, one that changes more none."""
 
 
 class Decoder(Protocol):
@@ -102,6 +104,15 @@ def on_white(picture: Image.Image) -> Image.Image:
     """RGB; what is transparent lies on white."""
     picture = picture.convert("RGBA")
     return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
+
+
+def unchanged(change: Tensor) -> Tensor:
+    """1 where a picture that is edited changed so little that all of the original's detail belongs there, down to 0.
+
+    Args:
+        change: of its colours in [0, 1], averaged over a neighbourhood.
+    """
+    return ((CHANGED - change) / (CHANGED - UNCHANGED)).clamp(0, 1)
 
 
 def tensor_of(picture: Image.Image) -> Tensor:

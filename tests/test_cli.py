@@ -2,6 +2,8 @@
 
 import json
 import struct
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -394,3 +396,8 @@ def test_the_parts_of_a_block_are_options_that_may_be_left_out():
     told = {each.name: each for each in option_parameters(Request, ["reference"])}
     assert list(told) == ["reference", "ip_adapter", "image_encoder", "view_reference"]
     assert all(each.default is None for each in told.values())
+
+
+def test_help_need_not_wait_for_torch():
+    told = "import sys; import ddrep_core.cli; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", told], check=False).returncode == 0

@@ -34,7 +34,6 @@ def draw(count: int, source: torch.Generator) -> tuple[Tensor, Tensor]:
 @pytest.fixture(scope="module")
 def learnt() -> tuple[Denoiser, Codes]:
     codes = started(lambda: Codes(2, 1, 4, 32), generator(1))
-    assert isinstance(codes, Codes)
     denoiser = Denoiser(started(lambda: ResidualNetwork(2, 2, 1 + codes.size, 32, 2), generator(2)), 1.4)
     train_with_codes(denoiser, codes, draw, Lesson(steps=600, batch=256, level=(0.3, 1.3)), generator(3))
     train_law(codes, draw, Lesson(steps=300, batch=128), generator(4))
@@ -61,7 +60,6 @@ def test_a_code_says_what_is_drawn_where_noise_hides_it(learnt: tuple[Denoiser, 
 
 def test_the_first_codes_may_be_kept_and_the_rest_drawn_anew() -> None:
     codes = started(lambda: Codes(2, 3, 5, 16), generator(7))
-    assert isinstance(codes, Codes)
     drawn = codes.draw(40, generator(8), fixed=torch.tensor([4, 1]))
     assert bool((drawn[:, :2] == torch.tensor([4, 1])).all()) and len(drawn[:, 2].unique()) > 1
     # A code's logits do not know the codes after it.

@@ -10,12 +10,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from ddrep_core.diffreps.protocol import Diffrep
+from ddrep_core.pictures import unchanged
 
 Inner = TypeVar("Inner", bound=Diffrep)
-
-
-UNCHANGED, CHANGED = 0.04, 0.16
-"""Of a colour in [0, 1]: a smaller change leaves all of the original's colours, a larger one none."""
 
 
 class Codec(Protocol):
@@ -49,8 +46,9 @@ class EncodedDiffrep(Generic[Inner]):
 
     def __init__(self, pictures: Inner, codec: Codec) -> None:
         self.pictures, self.codec = pictures, codec
-        self.original: tuple[Tensor, Tensor] | None = None
-        """[B, 3, H, W] twice: pictures that are edited, and the same through the autoencoder."""
+        self.original: tuple[Tensor, Tensor, Tensor] | None = None
+        """[B, 3, H, W] of what is edited: the pictures through the autoencoder, what that loses of them, and the light
+        and dark of the fine lines in what it loses."""
         with torch.no_grad():
             self._shape = tuple(codec.encode(pictures.render(torch.zeros(1, dtype=torch.long))).shape[1:])
 
@@ -90,7 +88,9 @@ class EncodedDiffrep(Generic[Inner]):
         twin = self.copy()
         with torch.no_grad():
             drawn = self.pictures.render()
-            twin.original = drawn, self.codec.decode(self.codec.encode(drawn)).to(drawn)
+            before = self.codec.decode(self.codec.encode(drawn)).to(drawn)
+            lost = drawn - before
+            twin.original = before, lost, (lost - _wide(lost)).mean(1, keepdim=True).expand_as(lost)
         return twin
 
     def decode(self, latents: Tensor) -> Tensor:
@@ -103,12 +103,9 @@ class EncodedDiffrep(Generic[Inner]):
             pictures = self.codec.decode(latents).to(latents)
             if self.original is None:
                 return pictures
-            drawn, before = self.original
-            lost = drawn - before
-            lines = (lost - _wide(lost)).mean(1, keepdim=True)
-            change = _wide((pictures - before).abs().amax(1, keepdim=True))
-            kept = ((CHANGED - change) / (CHANGED - UNCHANGED)).clamp(0, 1)
-            return (pictures + torch.lerp(lines.expand_as(lost), lost, kept)).clamp(0, 1)
+            before, lost, lines = self.original
+            kept = unchanged(_wide((pictures - before).abs().amax(1, keepdim=True)))
+            return (pictures + torch.lerp(lines, lost, kept)).clamp(0, 1)
 
 
 def _wide(pictures: Tensor) -> Tensor:

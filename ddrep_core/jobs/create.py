@@ -12,7 +12,6 @@ from urllib.parse import unquote
 
 from ddrep_core.confined import Confined, LeadsOut, is_folder, is_there, named
 from ddrep_core.errors import RequestError
-from ddrep_core.geometry.obj_text import beside, library_names, lines, picture_name, split_statement
 from ddrep_core.jobs.folder import JobFolder, read_json, told_in_words, write_json
 from ddrep_core.jobs.request import SCHEMA_VERSION, parse_request
 
@@ -119,6 +118,8 @@ def side_files(mesh: Path) -> dict[PurePosixPath, Path]:
     Only files beside or below the mesh are taken, and no link that leads elsewhere. What it names elsewhere, or what
     is missing, is the reader's to judge.
     """
+    from ddrep_core.geometry.obj_text import beside, library_names, picture_name  # with all of geometry, and torch
+
     found = {PurePosixPath(mesh.name): mesh}
     if mesh.suffix.lower() == ".obj":
         for words in _statements(mesh, ("mtllib",)):
@@ -148,6 +149,8 @@ def _below(mesh: Path, path: Path) -> PurePosixPath | None:
 
 def _statements(file: Path, keywords: tuple[str, ...]) -> list[str]:
     """What follows the keyword in an OBJ's or MTL's lines that start with one of `keywords`."""
+    from ddrep_core.geometry.obj_text import lines, split_statement
+
     statements = (split_statement(line) for _, line in lines(file.read_bytes()))
     return [rest for word, rest in statements if rest and word.lower().startswith(keywords)]
 

@@ -25,6 +25,7 @@ from ddrep_core.jobs.recipe import Procedure, Recipe
 from ddrep_core.jobs.request import EditRequest
 from ddrep_core.jobs.session import Session
 from ddrep_core.jobs.task import Illustration
+from ddrep_core.pictures import unchanged
 from ddrep_core.priors.protocol import Prior
 from ddrep_core.report.contact_sheet import image_sheet
 from ddrep_core.sampling.sample import Result, SamplerState, StepReport
@@ -37,8 +38,6 @@ MODE_SEEKERS = {"sds": SCORE_DISTILLATION, "dds": DELTA_DENOISING, "pds": POSTER
 DESCENT_STEPS, DESCENT_RATE = 300, 0.05
 STRENGTH = {"difference": 1.0, "sdedit": 0.7}
 DIFFERENCE_ETA = 1.0  # the shared noise is another one in every step: docs/methods.md
-UNCHANGED, CHANGED = 0.04, 0.16
-"""Of a colour in [0, 1]: a smaller change leaves all of the original's detail, a larger one none."""
 
 
 @dataclass(frozen=True)
@@ -117,8 +116,7 @@ def carried_over(original: Tensor, before: Tensor, after: Tensor) -> Tensor:
     change = (after - before).abs().amax(-3, keepdim=True)
     flat = change.reshape(-1, 1, *change.shape[-2:])
     wide = functional.avg_pool2d(flat, side, 1, side // 2, count_include_pad=False).reshape(change.shape)
-    kept = ((CHANGED - wide) / (CHANGED - UNCHANGED)).clamp(0, 1)
-    return (after + kept * (original - before)).clamp(0, 1)
+    return (after + unchanged(wide) * (original - before)).clamp(0, 1)
 
 
 def beside(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,9 @@ from ddrep_core.training.stable_target import stable_target
 
 Draw = Callable[[int, torch.Generator], Tensor]
 """A number of clean samples, [count, N]."""
+
+
+Made = TypeVar("Made", bound=nn.Module)
 
 
 class ResidualNetwork(nn.Module):
@@ -106,7 +110,7 @@ def train(
     return torch.stack(losses).tolist()
 
 
-def started(make: Callable[[], nn.Module], generator: torch.Generator) -> nn.Module:
+def started(make: Callable[[], Made], generator: torch.Generator) -> Made:
     """A network whose first weights depend on the generator alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(torch.randint(2**31, (1,), generator=generator)))

@@ -7,25 +7,17 @@ sample alone is drawn like: of what is rare it draws more. Φ₀ ∏ γ(x_i) ∏
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
+
+from ddrep_core.training.denoiser import started
 
 Draw: TypeAlias = Callable[[int, torch.Generator], Tensor]
 """A number of independent draws, [count, D]."""
 Liking: TypeAlias = Callable[[Tensor], Tensor]
 """Φ₀ of sets [B, N, D]: [B], positive, greater where samples differ."""
-
-
-Made = TypeVar("Made", bound=nn.Module)
-
-
-def _started(make: Callable[[], Made], generator: torch.Generator) -> Made:
-    """A network whose first weights depend on the generator alone."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(torch.randint(2**31, (1,), generator=generator)))
-        return make()
 
 
 def _network(inputs: int, outputs: int, width: int) -> nn.Sequential:
@@ -77,7 +69,7 @@ def learn_balance(
     Args:
         count: N.
     """
-    balance = _started(lambda: Balance(draw(1, generator).shape[-1]), generator)
+    balance = started(lambda: Balance(draw(1, generator).shape[-1]), generator)
     optimizer = torch.optim.Adam(balance.parameters(), lr=5e-3)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for _ in range(steps):
@@ -107,7 +99,7 @@ def learn_potential(
         liking: Φ₀, with the balance in it if the marginals are to stay.
         levels: the lowest and the highest σ, between which it learns, evenly in log σ.
     """
-    network = _started(lambda: SetPotential(draw(1, generator).shape[-1], variance), generator)
+    network = started(lambda: SetPotential(draw(1, generator).shape[-1], variance), generator)
     optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     low, high = (torch.tensor(level).log() for level in levels)
