@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+from types import FrameType
 
 
 def main() -> None:
     """Run the command line; ends the process with the exit status."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupted)
     try:
         if sys.argv[1:] == ["far-end"]:  # what `--on` speaks to; no person's command, and nobody waits for torch
             from ddrep_core.remote.far_end import main as command_line
@@ -16,6 +21,20 @@ def main() -> None:
     except KeyboardInterrupt:
         print("Cancelled.", file=sys.stderr)
         sys.exit(130)
+
+
+def _interrupted(kind: int, frame: FrameType | None) -> None:
+    """Ctrl-C is a KeyboardInterrupt; but while a module is imported, the end.
+
+    Libraries catch what is raised while they import their parts, and go on with half of a module, which fails later
+    in words of its own.
+    """
+    while frame is not None:
+        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
+            os.write(2, b"Cancelled.\n")
+            os._exit(130)
+        frame = frame.f_back
+    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

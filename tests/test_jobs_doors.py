@@ -126,7 +126,7 @@ def test_events_reach_a_terminal_that_knows_no_such_character(tmp_path):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals as POSIX has them")
-@pytest.mark.parametrize("seconds", [0.15, 0.4, 1.0])
+@pytest.mark.parametrize("seconds", [0.15, 0.4, 0.8, 1.0, 1.2])
 def test_ctrl_c_while_it_starts(tmp_path, seconds):
     command = [sys.executable, "-m", "ddrep_core", "run", str(tmp_path)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

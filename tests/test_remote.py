@@ -87,7 +87,9 @@ class Until:
 
 
 @needs_sshd
-def test_a_connection_that_is_cut_loses_nothing(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_connection_that_is_cut_loses_nothing(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, connections: list[away.Connection]
+) -> None:
     """The ssh of a real job is killed in its middle; it ends in the bytes of a job that was run here."""
     monkeypatch.setenv("PATH", host.path)
     jobs = engine_at(tmp_path / "there")
@@ -97,7 +99,7 @@ def test_a_connection_that_is_cut_loses_nothing(host: Host, tmp_path: Path, monk
     torch.set_num_threads(1)  # as there
     run_job(here.path)
     torch.set_num_threads(before)
-    cut = Until(3, lambda: os.kill(child("/ssh_config"), signal.SIGKILL))
+    cut = Until(3, lambda: cut_off(connections))
     result = run_away(there.path, parse_place(host.place(jobs)), listeners=(cut,), checkpoint_seconds=0)
     assert cut.steps <= 0 and result == there.result_file
     events = heard(there)
@@ -111,10 +113,23 @@ def test_a_connection_that_is_cut_loses_nothing(host: Host, tmp_path: Path, monk
     assert not (there.path / "on.json").exists()
 
 
-def child(word: str) -> int:
-    """Our child process whose command has this word."""
-    found = subprocess.run(["ps", "-o", "pid=,args=", "--ppid", str(os.getpid())], capture_output=True, text=True)
-    return next(int(line.split()[0]) for line in found.stdout.splitlines() if word in line.split(None, 1)[1])
+def cut_off(connections: list[away.Connection]) -> None:
+    """Kill the ssh of the newest conversation."""
+    os.kill(connections[-1].pid, signal.SIGKILL)
+
+
+@pytest.fixture
+def connections(monkeypatch: pytest.MonkeyPatch) -> list[away.Connection]:
+    """All that are opened, as they are."""
+    opened: list[away.Connection] = []
+
+    class Noted(away.Connection):
+        def __init__(self, *arguments: Any) -> None:
+            opened.append(self)
+            super().__init__(*arguments)
+
+    monkeypatch.setattr(away, "Connection", Noted)
+    return opened
 
 
 def outputs(folder: JobFolder) -> dict[str, Any]:
@@ -265,7 +280,7 @@ def test_a_failure_speaks_of_the_folder_here(pipe: Place, tmp_path: Path) -> Non
     assert str(caught.value) == f"{folder} is odd. Look at {folder}."
 
 
-def test_a_machine_that_is_gone_for_good(pipe: Place, tmp_path: Path) -> None:
+def test_a_machine_that_is_gone_for_good(pipe: Place, tmp_path: Path, connections: list[away.Connection]) -> None:
     """ssh works once: the job is not lost, and the next call picks it up."""
     ssh = tmp_path / "bin" / "ssh"
     whole = ssh.read_text()
@@ -273,7 +288,7 @@ def test_a_machine_that_is_gone_for_good(pipe: Place, tmp_path: Path) -> None:
 
     def vanish() -> None:
         ssh.write_text("#!/bin/sh\necho Connection refused >&2\nexit 255\n")
-        os.kill(child("far-end"), signal.SIGKILL)
+        cut_off(connections)
 
     with pytest.raises(RunError, match="may be at work there"):
         run_away(folder.path, pipe, listeners=(Until(2, vanish),), give_up_seconds=0.5)
