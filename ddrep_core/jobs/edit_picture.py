@@ -17,6 +17,7 @@ from ddrep_core.diffreps.panorama import CanvasDiffrep, CylinderDiffrep, SphereD
 from ddrep_core.diffreps.panorama_picture import equirectangular_places
 from ddrep_core.diffreps.protocol import Diffrep
 from ddrep_core.errors import RequestError
+from ddrep_core.jobs.apart import OF_ANSWERS
 from ddrep_core.jobs.edit_procedure import beside, carried_over, procedure, show
 from ddrep_core.jobs.folder import write_bytes
 from ddrep_core.jobs.image import shape_for
@@ -56,7 +57,7 @@ def start_image(session: Session, settings: EditRequest, path: Path) -> Stage:
     dtype = torch.float64 if prior.dtype == torch.float64 else torch.float32
     rep = PictureDiffrep(latents.to(dtype))
     editing = EditedPicture(picture, _picture_of, rep, "image")
-    return Stage(procedure(session, session.recipe(rep)), editing.finish, _picture_previews)
+    return Stage(procedure(session, session.recipe(rep, push=OF_ANSWERS)), editing.finish, _picture_previews)
 
 
 def _picture_of(rep: Any, prior: Prior, size: tuple[int, int]) -> Tensor:
@@ -135,7 +136,7 @@ def start_panorama(session: Session, settings: EditRequest, path: Path) -> Stage
     editing = EditedPicture(picture, _panorama_of, rep, "panorama")
     views = rep.cameras if isinstance(rep, SphereDiffrep) else None
     make_previews: MakePreviews = panorama_previews
-    return Stage(procedure(session, session.recipe(rep, views)), editing.finish, make_previews)
+    return Stage(procedure(session, session.recipe(rep, views, push=OF_ANSWERS)), editing.finish, make_previews)
 
 
 def _panorama_of(rep: Any, prior: Prior, size: tuple[int, int]) -> Tensor:

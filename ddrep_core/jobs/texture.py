@@ -23,7 +23,7 @@ from ddrep_core.geometry.mesh import Mesh
 from ddrep_core.geometry.signals import control_signals
 from ddrep_core.geometry.symmetry import Mirrored, symmetry_of
 from ddrep_core.geometry.texels import check_texture_repeats
-from ddrep_core.jobs.apart import Box
+from ddrep_core.jobs.apart import OF_SURFACES, Box
 from ddrep_core.jobs.detail import Subject, Write, check_detail, detail_stage
 from ddrep_core.jobs.folder import replacing, write_bytes, write_json
 from ddrep_core.jobs.materials import Maps, MaterialModels, data_path, material_models
@@ -125,6 +125,7 @@ def start(session: Session) -> Stage:
         controls=surface_controls(mesh, views, prior, settings.depth, worn_pictures),
         strength=(settings.strength or STRENGTH) if settings.from_texture else None,
         box=Box(*mesh.bounds),
+        push=OF_SURFACES,
     )
     # No finer than the views have something to say: Blender puts a preview on the graphics card between two frames.
     small = preview_resolution(mesh, min(PREVIEW_TEXTURE, 2 * size, settings.resolution), len(views) * size**2)
