@@ -131,9 +131,7 @@ def redraw(
 
 @app.command()
 def view(
-    source: Annotated[
-        Path, typer.Argument(help="A texture job's folder, or the mesh.glb in it.", show_default=False)
-    ],
+    source: Annotated[Path, typer.Argument(help="A texture job's folder, or the mesh.glb in it.", show_default=False)],
     camera: Annotated[str, typer.Option("--camera", help="Which of the job's cameras.", show_default=False)],
     out: Annotated[Path, typer.Option("--out", "-o", help="The PNG to write.", show_default=False)],
     size: Annotated[int, typer.Option("--size", min=16, max=8192, help="Pixels along its longer side.")] = 1024,

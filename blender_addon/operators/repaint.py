@@ -10,7 +10,7 @@ from bpy.props import FloatProperty, StringProperty
 from .. import runtime
 from ..engine.folder import JobFolder
 from ..problems import Problem
-from ..results.painting import PAINTED, open_editor, painting_of, paintings, show
+from ..results.painting import open_editor, painting_of, paintings, show
 from ..scene.detail_draft import detail_draft
 from ..scene.keep import picture_pieces
 from ..scene.repaint_draft import cameras_of, repaint_draft
@@ -172,7 +172,7 @@ def _resolution(folder: JobFolder, texture: Path | None) -> int:
 
 
 class DDREP_OT_detail_sample(OnSample, bpy.types.Operator):
-    """Paint close-ups of what the cameras see of this texture, but do not resolve. A new job; the result itself stays"""
+    """Paint close-ups of what the cameras see of this texture, but do not resolve. A new job; the result stays"""
 
     bl_idname = "ddrep.detail_sample"
     bl_label = "Detail"

@@ -57,7 +57,8 @@ class Run:
     def fit(self, views: tuple[int, ...] | None, held: tuple[int, ...]) -> Fit:
         """Of these views, or those of the next step; kept while the same move and the same are held."""
         moving = self.next_views() if views is None else torch.tensor(views)
-        held = (*held, *(view for view in self.known if view not in held))
+        moved = () if views is None else views  # a given view moves where a walk looks at it by itself
+        held = (*held, *(view for view in self.known if view not in held and view not in moved))
         if self._fit is None or self._fit.held != held or not torch.equal(self._fit.moving, moving):
             self._fit = Fit.of(moving, held, self.ask.weights, self.given)
         return self._fit
@@ -88,7 +89,8 @@ class Run:
 
     def look(self, render: Tensor, noise: Tensor, sigma: float, fit: Fit) -> Look:
         """What the prior sees in the views that move, heeding what is given of them, as the guides would have it."""
-        given = None if self.given is None else self.given.of(fit.moving, sigma)
+        again = set(fit.moving.tolist()) <= set(fit.held)  # they are held as they look: what is given of them is in it
+        given = None if self.given is None or again else self.given.of(fit.moving, sigma)
         if given is None:
             found = self.ask(render, noise, sigma, fit.moving)
         else:
@@ -123,7 +125,8 @@ class Run:
                 clean, rest = look.clean[number], left[number]
                 each, whole = conflicts(rest, clean, fit.weights[: len(fit.moving)], fit.share)
                 particle.disagreement = whole
-                found.append(Moved(fit.moving, clean, each, whole, fit.share, rest, render[number]))
+                unled = clean if look.unled is None else look.unled[number]
+                found.append(Moved(fit.moving, clean, each, whole, fit.share, rest, render[number], unled))
         return found
 
     def arrange(self, word: Word) -> None:
@@ -135,7 +138,7 @@ class Run:
                 case Recall(name):
                     particle.recall(name)
                 case Hold(views):
-                    particle.hold(views)
+                    particle.hold(tuple(view for view in views if view not in self.known))  # those are, as given
                 case Paint(views, held, name):
                     with self.ask.clock.measure("pullback"):
                         particle.paint(self.fit(views, held), name)

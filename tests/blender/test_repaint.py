@@ -1,4 +1,4 @@
-"""Repaint a View and Detail in the results' strip: a view is painted over by hand, and the others follow in a new job."""
+"""Repaint a View and Detail in the results' strip: a view is painted over by hand, and the others follow it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from conftest import ENGINE, needs_engine
 from snapshot import snapshot
-from test_keep import png, worn
+from test_detail import READ
+from test_keep import png
 from test_panels import draw
 
 
@@ -97,7 +98,7 @@ def test_a_picture_is_shown_where_an_image_editor_is_open(addon, cube, run_textu
 
 def test_what_cannot_be_repainted_is_told(addon, cube, run_texture, paint, pump):
     job = run_texture()
-    with pytest.raises(RuntimeError, match="no camera called 'Elsewhere'. It has: Camera"):
+    with pytest.raises(RuntimeError, match=r"no camera called 'Elsewhere'\. It has: Camera"):
         bpy.ops.ddrep.repaint_view(job=job.name, sample=0, camera="Elsewhere")
     with pytest.raises(RuntimeError, match="This picture of a view is gone"):
         bpy.ops.ddrep.sample_others(image="none")
@@ -178,8 +179,8 @@ def test_the_engine_draws_the_view_and_samples_the_others(addon, cube, pump, run
     ended = engine("run", str(second.folder.path))
     assert ended.returncode == 0, ended.stderr
     assert second.folder.result()["samples"][0]["pins"]["Camera"] < 0.06
-    read = "import sys; from ddrep_core.jobs.folder import JobFolder; print(JobFolder(sys.argv[1]).load_request().detail)"
-    told = subprocess.run([str(ENGINE), "-c", read, str(third.folder.path)], capture_output=True, text=True, check=True)
+    read = [str(ENGINE), "-c", READ + "print(r.detail)", str(third.folder.path)]
+    told = subprocess.run(read, capture_output=True, text=True, check=True)
     assert "strength=0.4" in told.stdout and "inputs/texture_000.png" in told.stdout
 
 
