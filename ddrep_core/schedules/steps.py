@@ -111,6 +111,7 @@ class Moved:
         share: [B] what an unrelated picture would leave in the same fit; near 0, nothing could contradict the view.
         left: [B, C, h, w] what of x̂0 was not held.
         render: [B, C, h, w] what they look like now.
+        powers: the mean squares of x̂0, ε̂ and ε.
     """
 
     indices: Tensor
@@ -120,6 +121,7 @@ class Moved:
     share: Tensor
     left: Tensor
     render: Tensor
+    powers: tuple[float, float, float]
 
 
 @dataclass(frozen=True)
