@@ -304,6 +304,12 @@ class EditRequest(Block):
         description="What of an SVG may change: colours, coordinates, widths, opacities; may be repeated. "
         "Only its colours when not given.",
     )
+    keep: Annotated[list[OfObject], Option("Job", ("--keep",)), Later()] = Field(
+        default_factory=list,
+        max_length=256,
+        description="What stays: a mask of the picture's or the texture's size, white is kept. Of a mesh MASK or "
+        "OBJECT=MASK, in UV space; may be repeated.",
+    )
 
 
 class VectorRequest(Block):
