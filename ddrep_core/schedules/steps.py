@@ -113,6 +113,7 @@ class Moved:
         left: [B, C, h, w] what of x̂0 was not held.
         render: [B, C, h, w] what they look like now.
         unled: [B, C, h, w] what the prior said before what is given of them was heeded; `clean` where nothing is.
+        powers: the mean squares of x̂0, ε̂ and ε.
     """
 
     indices: Tensor
@@ -123,6 +124,7 @@ class Moved:
     left: Tensor
     render: Tensor
     unled: Tensor
+    powers: tuple[float, float, float]
 
 
 @dataclass(frozen=True)
