@@ -85,7 +85,7 @@ def test_away_is_the_kernels_gradient_for_any_number_of_particles_and_views(othe
 
 
 def test_views_of_one_object_are_pushed_from_the_same_other_with_the_weight_they_have_alone() -> None:
-    """The first is near the second in one view, and near the third in the other: on its own, each would go elsewhere."""
+    """The first is near the second in one view, near the third in the other: each view alone would go elsewhere."""
     clean = torch.tensor([[0.0, 0.0], [0.1, 3.0], [2.0, 0.1]]).reshape(3, 2, 1, 1, 1)
     look = gaussian_look(clean, 1.0)
     alone, pooled = (
