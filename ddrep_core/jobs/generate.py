@@ -27,7 +27,7 @@ from ddrep_core.geometry.surface import (
     rest_on_ground,
 )
 from ddrep_core.geometry.unwrap import unwrap
-from ddrep_core.jobs.apart import Box
+from ddrep_core.jobs.apart import OF_SURFACES, Box
 from ddrep_core.jobs.palette import wanted_palette
 from ddrep_core.jobs.request import GenerateRequest, Request, TextureRequest
 from ddrep_core.jobs.session import Preview, Session
@@ -180,6 +180,7 @@ class Surface:
             least_guidance=TEXTURE_GUIDANCE,
             controls=surface_controls(mesh, views, prior),
             box=Box(*mesh.bounds),
+            push=OF_SURFACES,
         )
 
         def previews(session: Session, step: StepReport) -> Sequence[Preview]:
