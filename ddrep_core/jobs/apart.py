@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import trimesh
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
@@ -162,6 +161,8 @@ def _picture(file: Path, size: tuple[int, int]) -> NDArray[np.float32]:
 
 def _mesh(file: Path, box: Box) -> tuple[Mesh, dict[str, Tensor]]:
     """A kept mesh in the box, as large as fits, and its parts' pictures [3, T, T]."""
+    import trimesh  # takes a second, which only such a job should pay
+
     try:
         scene: Any = trimesh.load(file, force="scene", process=False)
         pieces: Sequence[Any] = scene.dump()

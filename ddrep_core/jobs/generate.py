@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-import trimesh
 from PIL import Image
 from scipy import ndimage
 from torch import Tensor
@@ -109,6 +108,8 @@ def bank_of(session: Session) -> tuple[Views, float]:
     request, size = session.request, session.prior.image_size
     if (count := orbit_count(request)) is not None:
         return sphere_bank(BANK * count, size=size), 1.0
+    import trimesh
+
     side = request.settings(GenerateRequest).size
     centre = np.array([0.0, 0.0, side / 2])
     radius = ROOM * side
