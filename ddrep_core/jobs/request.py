@@ -344,6 +344,9 @@ class DetailRequest(Block):
         0.0, description="Which way the object faces: degrees around Z from -Y (0) towards +X (90)."
     )
     both_sides: Annotated[bool, JOB] = Field(False, description="Paint faces seen from behind, too.")
+    textures: Annotated[dict[str, RelativePath] | None, Later()] = Field(
+        None, description="Pictures that the mesh wears, by its objects' names, where its file does not say."
+    )
 
 
 def _damage(value: str) -> str:
