@@ -23,7 +23,7 @@ from ddrep_core.geometry.mesh import Mesh
 from ddrep_core.geometry.signals import control_signals
 from ddrep_core.geometry.symmetry import Mirrored, symmetry_of
 from ddrep_core.geometry.texels import check_texture_repeats
-from ddrep_core.jobs.apart import Box
+from ddrep_core.jobs.apart import OF_SURFACES, Box
 from ddrep_core.jobs.detail import Subject, Write, check_detail, detail_stage
 from ddrep_core.jobs.folder import replacing, write_bytes, write_json
 from ddrep_core.jobs.materials import Maps, MaterialModels, data_path, material_models
@@ -123,6 +123,7 @@ def start(session: Session) -> Stage:
         controls=surface_controls(mesh, views, prior, settings.depth, worn_pictures),
         strength=(settings.strength or STRENGTH) if settings.from_texture else None,
         box=Box(*mesh.bounds),
+        push=OF_SURFACES,
     )
     if pinned is not None:
         seen = pinned.given(mesh, views, rep, prior, carry=not isinstance(recipe.schedule, Grown))
