@@ -5,7 +5,7 @@ how well the prior itself tells the prompt from the others' (a diffusion classif
 certainty), and processor seconds; writes pictures side by side.
 
     python scripts/experiments/diversity.py images --weights 0 2.5 --least-sigma 4 --bandwidth 1 --eta 1
-    python scripts/experiments/diversity.py textures --mesh spot.obj --prompt "a cow" --weights 0 0.5
+    python scripts/experiments/diversity.py textures --mesh spot.obj --prompt "a cow" --weights 0 0.3 --mean 0.5
     python scripts/experiments/diversity.py nerfs --weights 0 2.5 --least-sigma 4 --steps 12
     python scripts/experiments/diversity.py seekers --steps 300
     python scripts/experiments/diversity.py restore --gammas 0 20
@@ -224,7 +224,10 @@ def ways(options: Any, embedding: PictureEmbedding) -> list[tuple[str, tuple[Par
     for weight in options.weights:
         kernel = RadialKernel(options.bandwidth, options.turned, options.pooled)
         guide = ParticleGuidance(weight, kernel, space=space, least_sigma=options.least_sigma)
-        found.append((f"weight {weight:g}", (guide,) if weight else (), bool(weight)))
+        guides = (guide,) if weight else ()
+        if weight and options.mean:
+            guides = (replace(guide, weight=options.mean, space="mean"), guide)
+        found.append((f"weight {weight:g}", guides, bool(weight)))
     return found
 
 
@@ -242,6 +245,7 @@ def main() -> None:
     arguments = parser(__doc__ or "")
     arguments.add_argument("what", choices=tuple(EXPERIMENTS))
     arguments.add_argument("--weights", type=float, nargs="+", default=[0.0, 0.5, 1.0])
+    arguments.add_argument("--mean", type=float, default=0.0, help="besides: weight of what repels the views' mean")
     arguments.add_argument("--gammas", type=float, nargs="+", default=[0.0, 20.0])
     arguments.add_argument("--features", action="store_true", help="repel EfficientNet's features, not x̂0")
     arguments.add_argument("--least-sigma", type=float, default=1.0)
