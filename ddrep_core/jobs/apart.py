@@ -55,7 +55,7 @@ class Push:
 
 OF_FORMS = Push(2.5, 4.0)
 """Form and all: pictures, fields. Form is decided early (docs/diversity.md)."""
-OF_SURFACES = Push(0.3, 1.0, mean=0.5)
+OF_SURFACES = Push(0.25, 1.0, mean=0.4)
 """Form is given: a surface's colours and patterns, which are decided later."""
 OF_ANSWERS = Push(1.0, 1.0)
 """Of what is there already: a damaged picture, or one that is edited from levels below those of its form."""

@@ -5,7 +5,7 @@ how well the prior itself tells the prompt from the others' (a diffusion classif
 certainty), and processor seconds; writes pictures side by side.
 
     python scripts/experiments/diversity.py images --weights 0 2.5 --least-sigma 4 --bandwidth 1 --eta 1
-    python scripts/experiments/diversity.py textures --mesh spot.obj --prompt "a cow" --weights 0 0.3 --mean 0.5
+    python scripts/experiments/diversity.py textures --mesh spot.obj --prompt "a cow" --weights 0 0.25 --mean 0.4
     python scripts/experiments/diversity.py nerfs --weights 0 2.5 --least-sigma 4 --steps 12
     python scripts/experiments/diversity.py seekers --steps 300
     python scripts/experiments/diversity.py restore --damage upscale:4 --gammas 0 20
