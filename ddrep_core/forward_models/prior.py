@@ -123,6 +123,12 @@ class ForwardPrior:
         seen[:, views], levels[:, views] = noisy.to(seen), sigma
         return self.denoise(seen, levels)
 
+    def behind(self, pictures: Mapping[int, Tensor]) -> Tensor:
+        """Ŝ [N, ...] of views that are all known, {view: [N, C, h, w]}."""
+        views = tuple(sorted(pictures))
+        seen = torch.stack([pictures[view] for view in views], 1)
+        return self.given({}, views).signals(seen, 0.0, torch.tensor(views))
+
     def decode(self, latents: Tensor) -> Tensor:
         """The pictures as they are, held to [0, 1]."""
         return latents.clamp(0, 1)
