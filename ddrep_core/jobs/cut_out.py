@@ -21,7 +21,7 @@ SMALLEST, LARGEST = 8, 30_000  # pixels a side
 CLEAR, SOLID = 0.1, 0.5  # of an alpha channel: what is not there, and what certainly is
 SAME, OTHER = 0.06, 0.16
 """Distances in sRGB: what is of the ground's colour, and what certainly is not; between them an edge fades."""
-UNEVEN = 0.15  # of the picture's edge, that is not of the ground's colour: then it has no ground of one colour
+UNEVEN = 0.3  # of the picture's edge, that is not of the ground's colour: then it has no ground of one colour
 LEAST = 0.002  # of the picture: what is smaller is dust
 SECOND = 0.12  # of the largest piece: another as large as that is another object
 FILL = 0.78  # of the frame: the object's longer side
@@ -79,8 +79,9 @@ def cut_out(picture: Image.Image, name: str = "The picture") -> CutOut:
     largest = int(sizes.argmax()) + 1
     others = np.sort(sizes)[:-1]
     if len(others) and others[-1] > SECOND * sizes.max():
+        count = 1 + int((others > SECOND * sizes.max()).sum())
         raise RequestError(
-            f"{name} shows more than one object ({1 + int((others > SECOND * sizes.max()).sum())} pieces of some size).",
+            f"{name} shows more than one object ({count} pieces of some size).",
             "Keep one of them: crop the picture, or erase the others.",
         )
     near = ndimage.binary_dilation(pieces == largest, iterations=2)

@@ -24,7 +24,7 @@ from ddrep_core.jobs.recipe import Recipe
 from ddrep_core.jobs.request import FromImageRequest
 from ddrep_core.jobs.session import Preview, Session
 from ddrep_core.jobs.task import Made, Stage
-from ddrep_core.pictures import decode, open_picture, png_bytes, to_picture
+from ddrep_core.pictures import decode, open_picture, png_bytes
 from ddrep_core.priors.protocol import Prior
 from ddrep_core.sampling.given import HOLD_WEIGHT
 from ddrep_core.sampling.sample import Result, SamplerState, StepReport
@@ -98,9 +98,7 @@ class Found:
     def finish(self, session: Session, result: Result) -> Made:
         """The object's surface, painted with what its field shows and, in front, with the picture itself."""
         session.stage("Extracting the surface")
-        drawn = result.diffrep.render()
-        pictures = {0: self.known.context[0][None], **{view: drawn[place][None] for place, view in enumerate(TARGETS)}}
-        field = radiance_field(self.known.behind(pictures)[0])
+        field = radiance_field(self.known.behind(result.diffrep.render()[None])[0])
         mesh, likeness = nerf_mesh(field, session.request.settings(FromImageRequest).faces)
         session.stage("Painting the surface")
         with torch.no_grad():

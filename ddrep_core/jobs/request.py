@@ -435,7 +435,8 @@ TASKS: dict[str, tuple[type[Block], str]] = {
 none."""
 
 OF_DIFFUSION_MODELS = (
-    "prompt", "negative_prompt", "diversity", "diversity_space", "unlike", "controlnet", "controlnets", "loras", "reference",
+    "prompt", "negative_prompt", "diversity", "diversity_space", "unlike", "controlnet", "controlnets", "loras",
+    "reference",
 )  # fmt: skip
 """What a task with a model of its own cannot be told."""
 
@@ -542,7 +543,9 @@ class Request(Block):
             for key in OF_DIFFUSION_MODELS:
                 if getattr(self, key) != type(self).model_fields[key].get_default(call_default_factory=True):
                     named = {"task": self.task, "key": key}
-                    raise PydanticCustomError("block", "'{key}' must go: the task '{task}' has a model of its own", named)
+                    raise PydanticCustomError(
+                        "block", "'{key}' must go: the task '{task}' has a model of its own", named
+                    )
         if self.unlike and not TASKS[self.task][0].keeps_away:
             raise PydanticCustomError("block", "the task '{task}' cannot be 'unlike' anything", {"task": self.task})
         return self

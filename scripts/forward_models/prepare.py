@@ -21,12 +21,10 @@ REPOSITORY = HERE.parent.parent
 sys.path[:0] = [str(REPOSITORY), str(HERE.parent / "prior")]
 
 from captions import Facts  # noqa: E402, F401 - the sister scripts import each other by name
-from materials import MATERIALS  # noqa: E402
+from ddrep_core.forward_models.rig import DISTANCE, FIELD_OF_VIEW, PLACES, SHOWN  # noqa: E402
 from pictures import choose_material  # noqa: E402
 from rendering import Camera, cast, paint  # noqa: E402
 from shapes import KINDS, Geometry, build_geometry  # noqa: E402
-
-from ddrep_core.forward_models.rig import DISTANCE, FIELD_OF_VIEW, PLACES, SHOWN  # noqa: E402
 
 Array = np.ndarray
 Random = np.random.Generator
@@ -59,9 +57,7 @@ def posed(geometry: Geometry, random: Random) -> Geometry:
         up = np.cross(out, right)
         seen = points @ np.stack([right, up, out], 1)
         reach = max(reach, float((np.abs(seen[:, :2]).max(1) / (half * (DISTANCE - seen[:, 2]))).max()))
-    return replace(
-        geometry, vertices=points * min(1.0, FILL / reach), corner_normals=geometry.corner_normals @ turn.T
-    )
+    return replace(geometry, vertices=points * min(1.0, FILL / reach), corner_normals=geometry.corner_normals @ turn.T)
 
 
 def dressed(kind: str, geometry: Geometry, random: Random) -> tuple[str | None, bool]:

@@ -18,8 +18,6 @@ from torch import Tensor
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parents[1]), str(HERE)]
 
-from prepare import work_folder  # noqa: E402
-
 from ddrep_core.forward_models.field import FieldRenderer, seen_as  # noqa: E402
 from ddrep_core.forward_models.object_network import ObjectNetwork, ObjectNetworkShape  # noqa: E402
 from ddrep_core.forward_models.rig import SHOWN, VIEW_COUNT, mirrored, rig_views, turned  # noqa: E402
@@ -31,6 +29,7 @@ from ddrep_core.training.loop import (  # noqa: E402
     save_atomically,
     shuffled_batches,
 )
+from prepare import work_folder  # noqa: E402
 
 BATCH, RATE, SEED = 16, 1.5e-3, 0
 SAVE_SECONDS = 60.0
