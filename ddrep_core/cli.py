@@ -135,6 +135,24 @@ def redraw(
 
 
 @app.command()
+def view(
+    source: Annotated[Path, typer.Argument(help="A texture job's folder, or the mesh.glb in it.", show_default=False)],
+    camera: Annotated[str, typer.Option("--camera", help="Which of the job's cameras.", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The PNG to write.", show_default=False)],
+    size: Annotated[int, typer.Option("--size", min=16, max=8192, help="Pixels along its longer side.")] = 1024,
+    debug: Debug = False,
+) -> None:
+    """Draw what a camera sees of a finished texture, to paint over it and give it to `ddrep texture --pin`."""
+    with _answering(debug):
+        from ddrep_core.jobs.folder import write_bytes
+        from ddrep_core.jobs.view_of_result import view_of_result
+        from ddrep_core.pictures import png_bytes
+
+        write_bytes(out, png_bytes(view_of_result(source, camera, size)))
+        print(out)
+
+
+@app.command()
 def batch(
     table: Annotated[
         Path | None, typer.Argument(help="CSV, JSON Lines or YAML: a job a row.", show_default=False)

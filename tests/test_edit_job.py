@@ -129,13 +129,50 @@ def test_a_textured_mesh_is_edited_and_its_result_can_be_edited_again(tmp_path, 
         assert (origin.kind, origin.prompt) == ("texture", "light") and origin.file.samefile(made["mesh"])
 
 
-def test_panoramas_of_both_kinds_are_edited(tmp_path, prior) -> None:
-    for projection, width, height in (("sphere", 128, 64), ("cylinder", 128, 16)):
+def left_half(path: Path, width: int, height: int) -> Path:
+    Image.fromarray(np.where(np.arange(width) < width // 2, 255, 0).astype(np.uint8)[None].repeat(height, 0)).save(path)
+    return path
+
+
+def test_panoramas_of_both_kinds_are_edited_and_keep_what_a_mask_says(tmp_path, prior) -> None:
+    for projection, width, height, masked in (("sphere", 128, 64, True), ("cylinder", 128, 16, False)):
         source = speckled(tmp_path / f"{projection}.png", width, height)
-        folder = edited(tmp_path, source, f"job {projection}", kind="panorama", projection=projection)
+        keep = [str(left_half(tmp_path / "mask.png", width, height))] if masked else []
+        folder = edited(tmp_path, source, f"job {projection}", kind="panorama", projection=projection, keep=keep)
         run_job(folder.path)
         change = pixels(files(folder)["panorama"]) - pixels(source)
+        if masked:
+            assert float(change[:, : width // 2].abs().max()) == 0
+            change = change[:, width // 2 + 16 : -16]
         assert change.mean() == pytest.approx(SHIFT, abs=0.03)
+
+
+@pytest.mark.parametrize("block", [{}, {"method": "sdedit", "strength": 0.8}])
+def test_what_a_mask_keeps_of_a_picture_stays_to_the_last_bit_and_the_rest_is_edited(tmp_path, prior, block) -> None:
+    source, mask = speckled(tmp_path / "picture.png"), left_half(tmp_path / "mask.png", 40, 40)
+    folder = edited(tmp_path, source, steps=10, keep=[str(mask)], **block)
+    run_job(folder.path)
+    change = pixels(files(folder)["image"]) - pixels(source)
+    assert float(change[:, :20].abs().max()) == 0
+    assert change[:, 25:35].mean() == pytest.approx(SHIFT, abs=0.04)
+    if not block:  # source and target both see what is kept: equal words change nothing beside it, either
+        again = edited(tmp_path, source, name="same", steps=3, source_prompt="light", keep=[str(mask)])
+        run_job(again.path)
+        assert torch.equal(pixels(files(again)["image"]), pixels(source))
+
+
+def test_texels_that_a_mask_keeps_stay_to_the_last_bit(tmp_path, prior, monkeypatch) -> None:
+    monkeypatch.setattr(
+        "ddrep_core.jobs.texture.turntable", lambda mesh, textures, film, still, **_: touched(film, still)
+    )
+    source, mask = textured_cube(tmp_path), left_half(tmp_path / "mask.png", 64, 64)
+    folder = edited(tmp_path, source, keep=[f"Cube={mask}"])
+    run_job(folder.path)
+    made = files(folder)
+    change = pixels(made["texture"]) - pixels(tmp_path / "paint.png")
+    seen = pixels(Path(str(made["coverage"])))[..., 0] == 1
+    assert float(change[:, :32].abs().max()) == 0 and seen[:, :32].any()
+    assert change[:, 40:][seen[:, 40:]].mean() == pytest.approx(SHIFT, abs=0.05)
 
 
 DRAWING = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32">
@@ -181,6 +218,8 @@ def test_what_cannot_be_edited_is_refused_in_words(tmp_path, prior, capsys) -> N
     (tmp_path / "unfinished").mkdir()
     write_json(tmp_path / "unfinished/job.json", {"schema_version": 1, "task": "image", "prompt": "a"})
     speckled(tmp_path / "wide.png", 100, 30)
+    small, whole = left_half(tmp_path / "small.png", 30, 30), tmp_path / "whole.png"
+    Image.new("L", (100, 30), 255).save(whole)
     said = ["--source-prompt", "dark"]
     for arguments, words in (
         ([tmp_path / "notes.txt", *said], "neither a mesh, a picture nor a drawing"),
@@ -194,6 +233,13 @@ def test_what_cannot_be_edited_is_refused_in_words(tmp_path, prior, capsys) -> N
         ([tmp_path / "wide.png", *said, "--kind", "panorama"], "twice as wide as high"),
         ([tmp_path / "wide.png", *said, "--schedule", "grown"], "with nothing"),
         ([tmp_path / "wide.png", *said, "--method", "dds", "--strength", "0.5"], "knows no strength"),
+        ([tmp_path / "wide.png", *said, "--keep", small], "30 x 30 pixels, but the result will be 100 x 30"),
+        ([tmp_path / "wide.png", *said, "--keep", whole], "keeps everything"),
+        ([tmp_path / "wide.png", *said, "--keep", f"Cow={whole}"], "no objects"),
+        ([tmp_path / "wide.png", *said, "--keep", whole, "--method", "sds"], "knows no mask"),
+        ([tmp_path / "wide.png", *said, "--keep", tmp_path / "none.png"], "There is no picture"),
+        ([tmp_path / "drawing.svg", *said, "--keep", small], "a drawing has none"),
+        ([textured_cube(tmp_path), *said, "--keep", small], "30 x 30 pixels, but the texture will be 64 x 64"),
     ):
         with pytest.raises(SystemExit) as ended:
             main(["edit", *map(str, arguments), "--prompt", "light", "--out", str(tmp_path / "job"), "--overwrite"])

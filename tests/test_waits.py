@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,14 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "scripts" / "experiments")
 from launches import count
 from make_believe import CARD, card
 
+from ddrep_core.solvers.linear import LOOK_INTERVAL, _ConjugateGradient
 from ddrep_core.sparse import identity
 
 CELLS, STEPS = 16, 4
+
+
+def waits(counts: Mapping[str, float]) -> float:
+    return sum(number for name, number in counts.items() if name.startswith("waits"))
 
 
 def test_the_card_counts_what_waits_and_computes_as_the_processor_does() -> None:
@@ -34,11 +40,10 @@ def test_the_card_counts_what_waits_and_computes_as_the_processor_does() -> None
 
 
 @pytest.mark.parametrize("kind", ["texture", "cylinder"])
-def test_a_step_waits_four_times_and_carries_what_it_must(kind: str) -> None:
-    """Is the answer finite, how strong was it, what does the factor say of the residual, how far do the views agree."""
+def test_a_step_waits_twice_and_carries_what_it_must(kind: str) -> None:
+    """For the residual that goes to the factor, and for what is told of the step, all in one."""
     median = count(kind, STEPS, CELLS)["median"]
-    assert median["waits: numbers"] <= 2 and median["waits: copies"] <= 2 and "waits: sizes" not in median
-    assert median["launches"] <= 90
+    assert waits(median) == 2 and median["launches"] <= 95
     views = 8 if kind == "texture" else 16
     residual = 8 * views * 4 * CELLS**2  # in float64, to the factor
     assert median["bytes here"] <= residual + 64
@@ -48,9 +53,24 @@ def test_a_step_waits_four_times_and_carries_what_it_must(kind: str) -> None:
 def test_more_views_are_not_more_launches() -> None:
     few, many = (count("texture", STEPS, CELLS, views)["median"] for views in (3, 9))
     for name in ("launches", "waits: numbers", "waits: copies", "copies there"):
-        assert few[name] == many[name], name
+        assert few.get(name) == many.get(name), name
 
 
 def test_views_that_meet_in_rgb_wait_no_oftener() -> None:
     median = count("meeting", STEPS, CELLS)["median"]
-    assert median["waits: numbers"] <= 3 and median["waits: copies"] <= 3 and median["launches"] <= 100
+    assert waits(median) == 2 and median["launches"] <= 100
+
+
+def test_conjugate_gradient_asks_rarely_and_says_the_same() -> None:
+    generator = torch.Generator().manual_seed(0)
+    matrix = torch.randn(60, 40, generator=generator, dtype=torch.float64)
+    weights = torch.ones(60, 1, dtype=torch.float64)
+    right_sides = torch.randn(3, 60, 2, generator=generator, dtype=torch.float64)
+    here = _ConjugateGradient(matrix, weights, 1e-8, 500)
+    with card() as counts:
+        there = _ConjugateGradient(matrix.to(CARD), weights.to(CARD), 1e-8, 500)
+        for number, right in enumerate(right_sides):
+            counts.clear()
+            found, passes = there.solve(right.to(CARD))
+            assert passes >= 40 and waits(counts) <= (passes // LOOK_INTERVAL + 1 if number == 0 else 3)
+            assert torch.equal(found.cpu(), here.solve(right)[0])

@@ -20,7 +20,6 @@ from ddrep_core.diffreps.protocol import Descended, Diffrep
 from ddrep_core.distillation.objective import ModeSeeker, Objective
 from ddrep_core.distillation.sds import SCORE_DISTILLATION
 from ddrep_core.errors import RequestError, StaleState
-from ddrep_core.pictures import settle
 from ddrep_core.priors.protocol import Controls, Prior
 from ddrep_core.sampling.look import Ask, Clock, Look, Source, pixel_importance, together
 from ddrep_core.sampling.particle import below
@@ -97,7 +96,7 @@ def distill(
             callback(descent.report(look, step + 1, method.steps))
     for leaf in leaves:
         leaf.requires_grad_(False)
-    settle(prior)
+    ask.settle()
     seconds = {part: value / samples for part, value in ask.clock.settle().items()}
     results = [
         Result(each, ask.evaluations, dict(seconds), None, seed + number, method.steps)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ddrep_core.errors import RequestError
 from ddrep_core.jobs import edit_picture, edit_texture, edit_vector
-from ddrep_core.jobs.edit_procedure import STRENGTH
+from ddrep_core.jobs.edit_procedure import MODE_SEEKERS, STRENGTH
 from ddrep_core.jobs.edit_source import kind_of
 from ddrep_core.jobs.request import EditRequest
 from ddrep_core.jobs.session import Session
@@ -26,6 +26,11 @@ def start(session: Session) -> Stage:
     if settings.strength is not None and settings.method not in STRENGTH:
         raise RequestError(
             f"The method {settings.method} knows no strength.", f"It is for: {', '.join(STRENGTH)}. Change the steps."
+        )
+    if settings.keep and settings.method in MODE_SEEKERS:
+        raise RequestError(
+            f"The method {settings.method} changes everything: it knows no mask.",
+            f"Keep a part with one of: {', '.join(STRENGTH)}.",
         )
     session.stage("Reading what is edited")
     path = session.folder.resolve(settings.source)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -17,10 +18,12 @@ from ddrep_core.diffreps.panorama import CanvasDiffrep, CylinderDiffrep, SphereD
 from ddrep_core.diffreps.panorama_picture import equirectangular_places
 from ddrep_core.diffreps.protocol import Diffrep
 from ddrep_core.errors import RequestError
+from ddrep_core.jobs.apart import OF_ANSWERS
 from ddrep_core.jobs.edit_procedure import beside, carried_over, procedure, show
 from ddrep_core.jobs.folder import write_bytes
 from ddrep_core.jobs.image import shape_for
-from ddrep_core.jobs.panorama import panorama
+from ddrep_core.jobs.kept_picture import KeptPicture, kept_part, windows_of
+from ddrep_core.jobs.panorama import panorama, windows_around
 from ddrep_core.jobs.panorama import previews as panorama_previews
 from ddrep_core.jobs.request import EditRequest
 from ddrep_core.jobs.session import MakePreviews, Preview, Session
@@ -55,8 +58,30 @@ def start_image(session: Session, settings: EditRequest, path: Path) -> Stage:
         latents = prior.encode(tensor_of(small)[None].to(prior.device))[0]
     dtype = torch.float64 if prior.dtype == torch.float64 else torch.float32
     rep = PictureDiffrep(latents.to(dtype))
-    editing = EditedPicture(picture, _picture_of, rep, "image")
-    return Stage(procedure(session, session.recipe(rep)), editing.finish, _picture_previews)
+    kept, known = _kept(session, settings, picture, rep)
+    editing = EditedPicture(picture, _picture_of, rep, "image", kept, picture.width / rep.image_shape[2])
+    recipe = session.recipe(rep, push=OF_ANSWERS)
+    return Stage(procedure(session, recipe, known=known), editing.finish, _picture_previews)
+
+
+def _kept(
+    session: Session, settings: EditRequest, picture: Image.Image, rep: Diffrep
+) -> tuple[KeptPicture | None, Tensor | None]:
+    """What stays of a picture, and [V, 1, h, w] which pixels of the views therefore do.
+
+    Raises:
+        RequestError: several masks, or one that does not fit.
+    """
+    if not settings.keep:
+        return None, None
+    if len(settings.keep) > 1 or settings.keep[0].object is not None:
+        raise RequestError("A picture has one mask, and no objects.", "Give it as --keep MASK.")
+    mask, advice = session.folder.resolve(settings.keep[0].file), "Save the mask in the picture's size."
+    kept = kept_part(np.array(picture), mask, picture.size, advice)
+    known = kept.present(windows_of(rep, session.prior)).known(rep)
+    if known is None:
+        session.warn("What is kept is too small for the views: it stays, but the rest is edited without regard.")
+    return kept, known
 
 
 def _picture_of(rep: Any, prior: Prior, size: tuple[int, int]) -> Tensor:
@@ -76,12 +101,18 @@ class EditedPicture:
         draw: a representation as a picture [3, H, W] of this (width, height).
         rep: shows the original.
         what: the kind of picture.
+        kept: what of it stays.
+        feather: pixels of the original to one of the prior's space.
+        wraps: whether its left and right ends meet.
     """
 
     original: Image.Image
     draw: Callable[[Any, Prior, tuple[int, int]], Tensor]
     rep: Diffrep
     what: str
+    kept: KeptPicture | None = None
+    feather: float = 1.0
+    wraps: bool = False
 
     def finish(self, session: Session, result: Result) -> Made:
         """Put the change on the picture, and write it."""
@@ -89,6 +120,8 @@ class EditedPicture:
         size = self.original.size
         before, after = (self.draw(rep, session.prior, size) for rep in (self.rep, result.diffrep))
         found = to_picture(carried_over(tensor_of(self.original), before, after))
+        if self.kept is not None:
+            found = self.kept.put(found, self.feather, self.wraps)
         path = session.outputs / f"{self.what}.png"
         write_bytes(path, png_bytes(found))
         compared = beside(session, lambda: [_small(self.original)], lambda: [_small(found)], [session.request.prompt])
@@ -132,10 +165,13 @@ def start_panorama(session: Session, settings: EditRequest, path: Path) -> Stage
     with torch.no_grad():
         latents = torch.cat([prior.encode(piece.to(prior.device)) for piece in windows.split(8)])
     show(rep, latents.to(rep.theta))
-    editing = EditedPicture(picture, _panorama_of, rep, "panorama")
+    kept, known = _kept(session, settings, picture, rep)
+    feather = picture.width / (windows_around(rep) * rep.image_shape[2])
+    editing = EditedPicture(picture, _panorama_of, rep, "panorama", kept, feather, wraps=True)
     views = rep.cameras if isinstance(rep, SphereDiffrep) else None
     make_previews: MakePreviews = panorama_previews
-    return Stage(procedure(session, session.recipe(rep, views)), editing.finish, make_previews)
+    recipe = session.recipe(rep, views, push=OF_ANSWERS)
+    return Stage(procedure(session, recipe, known=known), editing.finish, make_previews)
 
 
 def _panorama_of(rep: Any, prior: Prior, size: tuple[int, int]) -> Tensor:

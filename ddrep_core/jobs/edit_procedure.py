@@ -28,6 +28,7 @@ from ddrep_core.jobs.task import Illustration
 from ddrep_core.pictures import unchanged
 from ddrep_core.priors.protocol import Prior
 from ddrep_core.report.contact_sheet import image_sheet
+from ddrep_core.sampling.given import Given
 from ddrep_core.sampling.sample import Result, SamplerState, StepReport
 from ddrep_core.schedules.named import lower_levels
 from ddrep_core.schedules.parse import parse_schedule
@@ -66,8 +67,14 @@ class Descent:
         )  # fmt: skip
 
 
-def procedure(session: Session, recipe: Recipe, learning_rate: float = DESCENT_RATE) -> Procedure:
-    """How the request wants a representation edited, from how it would be sampled; mode-seekers at a learning rate.
+def procedure(
+    session: Session, recipe: Recipe, learning_rate: float = DESCENT_RATE, known: Tensor | None = None
+) -> Procedure:
+    """How the request wants a representation edited, from how it would be sampled.
+
+    Args:
+        learning_rate: of mode-seekers.
+        known: [V, 1, h, w] 1 where a pixel stays as the representation shows it now, else 0.
 
     Raises:
         RequestError: a schedule that cannot be read, or that no edit can follow.
@@ -96,7 +103,21 @@ def procedure(session: Session, recipe: Recipe, learning_rate: float = DESCENT_R
     levels = lower_levels(session.prior.sigmas, settings.strength or STRENGTH[settings.method])
     eta = DIFFERENCE_ETA if settings.method == "difference" and request.eta is None else recipe.eta
     schedule = parse_schedule(words, levels, request.steps)
+    if known is not None:
+        recipe = replace(recipe, given=_staying(recipe.rep, known, asked=settings.method != "difference"))
     return replace(recipe, schedule=schedule, eta=eta, from_scratch=False, source_prompt=source_prompt)
+
+
+def _staying(rep: Diffrep, known: Tensor, asked: bool) -> Given:
+    """What a representation shows now, as what is known of its views.
+
+    Args:
+        asked: whether the prior is asked what follows from it. A difference needs no such answer: source and target
+            both see it, and what follows from it is in the source already.
+    """
+    with torch.no_grad():
+        shown = rep.render()
+    return Given(shown, known.to(shown), probes=1 if asked else 0, hold=1.0)
 
 
 def show(rep: MatrixDiffrep, targets: Tensor) -> None:

@@ -18,7 +18,9 @@ from ddrep_core.geometry.base_color import base_colors
 from ddrep_core.geometry.load import load_mesh
 from ddrep_core.geometry.mesh import Mesh
 from ddrep_core.geometry.texels import check_texture_repeats
+from ddrep_core.jobs.apart import OF_SURFACES
 from ddrep_core.jobs.edit_procedure import MODE_SEEKERS, beside, carried_over, procedure, show
+from ddrep_core.jobs.present import Present, kept_of
 from ddrep_core.jobs.request import EditRequest, TextureRequest
 from ddrep_core.jobs.session import Session
 from ddrep_core.jobs.task import Made, Stage
@@ -45,10 +47,11 @@ def start(session: Session, settings: EditRequest, path: Path) -> Stage:
     """The views of a textured mesh, as the prior sees them."""
     mesh = load_mesh(path, settings.mesh_up, objects=settings.objects, root=session.folder.path)
     mesh = replace(mesh, both_sides=settings.both_sides)
-    worn = {name: session.folder.resolve(picture) for name, picture in (settings.textures or {}).items()}
-    textures = base_colors(mesh, session.folder.path, worn)
+    pictures = {name: session.folder.resolve(picture) for name, picture in (settings.textures or {}).items()}
+    textures = base_colors(mesh, session.folder.path, pictures)
     cameras, prior = request_cameras(session.request, session.folder), session.prior
     resolution = settings.resolution or max(texture.shape[-1] for texture in textures.values())
+    worn = kept_of(mesh, settings.keep, textures, resolution, session.folder)
     check_texture_repeats(mesh, resolution)
     looking = session.stage("Looking at the mesh from every camera")
     outlook = look_at_mesh(cameras, mesh, prior.image_size, rays_across(prior), settings.front_degrees)
@@ -64,13 +67,21 @@ def start(session: Session, settings: EditRequest, path: Path) -> Stage:
         [torch.from_numpy(renderer.flat(camera, size, size)).permute(2, 0, 1) for camera in views]
     ).float()
     rep = showing(rep, seen, prior)
+    baker, known = None, None
+    if worn:
+        baker = Baker(mesh, views, resolution, (size, size), worn=worn)
+        known = Present.of(baker, worn).known(rep)
+        if known is None:
+            session.warn("What is kept is too small for the views: it stays, but the rest is edited without regard.")
     controls = surface_controls(mesh, views, prior, settings.depth, seen)
-    recipe = session.recipe(rep, views, controls=controls)
+    recipe = session.recipe(rep, views, controls=controls, push=OF_SURFACES)
     rest = portion(looking, 0.5, 1)
-    preview_baker = Baker(mesh, views, min(PREVIEW_TEXTURE, resolution), (size, size), progress=rest)
-    texturing = Texturing(wanted, mesh, outlook, preview_baker)
+    small = min(PREVIEW_TEXTURE, resolution)
+    shown = {name: each.at(small) for name, each in worn.items()}
+    preview_baker = Baker(mesh, views, small, (size, size), worn=shown, progress=rest)
+    texturing = Texturing(wanted, mesh, outlook, preview_baker, baker)
     editing = EditedTexture(texturing, textures, decode(prior, rep.render()))
-    return Stage(procedure(session, recipe), editing.finish, texturing.previews)
+    return Stage(procedure(session, recipe, known=known), editing.finish, texturing.previews)
 
 
 def showing(rep: Any, seen: Tensor, prior: Prior) -> Any:
@@ -120,6 +131,7 @@ class EditedTexture:
             name: replace(new, image=carried_over(sized(self.textures[name], new.texture), old.texture, new.texture))
             for (name, new), old in zip(self.texturing.baker.bake(after).items(), self.baked.values(), strict=True)
         }
+        found = self.texturing.baker.settled(found)
         session.stage("Writing the results")
         made = write_textured_mesh(session, mesh, found, settings.front_degrees)
         views_sheet = sheet_of_views(session, mesh, found, views, after)

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-import trimesh
 from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
@@ -29,7 +28,7 @@ from ddrep_core.geometry.surface import (
     rest_on_ground,
 )
 from ddrep_core.geometry.unwrap import unwrap
-from ddrep_core.jobs.apart import Box
+from ddrep_core.jobs.apart import OF_SURFACES, Box
 from ddrep_core.jobs.palette import wanted_palette
 from ddrep_core.jobs.request import GenerateRequest, ObjectRequest, Request, TextureRequest
 from ddrep_core.jobs.session import Preview, Session
@@ -110,6 +109,8 @@ def bank_of(session: Session) -> tuple[Views, float]:
     request, size = session.request, session.prior.image_size
     if (count := orbit_count(request)) is not None:
         return sphere_bank(BANK * count, size=size), 1.0
+    import trimesh
+
     side = request.settings(GenerateRequest).size
     centre = np.array([0.0, 0.0, side / 2])
     radius = ROOM * side
@@ -180,6 +181,7 @@ class Surface:
             least_guidance=TEXTURE_GUIDANCE,
             controls=surface_controls(mesh, views, prior),
             box=Box(*mesh.bounds),
+            push=OF_SURFACES,
         )
 
         def previews(session: Session, step: StepReport) -> Sequence[Preview]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -87,13 +88,28 @@ def read_kept(keep: str | None, base: str | None, folder: JobFolder, size: tuple
     if keep is None or base is None:
         there, missing = ("a mask", "--base") if base is None else ("a picture", "--keep")
         raise RequestError(f"There is {there} of what stays, but the other half is missing.", f"Add {missing}.")
-    pixels, kept = pixels_of(folder.resolve(base), "picture", "RGB"), mask_of(folder.resolve(keep))
+    advice = "Save it in that size, or ask for its size (--width, --height)."
+    return kept_part(pixels_of(folder.resolve(base), "picture", "RGB"), folder.resolve(keep), size, advice)
+
+
+def kept_part(pixels: NDArray[np.uint8], mask: Path, size: tuple[int, int], advice: str) -> KeptPicture:
+    """A mask's part of a picture.
+
+    Args:
+        pixels: [H, W, 3] sRGB.
+        size: (W, H) of what will be delivered.
+        advice: where either has another size.
+
+    Raises:
+        RequestError: either of another size; a mask that cannot be read, that keeps nothing, or everything.
+    """
+    kept = mask_of(mask)
     for what, found in (("picture", pixels), ("mask", kept)):
         if found.shape[:2] != size[::-1]:
             raise RequestError(
                 f"The {what} of what stays is {found.shape[1]} x {found.shape[0]} pixels, but the result will be "
                 f"{size[0]} x {size[1]}.",
-                "Save it in that size, or ask for its size (--width, --height).",
+                advice,
             )
     if not kept.any():
         raise RequestError("The mask is all black: nothing would be kept.", "White is kept.")

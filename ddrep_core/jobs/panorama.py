@@ -73,8 +73,7 @@ def finish(session: Session, result: Result) -> Made:
         picture = torch.from_numpy(np.asarray(drawn) / np.float32(255)).permute(2, 0, 1)
     kept = read_kept(settings.keep, settings.base, session.folder, drawn.size)
     if kept is not None:
-        windows = 4 if isinstance(rep, SphereDiffrep) else CROPS_AROUND  # of 90 degrees, or 45
-        drawn = kept.put(drawn, settings.width / (windows * rep.image_shape[2]), wraps=True)
+        drawn = kept.put(drawn, settings.width / (windows_around(rep) * rep.image_shape[2]), wraps=True)
         picture = torch.from_numpy(np.asarray(drawn) / np.float32(255)).permute(2, 0, 1)
     write_bytes(files["panorama"], png_bytes(drawn))
     if settings.hdr:
@@ -82,6 +81,11 @@ def finish(session: Session, result: Result) -> Made:
         with replacing(files["panorama_hdr"]) as path:
             write_radiance(path, picture)
     return Made(files)
+
+
+def windows_around(rep: Diffrep) -> int:
+    """How many windows, side by side, go once around: of 90 degrees, or 45."""
+    return 4 if isinstance(rep, SphereDiffrep) else CROPS_AROUND
 
 
 def panorama(rep: Diffrep, prior: Prior, width: int) -> Tensor:

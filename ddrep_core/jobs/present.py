@@ -22,7 +22,7 @@ from ddrep_core.geometry.mesh import Mesh, Part
 from ddrep_core.geometry.texels import rasterize
 from ddrep_core.jobs.folder import JobFolder
 from ddrep_core.jobs.request import OfObject, TextureRequest
-from ddrep_core.pictures import read_picture_file
+from ddrep_core.pictures import read_picture_file, to_bytes
 from ddrep_core.priors.protocol import Prior
 from ddrep_core.sampling.given import Given
 from ddrep_core.solvers.choose import choose_solver
@@ -56,7 +56,7 @@ def worn_by(mesh: Mesh, settings: TextureRequest, folder: JobFolder) -> dict[str
         mask, base = masks.get(part.object_name), bases.get(part.object_name)
         if mask is None and not settings.from_texture:
             continue
-        if part.unwrapped:
+        if part.unwrapped and (mask is not None or base is None):  # a result's picture lies in the UVs made for it
             raise RequestError(
                 f"'{part.object_name}' has no UVs in {mesh.path.name}: nothing can be kept of what it wears.",
                 "Unwrap it first, or texture it anew once and go on from the result's mesh.glb.",
@@ -74,16 +74,47 @@ def worn_by(mesh: Mesh, settings: TextureRequest, folder: JobFolder) -> dict[str
             )
         if picture.shape[:2] != (size, size):
             if mask is not None:
-                raise RequestError(
-                    f"The picture that '{part.object_name}' wears is {_size(picture)}, but the texture will be "
-                    f"{size} x {size}: kept texels would not stay what they are.",
-                    _same_size(picture),
-                )
+                raise _another_size(part, picture, size)
             picture = np.array(Image.fromarray(picture).resize((size, size), Image.Resampling.LANCZOS))
         found[part.name] = Worn(picture, kept)
     if settings.keep:
         _refuse_nothing_or_all([(part, found[part.name]) for part in mesh.textured_parts if part.name in found], mesh)
     return found
+
+
+def kept_of(
+    mesh: Mesh, keep: Sequence[OfObject], pictures: Mapping[str, Tensor], size: int, folder: JobFolder
+) -> dict[str, Worn]:
+    """What stays of textures that are there, by the names of the parts of which anything does.
+
+    Args:
+        keep: masks in UV space, each `size` x `size`.
+        pictures: [3, T, T] sRGB in [0, 1] what each textured part wears, by its name.
+
+    Raises:
+        RequestError: a mask or a picture of another size, unreadable, or of no object that is textured; masks that
+            keep nothing, or everything.
+    """
+    if not keep:
+        return {}
+    masks, found = _by_object(mesh, keep, "mask"), {}
+    for part in mesh.textured_parts:
+        if (mask := masks.get(part.object_name)) is None:
+            continue
+        picture = to_bytes(pictures[part.name].permute(1, 2, 0).numpy())
+        if picture.shape[:2] != (size, size):
+            raise _another_size(part, picture, size)
+        found[part.name] = Worn(picture, _mask(folder.resolve(mask.file), size))
+    _refuse_nothing_or_all([(part, found[part.name]) for part in mesh.textured_parts if part.name in found], mesh)
+    return found
+
+
+def _another_size(part: Part, picture: NDArray[np.uint8], size: int) -> RequestError:
+    return RequestError(
+        f"The picture that '{part.object_name}' wears is {_size(picture)}, but the texture will be "
+        f"{size} x {size}: kept texels would not stay what they are.",
+        _same_size(picture),
+    )
 
 
 def _refuse_nothing_or_all(worn: Sequence[tuple[Part, Worn]], mesh: Mesh) -> None:
@@ -175,11 +206,15 @@ class Present:
 
     def given(self, rep: Diffrep, prior: Prior) -> Given | None:
         """What is therefore known of the views, in the prior's space; None where no pixel is known as a whole."""
-        height, width = rep.image_shape[1:]
-        whole = functional.adaptive_avg_pool2d(self.kept, (height, width)) >= WHOLLY
-        if not bool(whole.any()):
+        known = self.known(rep)
+        if known is None:
             return None
-        return Given(encoded(self.pictures, rep, prior), whole.float(), hold=1.0)  # all views show the same of it
+        return Given(encoded(self.pictures, rep, prior), known, hold=1.0)  # all views show the same of it
+
+    def known(self, rep: Diffrep) -> Tensor | None:
+        """[V, 1, h, w] 1 where a pixel of the prior's space looks at what is kept and at nothing else, else 0."""
+        whole = functional.adaptive_avg_pool2d(self.kept, rep.image_shape[1:]) >= WHOLLY
+        return whole.float() if bool(whole.any()) else None
 
     def start(self, rep: Diffrep, prior: Prior) -> Diffrep:
         """A copy of the representation that shows what is worn."""

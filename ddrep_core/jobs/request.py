@@ -310,6 +310,12 @@ class EditRequest(Block):
         description="What of an SVG may change: colours, coordinates, widths, opacities; may be repeated. "
         "Only its colours when not given.",
     )
+    keep: Annotated[list[OfObject], Option("Job", ("--keep",)), Later()] = Field(
+        default_factory=list,
+        max_length=256,
+        description="What stays: a mask of the picture's or the texture's size, white is kept. Of a mesh MASK or "
+        "OBJECT=MASK, in UV space; may be repeated.",
+    )
 
 
 class VectorRequest(Block):
@@ -344,6 +350,9 @@ class DetailRequest(Block):
         0.0, description="Which way the object faces: degrees around Z from -Y (0) towards +X (90)."
     )
     both_sides: Annotated[bool, JOB] = Field(False, description="Paint faces seen from behind, too.")
+    textures: Annotated[dict[str, RelativePath] | None, Later()] = Field(
+        None, description="Pictures that the mesh wears, by its objects' names, where its file does not say."
+    )
 
 
 class FromImageRequest(ObjectRequest):

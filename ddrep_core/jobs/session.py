@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ddrep_core.diffreps.protocol import Diffrep
 from ddrep_core.errors import Cancelled, RequestError, StaleState
-from ddrep_core.jobs.apart import Box, guides_to_differ
+from ddrep_core.jobs.apart import OF_FORMS, Box, Push, guides_to_differ
 from ddrep_core.jobs.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from ddrep_core.jobs.events import EventLog, TimeLeft
 from ddrep_core.jobs.folder import JobFolder, read_json, write_bytes, write_json
@@ -122,6 +122,7 @@ class Session:
         views_per_step: int | None = None,
         strength: float | None = None,
         box: Box | None = None,
+        push: Push = OF_FORMS,
     ) -> Recipe:
         """How the request wants a representation sampled.
 
@@ -135,6 +136,7 @@ class Session:
             least_guidance: where the request leaves it to the prior, the task asks for no weaker guidance than this,
                 except of a prior that was distilled to draw without.
             box: where the object stands, to put there what it is to be unlike.
+            push: how hard samples that shall differ keep apart, where the request says 1.
 
         Raises:
             RequestError: a schedule that cannot be read, or results that cannot; a ControlNet that there is nothing to
@@ -162,7 +164,7 @@ class Session:
         if request.eta is not None:
             recipe = replace(recipe, eta=request.eta)
         in_turn = isinstance(recipe.schedule, Grown)  # which decides for one sample and all its views
-        guides = guides_to_differ(request, self.folder, rep, views, box, self.prior, in_turn)
+        guides = guides_to_differ(request, self.folder, rep, views, box, self.prior, push, in_turn)
         return replace(recipe, guides=guides, together=request.samples > 1, in_turn=in_turn) if guides else recipe
 
     def _reference(self, views: Views | None) -> Controls:

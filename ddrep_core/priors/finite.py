@@ -52,12 +52,12 @@ class FiniteWatch:
 
     Args:
         error: makes what is raised then.
-        send: how an answer gets here from a device that works on its own.
+        send: how an answer gets here from a device that works on its own; `Sent` when not given.
     """
 
-    def __init__(self, error: Callable[[], Exception], send: Callable[[Tensor], Answer] = Sent) -> None:
+    def __init__(self, error: Callable[[], Exception], send: Callable[[Tensor], Answer] | None = None) -> None:
         self._error = error
-        self._send = send
+        self._send = send or Sent
         self._under_way: list[Answer] = []
 
     def see(self, tensor: Tensor) -> None:
@@ -67,7 +67,7 @@ class FiniteWatch:
             the error: it is not finite, or one before was not.
         """
         yes = tensor.isfinite().all()
-        if yes.device.type == "cuda":
+        if yes.is_cuda:
             self._under_way.append(self._send(yes))
         elif not bool(yes):
             raise self._error()

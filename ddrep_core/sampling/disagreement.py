@@ -45,7 +45,7 @@ def unrelated_share(rep: Diffrep, solver: Solver, indices: Tensor, weights: Tens
     return (left[:moving].sum((1, 2, 3)) / whole[:moving].sum((1, 2, 3)).clamp_min(1e-30)).clamp(0.0, 1.0)
 
 
-def conflicts(left: Tensor, clean: Tensor, weights: Tensor, share: Tensor) -> tuple[Tensor, float]:
+def conflicts(left: Tensor, clean: Tensor, weights: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
     """How far each view, and all of them, contradict what is held.
 
     Args:
@@ -55,7 +55,7 @@ def conflicts(left: Tensor, clean: Tensor, weights: Tensor, share: Tensor) -> tu
         share: [B] what an unrelated picture would leave, from `unrelated_share`.
 
     Returns:
-        [B] conflicts (0 agreement, about 1 unrelated), and the disagreement of all, 0..1.
+        [B] conflicts (0 agreement, about 1 unrelated), and the same of all [], a disagreement once it is cut off at 1.
     """
     total = weights.sum().clamp_min(1e-30)
     mean = (weights * clean).sum((0, 2, 3), keepdim=True) / total
@@ -66,7 +66,7 @@ def conflicts(left: Tensor, clean: Tensor, weights: Tensor, share: Tensor) -> tu
     remaining = (weights * left**2).sum((1, 2, 3))
     each = torch.where(share > 1e-6, remaining / possible.clamp_min(1e-30), torch.zeros_like(remaining))
     counted = torch.where(share > 1e-6, remaining, torch.zeros_like(remaining)).sum()
-    return each, min(1.0, float(counted / possible.sum().clamp_min(1e-30)))
+    return each, counted / possible.sum().clamp_min(1e-30)
 
 
 def disagreement_map(rep: MatrixRendering, left: Tensor, weights: Tensor) -> Tensor:

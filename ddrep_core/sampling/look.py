@@ -13,6 +13,8 @@ from torch import Tensor
 
 from ddrep_core.diffreps.protocol import Diffrep
 from ddrep_core.errors import RequestError, RunError
+from ddrep_core.pictures import settle
+from ddrep_core.priors.finite import FiniteWatch
 from ddrep_core.priors.protocol import TILE, Conditioning, FollowsRun, Prior
 from ddrep_core.process import Diffusion, Process
 from ddrep_core.views.camera import Views
@@ -34,6 +36,7 @@ class Look:
         predicted: [N, B, C, h, w] its ε̂; at σ = ∞ the noise itself, of which it says nothing.
         weights: [B, 1, h, w] of the pixels.
         joins: whether these views join others that are held as they are: what they show is decided already.
+        unled: [N, B, C, h, w] the prior's x̂0 before what is given was heeded; None where nothing is.
     """
 
     sigma: float
@@ -44,6 +47,7 @@ class Look:
     predicted: Tensor
     weights: Tensor
     joins: bool = False
+    unled: Tensor | None = None
 
     def bent(self, clean: Tensor) -> Look:
         """The same look with another x̂0, and the ε̂ that belongs to it."""
@@ -126,6 +130,10 @@ class Ask:
     clock: Clock
     evaluations: float = 0.0
     source: Source | None = None
+    _sigma: float = math.inf
+
+    def __post_init__(self) -> None:
+        self._watch = FiniteWatch(self._not_finite)
 
     @property
     def process(self) -> Process:
@@ -145,7 +153,7 @@ class Ask:
 
         Raises:
             RequestError: a prior that cannot start at σ = ∞.
-            RunError: numbers that are not finite.
+            RunError: numbers that are not finite, of this evaluation or, on CUDA, of an earlier one.
         """
         chosen = (self.conditioning if told is None else told)[indices.tolist() * len(render)]
         with self.clock.measure("prior"), torch.no_grad():
@@ -162,12 +170,24 @@ class Ask:
                 predicted = self.prior.predict_noise(batch, sigma, chosen).to(x).unflatten(0, x.shape[:2])
                 clean = x - sigma * predicted
         self.evaluations += len(indices) / self.whole
-        if not bool(torch.isfinite(clean).all()):
-            raise RunError(
-                f"The prior returned numbers that are not finite at σ = {sigma:.3g}.",
-                "Lower the guidance scale, or run in full precision (--precision fp32).",
-            )
+        self._sigma = sigma
+        self._watch.see(clean)
         return Look(sigma, indices, render, noise, clean, predicted, self.weights[indices])
+
+    def settle(self) -> None:
+        """Wait for what was found out about earlier answers, and the pictures between, while nobody waited.
+
+        Raises:
+            RunError: some were not finite.
+        """
+        settle(self.prior)
+        self._watch.settle()
+
+    def _not_finite(self) -> RunError:
+        return RunError(
+            f"The prior returned numbers that are not finite at σ = {self._sigma:.3g}.",
+            "Lower the guidance scale, or run in full precision (--precision fp32).",
+        )
 
     def of_source(self, look: Look) -> Look:
         """The same views of what is edited, under the same noise, with the words that are said of it.

@@ -11,7 +11,6 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from ddrep_core.process import Process
 from ddrep_core.process.diffusion import langevin_share, reach
 from ddrep_core.sampling.disagreement import conflicts, unrelated_share
 from ddrep_core.sampling.given import Given
@@ -57,7 +56,8 @@ class Run:
     def fit(self, views: tuple[int, ...] | None, held: tuple[int, ...]) -> Fit:
         """Of these views, or those of the next step; kept while the same move and the same are held."""
         moving = self.next_views() if views is None else torch.tensor(views)
-        held = (*held, *(view for view in self.known if view not in held))
+        moved = () if views is None else views  # a given view moves where a walk looks at it by itself
+        held = (*held, *(view for view in self.known if view not in held and view not in moved))
         if self._fit is None or self._fit.held != held or not torch.equal(self._fit.moving, moving):
             self._fit = Fit.of(moving, held, self.ask.weights, self.given)
         return self._fit
@@ -88,7 +88,8 @@ class Run:
 
     def look(self, render: Tensor, noise: Tensor, sigma: float, fit: Fit) -> Look:
         """What the prior sees in the views that move, heeding what is given of them, as the guides would have it."""
-        given = None if self.given is None else self.given.of(fit.moving, sigma)
+        again = set(fit.moving.tolist()) <= set(fit.held)  # they are held as they look: what is given of them is in it
+        given = None if self.given is None or again else self.given.of(fit.moving, sigma)
         if given is None:
             found = self.ask(render, noise, sigma, fit.moving)
         else:
@@ -118,13 +119,17 @@ class Run:
             left = (target - render) / max(way, 1e-9)
             if fit.share is None:
                 fit.share = self._unrelated_share(fit)
-            found = []
-            for number, particle in enumerate(self.particles):
-                clean, rest = look.clean[number], left[number]
-                each, whole = conflicts(rest, clean, fit.weights[: len(fit.moving)], fit.share)
-                particle.disagreement = whole
-                found.append(Moved(fit.moving, clean, each, whole, fit.share, rest, render[number]))
-        return found
+            weights, share = fit.weights[: len(fit.moving)], fit.share
+            found = [conflicts(rest, clean, weights, share) for rest, clean in zip(left, look.clean, strict=True)]
+            numbers = torch.cat([torch.stack([whole for _, whole in found])[None], powers(look)])
+        moved = []
+        for number, (whole, *strengths) in enumerate(numbers.T.tolist()):  # all that is read of a step, in one wait
+            clean, rest, drawn = look.clean[number], left[number], render[number]
+            self.particles[number].disagreement = whole = min(1.0, whole)
+            unled = clean if look.unled is None else look.unled[number]
+            each = found[number][0]
+            moved.append(Moved(fit.moving, clean, each, whole, share, rest, drawn, unled, tuple(strengths)))
+        return moved
 
     def arrange(self, word: Word) -> None:
         """What is no step: done at once for every particle, by fits and memory alone."""
@@ -135,7 +140,7 @@ class Run:
                 case Recall(name):
                     particle.recall(name)
                 case Hold(views):
-                    particle.hold(views)
+                    particle.hold(tuple(view for view in views if view not in self.known))  # those are, as given
                 case Paint(views, held, name):
                     with self.ask.clock.measure("pullback"):
                         particle.paint(self.fit(views, held), name)
@@ -177,7 +182,7 @@ def follow(run: Run, walk: Walk, tell: Tell) -> None:
                 moved = run.compare(target, look, fit, reach(sigma, sigma_next, drift))
                 if share > 0:  # ε ← √(1−λ²) ε + λ ξ, line 16; ξ gives back the variance that x̂0 lacks
                     white = word.heun or ask.source is not None  # a source has ε in common: it stays white
-                    fresh = [1.0] * len(look.clean) if white else fresh_scales(look, process, sigma_next, share)
+                    fresh = [1.0 if white else process.fresh_scale(sigma, sigma_next, share, *m.powers) for m in moved]
                     run.renew(word, sigma_next, math.sqrt(1 - share**2), fresh)
             case Jump(sigma, sigma_high, keep, scale):  # θ stays: line 13, RePaint's and Restart's
                 run.renew(word, sigma_high, keep, [scale] * len(run.particles))
@@ -190,13 +195,12 @@ def follow(run: Run, walk: Walk, tell: Tell) -> None:
             tell(word, look, moved)
 
 
-def fresh_scales(look: Look, process: Process, sigma_next: float, share: float) -> list[float]:
-    """[N] how strong each particle's fresh noise is, so that a step by x̂0, a mean, keeps the variance of draws."""
+def powers(look: Look) -> Tensor:
+    """[3, N] the mean squares of each particle's x̂0, ε̂ and ε: what its fresh noise must give back depends on them."""
     weights = look.weights
     total = (weights.sum() * look.clean.shape[2]).clamp_min(1e-30)
     pictures = (look.clean, look.predicted, look.noise)
-    squares = torch.stack([(weights * each**2).flatten(1).sum(1) / total for each in pictures])
-    return [process.fresh_scale(look.sigma, sigma_next, share, *powers) for powers in squares.T.tolist()]
+    return torch.stack([(weights * each**2).flatten(1).sum(1) / total for each in pictures])
 
 
 def heun_target(run: Run, look: Look, fit: Fit, sigma_next: float, share: float) -> Tensor:

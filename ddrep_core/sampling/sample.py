@@ -17,7 +17,6 @@ from torch import Tensor
 from ddrep_core.diffreps.protocol import Diffrep, WithNoise
 from ddrep_core.errors import RequestError, StaleState
 from ddrep_core.noise.fields import NoiseField, ViewNoise
-from ddrep_core.pictures import settle
 from ddrep_core.priors.protocol import Conditioning, Controls, Prior
 from ddrep_core.sampling.difference import Difference
 from ddrep_core.sampling.given import Given
@@ -248,10 +247,10 @@ class Course:
     ) -> list[Result]:
         """Samples of these seeds, all in one run; `first` is the number of the first, after the `earlier` ones."""
         known = () if self.given is None else self.given.whole
-        touched = () if self.given is None else self.given.touched
+        shares = {} if self.given is None else self.given.shares(self.weights)
         per_step = min(self.views_per_step, self.rep.view_count - len(known))
         setting = Setting(
-            self.rep, self.prior, self.views, self.weights, self.eta, self.views_per_step, len(seeds), touched
+            self.rep, self.prior, self.views, self.weights, self.eta, self.views_per_step, len(seeds), shares, known
         )
         walk = self.plan.walk(setting)
         clock = Clock(device=self.weights.device)
@@ -281,7 +280,7 @@ class Course:
                 callback(replace(report, sample=first))
 
         follow(run, walk, tell)
-        settle(self.prior)
+        ask.settle()
         seconds = {part: value / len(particles) for part, value in clock.settle().items()}
         return [
             Result(
@@ -341,7 +340,7 @@ def _fitting(given: Given, rep: Diffrep) -> Given:
 
 
 def _state(run: Run, walk: Walk, first: int, earlier: list[Result]) -> SamplerState:
-    settle(run.ask.prior)  # what is not finite is not worth keeping
+    run.ask.settle()  # what is not finite is not worth keeping
     tensors, walk_numbers = walk.state()
     for prefix, particle in _named(run):
         tensors |= {f"{prefix}.{name}": tensor for name, tensor in particle.state().items()}

@@ -162,7 +162,7 @@ def contradiction(
     share = unrelated_share(rep, solver, indices, weights, len(indices))
     with torch.no_grad():
         _, found = conflicts(clean - twin.render(indices), clean, weights, share)
-    return round(found, 4)
+    return round(min(1.0, float(found)), 4)
 
 
 def mean_pairwise_distance(points: Tensor) -> float:
