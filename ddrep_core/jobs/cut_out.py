@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
+from skimage import measure
 from torch import Tensor
 from torch.nn import functional
 
@@ -64,7 +65,7 @@ def cut_out(picture: Image.Image, name: str = "The picture") -> CutOut:
     has_alpha = picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info
     picture = picture.convert("RGBA")
     picture.thumbnail((WORKING_SIDE, WORKING_SIDE), Image.Resampling.BOX)
-    values = np.asarray(picture, np.float32) / 255
+    values = (np.asarray(picture, np.float32) / 255).astype(np.float32)
     colours, alpha = values[..., :3], values[..., 3]
     if has_alpha and float((alpha < SOLID).mean()) > LEAST:
         if float((alpha > SOLID).mean()) < LEAST:
@@ -72,9 +73,9 @@ def cut_out(picture: Image.Image, name: str = "The picture") -> CutOut:
         coverage = np.where(alpha > CLEAR, alpha, 0)
     else:
         coverage = _before_ground(colours, name)
-    pieces, count = ndimage.label(coverage > SOLID)
+    pieces = np.asarray(measure.label(coverage > SOLID, connectivity=1))
     sizes = np.bincount(pieces.reshape(-1), minlength=2)[1:]
-    if not count or sizes.max() < LEAST * coverage.size:
+    if sizes.max() < LEAST * coverage.size:
         raise RequestError(f"{name} shows nothing that stands out from its ground.", CUT_IT_OUT)
     largest = int(sizes.argmax()) + 1
     others = np.sort(sizes)[:-1]
@@ -95,7 +96,7 @@ def _before_ground(colours: NDArray[np.float32], name: str) -> NDArray[np.float3
     if float((np.abs(edge - ground).max(1) > OTHER).mean()) > UNEVEN:
         raise RequestError(f"{name} has no ground of one colour around the object.", CUT_IT_OUT)
     away = np.abs(colours - ground).max(2)
-    alike, _ = ndimage.label(away < (SAME + OTHER) / 2)
+    alike = np.asarray(measure.label(away < (SAME + OTHER) / 2, connectivity=1))
     outside = np.unique(np.concatenate([alike[0], alike[-1], alike[:, 0], alike[:, -1]]))
     behind = np.isin(alike, outside[outside > 0])
     fading = ndimage.binary_dilation(behind, iterations=2)

@@ -62,7 +62,11 @@ class Drawing:
         state: SamplerState | None,
     ) -> Result:
         """As `Procedure.run`; what is asked is the prior that knows the picture."""
-        return self.recipe.run(self.known, seed=seed, samples=samples, callback=callback, state=state)
+
+        def tell(step: StepReport) -> None:
+            callback(replace(step, disagreement=None))  # views of one field agree, whatever stands in their pictures
+
+        return self.recipe.run(self.known, seed=seed, samples=samples, callback=tell, state=state)
 
 
 def start(session: Session) -> Stage:
