@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from ddrep_core.confined import is_folder, named
@@ -89,6 +89,6 @@ def save_object_network(network: ObjectNetwork, folder: Path, about: dict[str, o
     """
     folder.mkdir(parents=True, exist_ok=True)
     weights = {name: value.half().contiguous() for name, value in network.state_dict().items()}
-    save_file(weights, folder / WEIGHTS)
+    (folder / WEIGHTS).write_bytes(save(weights))
     text = json.dumps({"network": asdict(network.shape), **about}, indent=2)
     (folder / CONFIGURATION).write_text(text + "\n", encoding="utf-8")
