@@ -32,6 +32,8 @@ class Case:
     file: str
     write: Callable[[Path], None]
     expected: str = "textured"
+    large: bool = False
+    """Takes seconds to read: for `scripts/try_meshes`, not for every run of the tests."""
 
     @property
     def name(self) -> str:
@@ -175,6 +177,20 @@ def ngon(count: int, depth: float = 0.5) -> str:
     return "\n".join(lines) + "\n"
 
 
+def mobius(around: int = 24) -> str:
+    """A band with one side: no way round agrees with all of its neighbours."""
+    lines = []
+    for k in range(around):
+        turn = 2 * np.pi * k / around
+        for across in (-0.3, 0.3):
+            radius = 1 + across * np.cos(turn / 2)
+            lines.append(f"v {radius * np.cos(turn):.9g} {across * np.sin(turn / 2):.9g} {radius * np.sin(turn):.9g}")
+    for k in range(around - 1):
+        lines.append(f"f {2 * k + 1} {2 * k + 2} {2 * k + 4} {2 * k + 3}")
+    lines.append(f"f {2 * around - 1} {2 * around} 1 2")
+    return "\n".join(lines) + "\n"
+
+
 def _square_uvs(shape: Shape, first: int) -> str:
     """All faces on one UV square, the face `first` first in the file."""
     faces = [shape.faces[first], *(face for number, face in enumerate(shape.faces) if number != first)]
@@ -250,6 +266,10 @@ def obj_cases() -> list[Case]:
         "huge": obj(vase().moved(1e6)),
         "degenerate": plain + "f 1/1 1/1 2/2\nf 1/1 2/2 2/2\nf 3/3 3/3 3/3\n",
         "double_faces": plain + "\n".join(x for x in plain.splitlines() if x[:2] == "f ") + "\n",
+        "joined_at_a_corner": plain
+        + "".join(f"v {x} {y} {z}\n" for x, y, z in [(3, 1, 1), (1, 3, 1), (1, 1, 3)])
+        + "f 8/1 9/2 10/3\nf 8/1 10/2 11/3\nf 8/1 11/2 9/3\nf 9/1 11/2 10/3\n",
+        "mobius": mobius(),
         "three_on_an_edge": plain + "v 0 3 0\nf 1/1 2/2 9/3\n",
         "normals_nowhere": normals + "f 1/1/1 2/2/2 4/3/1\n",
         "normals_missing": plain.replace("f 1/1 2/2", "f 1/1/9 2/2/9"),
@@ -266,6 +286,7 @@ def obj_cases() -> list[Case]:
         Case("obj_windows_paths.obj", with_files(worn.replace("my look.mtl", "maps\\look.mtl"), windows)),
         Case("obj_library_outside.obj", with_files(worn.replace("my look", "../outside"), {"../outside.mtl": mtl})),
         Case("obj_ngon_2000.obj", text(ngon(2000))),
+        Case("obj_tiny_parts_10000.obj", text(many_objects(10_000)), "either", large=True),
         Case("obj_needle.obj", text(obj(cube().moved((1e-7, 1, 1e-7)))), "either"),
         Case("obj_truncated.obj", text(plain[: len(plain) * 3 // 4]), "either"),
         Case("obj_binary.obj", text(bytes(range(256)) * 8), "refused"),
@@ -277,6 +298,9 @@ def obj_cases() -> list[Case]:
         Case("obj_comma.obj", text(plain.replace(".", ",")), "refused"),
         Case("obj_bad_index.obj", text(plain + "f 1/1 2/2 99/3\n"), "refused"),
         Case("obj_zero_index.obj", text(plain + "f 0/1 2/2 3/3\n"), "refused"),
+        Case("obj_relative_too_far.obj", text(obj(cube(), uv=False) + "f -1 -2 -99\n"), "refused"),
+        Case("obj_index_not_whole.obj", text(plain + "f 1.5/1 2/2 3/3\n"), "either"),
+        Case("obj_index_huge.obj", text(plain + "f 99999999999999999999/1 2/2 3/3\n"), "refused"),
         Case("obj_no_area.obj", text("v 0 0 0\nv 1 0 0\nv 2 0 0\nf 1 2 3\n"), "refused"),
         Case("obj_one_point.obj", text("v 1 1 1\nf 1 1 1\n"), "refused"),
         Case("obj_uv_100000.obj", text(obj(Shape(cube().points, cube().uvs * 1e5, cube().faces))), "refused"),
@@ -531,11 +555,11 @@ def _shared_vertices() -> bytes:
     return document.glb()
 
 
-def _skinned() -> bytes:
+def _skinned(joint: int = 1) -> bytes:
     document = Gltf().thing(vase())
     count = len(vase().corners()[0])
     document.primitive["attributes"] |= {
-        "JOINTS_0": document.add(np.tile([0, 1, 0, 0], (count, 1)), "VEC4", "u1"),
+        "JOINTS_0": document.add(np.tile([0, joint, 0, 0], (count, 1)), "VEC4", "u1"),
         "WEIGHTS_0": document.add(np.tile([0.5, 0.5, 0, 0], (count, 1)), "VEC4"),
     }
     inverse = document.add(np.tile(np.eye(4).reshape(-1), (2, 1)), "MAT4")
@@ -553,9 +577,9 @@ def _skinned() -> bytes:
     return document.glb()
 
 
-def _morphed() -> bytes:
+def _morphed(short: bool = False) -> bytes:
     document = Gltf().thing(vase())
-    points = vase().corners()[0]
+    points = vase().corners()[0][: 9 if short else None]
     document.primitive["targets"] = [{"POSITION": document.add(points * 0.1, "VEC3")}]
     document.data["meshes"][0] |= {"weights": [0.5], "extras": {"targetNames": ["fat"]}}
     return document.glb()
@@ -581,6 +605,14 @@ def _many_parts(document: Gltf) -> None:
     document.data["scenes"] = [{"nodes": list(range(12))}]
 
 
+def _tiny_parts(document: Gltf, count: int = 10_000) -> None:
+    side = 100
+    document.data["nodes"] = [
+        {"name": f"Rivet/{k}", "mesh": 0, "translation": [k % side * 3, 0, k // side * 3]} for k in range(count)
+    ]
+    document.data["scenes"] = [{"nodes": list(range(count))}]
+
+
 def _gpu_instances(document: Gltf) -> None:
     places = document.add([[0, 0, 0], [3, 0, 0]], "VEC3")
     document.data["nodes"][0]["extensions"] = {"EXT_mesh_gpu_instancing": {"attributes": {"TRANSLATION": places}}}
@@ -599,6 +631,76 @@ def _webp(document: Gltf) -> None:
     document.textured(picture("WEBP"), "image/webp")
     document.data["textures"] = [{"extensions": {"EXT_texture_webp": {"source": 0}}}]
     document.uses("EXT_texture_webp", required=True)
+
+
+def _ktx2(fallback: bool) -> Callable[[Gltf], None]:
+    """The base colour as a supercompressed KTX 2 picture, beside a PNG for those who cannot read it or alone."""
+
+    def change(document: Gltf) -> None:
+        document.textured(picture())
+        ktx2 = document.view(b"\xabKTX 20\xbb\r\n\x1a\n" + bytes(80))
+        document.data["images"].append({"bufferView": ktx2, "mimeType": "image/ktx2"})
+        texture: dict[str, Any] = {"extensions": {"KHR_texture_basisu": {"source": 1}}}
+        document.data["textures"] = [{"source": 0, **texture} if fallback else texture]
+        document.uses("KHR_texture_basisu", required=not fallback)
+
+    return change
+
+
+def _draco(document: Gltf, required: bool = True) -> None:
+    """As an exporter writes it: accessors without data, which lies compressed in a view of its own."""
+    attributes = document.primitive["attributes"]
+    for index in (*attributes.values(), document.primitive["indices"]):
+        for key in ("bufferView", "byteOffset"):
+            document.data["accessors"][index].pop(key, None)
+    block = document.view(b"DRACO\x02\x02" + bytes(200))
+    document.primitive["extensions"] = {
+        "KHR_draco_mesh_compression": {
+            "bufferView": block,
+            "attributes": {name: k for k, name in enumerate(attributes)},
+        }
+    }
+    document.uses("KHR_draco_mesh_compression", required=required)
+
+
+def _meshopt(document: Gltf) -> None:
+    """As gltfpack -c writes: the plain buffer is not in the file, each view names where its compressed bytes are."""
+    view = document.data["bufferViews"][0]
+    view["extensions"] = {
+        "EXT_meshopt_compression": {
+            "buffer": 0, "byteOffset": 0, "byteLength": 64, "byteStride": 12, "mode": "ATTRIBUTES", "count": 9,
+        }
+    }  # fmt: skip
+    document.uses("EXT_meshopt_compression", required=True)
+
+
+def _with_normals(value: float) -> Callable[[Gltf], None]:
+    rows = np.full((len(vase().corners()[0]), 3), value)
+    return lambda document: document.primitive["attributes"].update(NORMAL=document.add(rows, "VEC3"))
+
+
+def _with_uvs(value: float) -> Callable[[Gltf], None]:
+    rows = np.full((len(vase().corners()[0]), 2), value)
+    return lambda document: document.primitive["attributes"].update(TEXCOORD_0=document.add(rows, "VEC2"))
+
+
+def _sparse_alone(count: int, place: int = 0) -> bytes:
+    """Positions of an accessor that has nothing but replacements: the others are zeros."""
+    document = Gltf().thing(vase())
+    points = vase().corners()[0]
+    rows = np.arange(len(points), dtype="<u4")
+    rows[0] = place
+    entry = {
+        "count": count, "type": "VEC3", "componentType": 5126,
+        "min": points.min(axis=0).tolist(), "max": points.max(axis=0).tolist(),
+        "sparse": {
+            "count": len(points),
+            "indices": {"bufferView": document.view(rows.tobytes()), "componentType": 5125},
+            "values": {"bufferView": document.view(points.astype("<f4").tobytes())},
+        },
+    }  # fmt: skip
+    document.data["accessors"][document.primitive["attributes"]["POSITION"]] = entry
+    return document.glb()
 
 
 def _interleaved() -> bytes:
@@ -695,6 +797,14 @@ def gltf_cases() -> list[Case]:
             lambda d: d.data["meshes"][0]["primitives"].append({"mode": 0, "attributes": {"POSITION": 0}})
         ),
         "extras": made(lambda d: d.data.update(extras={"deep": [[[{"a": None}]]]})),
+        "ktx2_beside_png": made(_ktx2(True)),
+        "ktx2_alone": made(_ktx2(False)),
+        "sparse_alone": _sparse_alone(len(vase().corners()[0])),
+        "nan_normals": made(_with_normals(np.nan)),
+        "zero_normals": made(_with_normals(0.0)),
+        "infinite_normals": made(_with_normals(np.inf)),
+        "uv_without_area": made(_with_uvs(0.25)),
+        "uv_nan": made(_with_uvs(np.nan)),
         "unknown_extension": made(lambda d: d.data["nodes"][0].update(extensions={"ACME_thing": {"x": 1}})),
     }
     refused: dict[str, bytes] = {
@@ -705,6 +815,19 @@ def gltf_cases() -> list[Case]:
         "no_asset": made(lambda d: d.data.pop("asset")),
         "draco": made(lambda d: d.uses("KHR_draco_mesh_compression", required=True)),
         "meshopt": made(lambda d: d.uses("EXT_meshopt_compression", required=True)),
+        "draco_blocks": made(_draco),
+        "draco_optional": made(lambda d: _draco(d, required=False)),
+        "meshopt_views": made(_meshopt),
+        "required_unknown": made(lambda d: d.uses("ACME_secret_geometry", required=True)),
+        "indices_negative": made(lambda d: d.primitive.update(indices=d.add([0, 1, -1], "SCALAR", "i2"))),
+        "index_minus_one": made(lambda d: d.primitive.update(indices=d.add([0, 1, -1], "SCALAR", "u4"))),
+        "sparse_outside": _sparse_alone(len(vase().corners()[0]), place=10**9),
+        "sparse_zeros_without_end": _sparse_alone(2**31),
+        "view_outside": made(lambda d: d.data["bufferViews"][0].update(byteOffset=10**7)),
+        "view_negative": made(lambda d: d.data["bufferViews"][0].update(byteOffset=-4)),
+        "joints_nowhere": _skinned(joint=9),
+        "target_too_short": _morphed(short=True),
+        "truncated_json": plain.glb()[: len(plain.glb()) // 6],
         "no_mesh": made(lambda d: (d.data.update(nodes=[{"name": "Empty"}]), d.data.pop("meshes"))),
         "lines_only": made(lambda d: d.primitive.update(mode=1)),
         "index_too_large": made(lambda d: d.primitive.update(indices=d.add([0, 1, 60000], "SCALAR", "u2"))),
@@ -721,6 +844,21 @@ def gltf_cases() -> list[Case]:
             lambda d: d.data.update(nodes=[{"mesh": 0, "children": [1]}, {"children": [0]}], scenes=[{"nodes": [0]}])
         ),
         "deep": made(lambda d: (d.data.update(nested), d.data.update(scenes=[{"nodes": [0]}]))),
+        "mesh_negative": made(_set("nodes", 0, "mesh", to=-1)),
+        "accessor_negative": made(_set("meshes", 0, "primitives", 0, "attributes", "POSITION", to=-1)),
+        "gpu_instances_without_end": made(
+            lambda d: (
+                _gpu_instances(d),
+                d.data["accessors"][-1].update(count=2**40),
+                d.data["accessors"][-1].pop("bufferView"),
+            )
+        ),
+        "nodes_share_a_child": made(
+            lambda d: d.data.update(
+                nodes=[{"children": [2]}, {"children": [2]}, {"mesh": 0}], scenes=[{"nodes": [0, 1]}]
+            )
+        ),
+        "stride_odd": made(lambda d: d.data["bufferViews"][0].update(byteStride=13)),
         "nodes_list": made(_set("nodes", to={"0": {"mesh": 0}})),
         "mesh_text": made(_set("nodes", 0, "mesh", to="0")),
         "name_number": made(_set("nodes", 0, "name", to=5)),
@@ -737,6 +875,7 @@ def gltf_cases() -> list[Case]:
     found = [Case(f"glb_{name}.glb", text(content)) for name, content in cases.items()]
     found += [Case(f"glb_{name}.glb", text(content), "refused") for name, content in refused.items()]
     found += [Case(f"glb_{name}.glb", text(content), "either") for name, content in either.items()]
+    found.append(Case("glb_tiny_parts_10000.glb", text(made(_tiny_parts, cube())), "either", large=True))
     outside = Gltf().thing(cube())
     leads_out = with_files(outside.separate("../out.bin"), {"../out.bin": bytes(outside.binary)})
     external = Gltf().thing(vase())

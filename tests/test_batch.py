@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ddrep_core.batch.batch import choose_workers
+from ddrep_core.batch.command import rows_and_base
 from ddrep_core.batch.live import Tally
 from ddrep_core.batch.page import batch_page
 from ddrep_core.batch.plan import plan_jobs
@@ -226,6 +227,21 @@ def test_the_time_left_follows_from_the_pace(monkeypatch):
     now[0] = 20.0
     assert tally.seconds_left == pytest.approx(60.0)
     assert tally.words() == "3 of 6 done · about 60 s left"
+
+
+def test_a_job_of_several_samples_is_done_with_its_last_one():
+    tally, order = Tally(waiting=1, already_done=0), Order("a", Path("a"))
+    tally.hear(order, {"event": "started", "samples": 4})
+    tally.hear(order, {"event": "step", "sample": 0, "index": 3, "of": 3})
+    assert tally.shares["a"] == pytest.approx(1 / 4)
+    tally.hear(order, {"event": "step", "sample": 2, "together": 2, "index": 1, "of": 2})
+    assert tally.shares["a"] == pytest.approx(3 / 4)
+
+
+def test_a_pattern_without_quotes_is_not_taken_for_a_table(tmp_path):
+    with pytest.raises(RequestError, match="no table") as told:
+        rows_and_base(tmp_path / "b.obj", ["a.obj"], ["prompt=oak"])
+    assert "quotes" in told.value.fix
 
 
 def test_the_page_escapes_words_and_says_why(tmp_path):

@@ -24,6 +24,7 @@ from ddrep_core.sampling import (
     repaint_schedule,
     sample,
 )
+from ddrep_core.sampling.given import Given, given_views
 from ddrep_core.schedules.auto import unlike_when_turned
 from ddrep_core.schedules.overlap import Overlap
 from ddrep_core.views import Views, orbit_views
@@ -222,6 +223,46 @@ def test_disagreement_has_a_scale_and_a_place() -> None:
     assert last[-1].left is not None
     where = disagreement_map(rep, last[-1].left, torch.ones(2, 1, 1, 200, dtype=torch.float64))
     assert where.shape == (200,) and float(where[:100].max()) < 1e-12 < 1e-3 < float(where[100:].mean())
+
+
+@pytest.mark.parametrize("known", [SIZE, SIZE - 6])
+def test_all_views_join_a_given_one_and_it_stays_exactly(known: int) -> None:
+    """Given as a whole, or but for a quarter that is sampled: the given object every time, and none but it."""
+    rep, prior = bed()
+    for seed in range(6):
+        view, number = seed % VIEWS, seed % OBJECTS
+        picture = prior._bank[view].reshape(OBJECTS, 1, 1, SIZE)[number]
+        pictures = torch.zeros(VIEWS, 1, 1, SIZE, dtype=torch.float64)
+        weights = torch.zeros_like(pictures)
+        pictures[view], weights[view, ..., SIZE - known :] = picture, 1.0
+        given = Given(pictures, weights)
+        result = sample(rep, prior, schedule=Grown(LEVELS, 2, budget=200), given=given, seed=seed, guidance_scale=1.0)
+        assert set(labels(result.diffrep, prior)) == {number} and result.not_agreed == []
+        found = result.diffrep.render()[view]
+        assert float((weights[view] * (found - picture)).abs().max()) < 1e-12
+        assert result.nfe < (30 if known == SIZE else 40)
+
+
+def test_a_given_view_goes_on_to_the_same_bytes_and_others_that_are_given_are_held() -> None:
+    rep, prior = bed()
+    pictures = prior._bank.reshape(VIEWS, OBJECTS, 1, 1, SIZE)[:, 1]
+    given = given_views({2: pictures[2], 5: pictures[5]}, rep, prior)
+    states: list[SamplerState] = []
+    moved: set[int] = set()
+
+    def hear(step: StepReport) -> None:
+        states.append(step.state())
+        moved.update([] if step.indices is None else step.indices.tolist())
+
+    common = {"schedule": Grown(LEVELS, budget=200), "given": given, "guidance_scale": 1.0}
+    whole = sample(rep, prior, callback=hear, **common)
+    assert set(labels(whole.diffrep, prior)) == {1} and moved == {0, 1, 2, 3, 4}
+    for state in states[3::15]:
+        assert torch.equal(sample(rep, prior, state=state, **common).diffrep.theta, whole.diffrep.theta)
+    few = given_views({}, rep, prior)
+    few.weights[0, ..., :8] = 1.0
+    with pytest.raises(RequestError, match="no small parts of views"):
+        sample(rep, prior, schedule=Grown(LEVELS), given=few)
 
 
 def test_impossible_plans_are_refused() -> None:

@@ -67,18 +67,42 @@ def test_two_samples_push_apart_by_the_force_of_the_right_bandwidth() -> None:
     torch.testing.assert_close(force, -slope)
 
 
+@pytest.mark.parametrize("pooled", [False, True])
 @pytest.mark.parametrize("others", [0, 2])
-def test_away_is_the_kernels_gradient_for_any_number_of_particles_and_views(others: int) -> None:
+def test_away_is_the_kernels_gradient_for_any_number_of_particles_and_views(others: int, pooled: bool) -> None:
     generator = torch.Generator().manual_seed(0)
     points = torch.randn(4, 3, 5, generator=generator, dtype=torch.float64)
     saved = torch.randn(others, 3, 5, generator=generator, dtype=torch.float64) if others else None
-    seen = RadialKernel().resemblance(points, saved)
+    seen = RadialKernel(pooled=pooled).resemblance(points, saved)
     leaf = points.clone().requires_grad_(True)
     everyone = points if saved is None else torch.cat([points, saved])
-    kernel = torch.exp(-(leaf[:, None] - everyone[None]).square().sum(-1) / seen.bandwidth)
+    squares = (leaf[:, None] - everyone[None]).square().sum(-1)  # [N, N + M, B]
+    squares = squares.sum(-1, keepdim=True) if pooled else squares
+    kernel = torch.exp(-squares / (seen.bandwidth[:1] if pooled else seen.bandwidth))
     (slope,) = torch.autograd.grad(kernel.sum(), leaf)
     torch.testing.assert_close(seen.away, -seen.bandwidth[:, None] / 2 * slope)
-    torch.testing.assert_close(seen.similar, kernel.sum(1))
+    torch.testing.assert_close(seen.similar, kernel.sum(1).expand_as(seen.similar))
+
+
+def test_views_of_one_object_are_pushed_from_the_same_other_with_the_weight_they_have_alone() -> None:
+    """The first is near the second in one view, near the third in the other: each view alone would go elsewhere."""
+    clean = torch.tensor([[0.0, 0.0], [0.1, 3.0], [2.0, 0.1]]).reshape(3, 2, 1, 1, 1)
+    look = gaussian_look(clean, 1.0)
+    alone, pooled = (
+        ParticleGuidance(0.01, RadialKernel(pooled=pooled)).bend(look, lambda x: x) - clean for pooled in (False, True)
+    )
+    ways = torch.tensor([[0.1, 3.0], [2.0, 0.1]])  # to the others
+    shares = torch.linalg.solve(ways.T, -pooled[0].flatten())  # of the first's push: so far from each of them
+    assert bool((shares > 0).all())
+    assert shares[1] / shares[0] == pytest.approx(math.exp((9.01 - 4.01) / float(bandwidth(clean))), rel=1e-3)
+    copies = gaussian_look(clean.repeat(1, 3, 1, 1, 1), 1.0)  # the same object in more views moves as far
+    again = ParticleGuidance(0.01, RadialKernel(pooled=True)).bend(copies, lambda x: x) - copies.clean
+    torch.testing.assert_close(again, pooled.repeat(1, 3, 1, 1, 1))
+    assert not torch.allclose(alone, pooled, rtol=0.1)
+
+
+def bandwidth(clean: Tensor) -> Tensor:
+    return torch.pdist(clean.flatten(1)).median().square() / math.log(len(clean))
 
 
 def test_an_object_that_is_another_one_turned_resembles_it() -> None:

@@ -179,13 +179,6 @@ def test_what_decides_for_one_sample_is_refused_for_several() -> None:
     levels = noise_levels(prior.sigmas, 8)
     with pytest.raises(RequestError, match="several samples together"):
         sample(representation(), prior, schedule=Grown(levels), samples=2, together=True)
-    with pytest.raises(RequestError, match="views that are given"):
-        sample(
-            representation(),
-            prior,
-            schedule=Grown(levels),
-            given=given_views({0: torch.zeros(SHAPE)}, representation(), prior),
-        )
     # `auto` takes what can be done.
     auto = Auto(levels, tuple(prior.sigmas.tolist()))
     assert len(sample(representation(), prior, schedule=auto, samples=2, together=True).samples) == 2

@@ -162,6 +162,10 @@ def test_nothing_worn_is_told(job: JobFolder) -> None:
     (job.inputs / "bare.obj").write_text("v 0 0 0\nv 1 0 0\nv 1 0 1\nf 1 2 3\n")
     with pytest.raises(RequestError, match="has no UVs"):
         worn(job, mesh="inputs/bare.obj", keep=kept())
+    with pytest.raises(RequestError, match="has no UVs"):
+        worn(job, mesh="inputs/bare.obj", from_texture=True)
+    (found,) = worn(job, mesh="inputs/bare.obj", from_texture=True, base=kept("skin.png")).values()
+    assert np.array_equal(found.picture, noise())  # as a result without UVs of its own goes on: they are made alike
 
 
 @pytest.mark.parametrize("most_texels", [10**9, 800])

@@ -55,7 +55,8 @@ def answer(word: Reverse, conflict: float, share: float = 0.5) -> Moved:
     clean = picture / (1 + word.sigma**2)
     indices = torch.tensor(word.views if word.views is not None else range(VIEWS))
     each = torch.full((count,), conflict, dtype=torch.float64)
-    return Moved(indices, clean, each, conflict, torch.full((count,), share), 0 * clean, picture, (1.0, 1.0, 1.0))
+    shares = torch.full((count,), share)
+    return Moved(indices, clean, each, conflict, shares, 0 * clean, picture, clean, (1.0, 1.0, 1.0))
 
 
 def follow(walk: Walk, conflict_of: Any, most: int = 500) -> list[Word]:

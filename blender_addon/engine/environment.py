@@ -192,6 +192,45 @@ class Doctor:
             self._task = None
 
 
+class Drawing:
+    """`ddrep view`, beside us: what a camera of a job sees of its result, as a picture."""
+
+    def __init__(self, python: Path, mesh: Path, camera: str) -> None:
+        descriptor, name = tempfile.mkstemp(prefix="ddrep-", suffix=".png")
+        os.close(descriptor)
+        self.picture = Path(name)
+        self.problem: Problem | None = None
+        self._task: Task | None = None
+        command = [str(python), "-I", "-m", "ddrep_core", "view", str(mesh), f"--camera={camera}"]
+        try:
+            self._task = Task([*command, "--out", str(self.picture)])
+        except OSError as error:
+            self.problem = Problem(
+                f"The engine at {python} can't be started: {(error.strerror or str(error)).lower()}."
+            )
+
+    def done(self) -> bool:
+        """Look whether the picture is there; then it lies at `picture`, or `problem` is set."""
+        if self._task is None:
+            return True
+        if self._task.status is None:
+            return False
+        if self._task.status != 0:
+            said = " ".join(self._task.output().partition("Error: ")[2].split())
+            self.problem = Problem(said or "The engine could not draw what this camera sees.")
+        self._task.close()
+        self._task = None
+        return True
+
+    def close(self) -> None:
+        """Give up, or be done with the picture."""
+        if self._task is not None:
+            self._task.close()
+            self._task = None
+        with contextlib.suppress(OSError):
+            self.picture.unlink(missing_ok=True)
+
+
 def last_object(text: str) -> dict[str, Any] | None:
     """The JSON object in a program's output, whatever warnings stand around it."""
     decoder = json.JSONDecoder()

@@ -134,8 +134,10 @@ def encode(data: dict[str, Any]) -> str:
 
 
 def task_of(request: dict[str, Any]) -> str:
-    """What a job makes: an edit makes what it edits."""
+    """What a job makes: an edit makes what it edits, and close-ups a texture."""
     task, edit = str(request.get("task", "")), request.get("edit")
+    if task == "detail":
+        return "texture"
     return str(edit.get("kind", "")) if task == "edit" and isinstance(edit, dict) else task
 
 

@@ -118,7 +118,7 @@ class Manager:
         try:
             request = job.folder.request()
             changed = {**request, "max_batch": max_batch} if max_batch else dict(request)
-            for block in ("texture", "edit"):
+            for block in ("texture", "edit", "detail"):
                 if both_sides and isinstance(changed.get(block), dict):
                     changed[block] = {**changed[block], "both_sides": True}
             if changed != request:

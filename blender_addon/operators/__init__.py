@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the buttons do."""
 
-from . import adapters, cameras, edits, engine, fixes, jobs, make, results
+from . import adapters, cameras, edits, engine, fixes, jobs, make, repaint, results
 
-MODULES = (make, adapters, jobs, results, edits, cameras, engine, fixes)
+MODULES = (make, adapters, jobs, results, edits, repaint, cameras, engine, fixes)
 
 
 def register() -> None:

@@ -86,7 +86,7 @@ class Pictures:
         self.prefix = f"{folder.name}/{sample.number}"
         request = folder.request()
         self.prompt = str(request.get("prompt", ""))
-        texture = request.get("texture") or request.get("edit")
+        texture = request.get("texture") or request.get("edit") or request.get("detail")
         self.both_sides = isinstance(texture, dict) and texture.get("both_sides") is True
         self.seed = sample.seed
         self.storage = "BESIDE" if about.get("storage") == "BESIDE" else "PACK"

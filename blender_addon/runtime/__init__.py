@@ -9,6 +9,7 @@ from .batch import bring_in_all, still_out, want_each, words_of_all
 from .coverage import coverage_key, measure_coverage, painted_surface, touch_coverage
 from .engine import check_engine, engine_python, forget_engine, other_machine, require_engine
 from .jobs import belongs_here, discarded_of, find_jobs, job_named, jobs_folder, queue, require, samples_of
+from .painting import begin_painting
 from .previews import preview_picture
 from .pump import pump, register, tick, unregister
 from .rows import words_of
@@ -16,6 +17,7 @@ from .state import SESSION, current, enabled, wake
 
 __all__ = [
     "SESSION",
+    "begin_painting",
     "belongs_here",
     "bring_in_all",
     "check_engine",

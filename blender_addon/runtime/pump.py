@@ -15,6 +15,7 @@ from .batch import make_next
 from .coverage import forget_coverage, measuring, step_coverage, touch_coverage
 from .engine import engine_python, forget_engine, is_served, look_at_doctor, look_at_set_up, other_machine
 from .jobs import find_jobs
+from .painting import forget_painting, look_at_painting
 from .previews import show_previews
 from .rows import show_changes
 from .state import begin, current, enabled, end
@@ -55,6 +56,7 @@ def pump() -> float | None:
                 with slices.measured(what):
                     step()
     bring_in_arrivals()
+    look_at_painting()
     show_changes()
     return _rest()
 
@@ -66,7 +68,8 @@ def _rest() -> float | None:
         return WRITING_SECONDS
     if measuring():
         return MEASURING_SECONDS
-    if known.manager.busy or known.wanted or known.coverage_due or known.doctor is not None or known.set_up is not None:
+    beside = (known.doctor, known.set_up, known.painting)
+    if known.manager.busy or known.wanted or known.coverage_due or any(each is not None for each in beside):
         return BUSY_SECONDS
     return None
 
@@ -82,6 +85,7 @@ def _loaded(*_: object) -> None:
     known.previews.clear()
     known.pictures.clear()
     known.preparing.clear()
+    forget_painting()
     known.manager.changed = True
     window = bpy.context.window_manager.ddrep
     window.problem = window.warnings = ""

@@ -5,12 +5,13 @@ import contextlib
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import bpy
 
-from ..engine.environment import Doctor, Probe, SetUp
+from ..engine.environment import Doctor, Drawing, Probe, SetUp
 from ..engine.manager import Manager
 from ..problems import Problem
 from ..results.outcome import SampleResult
@@ -48,6 +49,7 @@ class State:
         self.preparing: dict[str, Iterator[None]] = {}  # results that are being read, a slice at a time, by job
         self.probe: Probe | None = None
         self.doctor: Doctor | None = None
+        self.painting: Painting | None = None
         self.set_up: SetUp | None = None
         self.fitting: dict[str, str] = {}  # engine Python -> its version, found to fit
         self.engine_problem: Problem | None = None
@@ -56,6 +58,27 @@ class State:
         self.coverage_due = 0.0
         self.coverage_key: tuple = ()
         self.slices = Slices()
+
+
+@dataclass
+class Painting:
+    """A camera's view of a result that is to be painted over, and is being drawn.
+
+    Attributes:
+        job, sample: the result.
+        drawing: None until the engine is found to fit.
+    """
+
+    job: str
+    sample: int
+    camera: str
+    mesh: Path
+    drawing: Drawing | None = None
+
+    def close(self) -> None:
+        """Give up, or be done with it."""
+        if self.drawing is not None:
+            self.drawing.close()
 
 
 class Slices:
@@ -95,7 +118,7 @@ def end() -> None:
     """The extension is disabled. Jobs at work go on, and are found again."""
     global _state
     if _state is not None:
-        for beside in (_state.probe, _state.doctor):
+        for beside in (_state.probe, _state.doctor, _state.painting):
             if beside is not None:
                 beside.close()
     _state = None

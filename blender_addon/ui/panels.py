@@ -11,12 +11,14 @@ from ..engine.manager import Job
 from ..problems import Problem
 from ..results import gallery
 from ..results.kept import kept
+from ..results.painting import paintings
 from ..results.textures import MARK
 from ..scene.cameras import scene_cameras
 from ..scene.draft import targets
 from .presets import DDREP_PT_generate_presets, DDREP_PT_panorama_presets, DDREP_PT_texture_presets
 from .widgets import draw_controlnets, draw_loras, draw_problem, draw_reference, paragraph, width_of
 
+TEXTURE_BUTTONS = (("ddrep.repaint_view", "TPAINT_HLT"), ("ddrep.detail_sample", "ZOOM_IN"))
 BEHIND = 0.1  # of the surface seen only from behind: above that, the panel says so
 
 
@@ -504,6 +506,7 @@ class DDREP_PT_results(_Tab, bpy.types.Panel):
                 self._draw_sample(grid, job, sample, shown, scale=5)
         else:
             layout.label(text="This job has no result to show", icon="INFO")
+        self._draw_paintings(layout, context, job)
         if job.task != "generate" and shown is not None:
             layout.operator("ddrep.show_original", icon="LOOP_BACK").job = job.name
         if discarded:
@@ -536,11 +539,27 @@ class DDREP_PT_results(_Tab, bpy.types.Panel):
         for operator, symbol in (
             ("ddrep.keep_sample", "FAKE_USER_ON" if is_kept else "FAKE_USER_OFF"),
             *((("ddrep.edit_sample", "GREASEPENCIL"),) if job.task != "generate" else ()),
+            *(TEXTURE_BUTTONS if job.task == "texture" else ()),
             ("ddrep.mark_asset", "ASSET_MANAGER"),
             ("ddrep.discard_sample", "TRASH"),
         ):
             button = row.operator(operator, text="", icon=symbol)
             button.job, button.sample = job.name, sample.number
+
+    def _draw_paintings(self, layout: bpy.types.UILayout, context: bpy.types.Context, job: Job) -> None:
+        """The views of this job that are being painted over."""
+        drawn = runtime.current().painting
+        if drawn is not None and drawn.job == job.name:
+            layout.label(text=f"Drawing what '{drawn.camera}' sees", icon="SORTTIME")
+        for image, name, _, camera in paintings():
+            if name != job.name:
+                continue
+            box = layout.box()
+            row = box.row(align=True)
+            row.label(text=camera, icon="CAMERA_DATA")
+            row.operator("ddrep.paint_view", text="", icon="TPAINT_HLT").image = image.name
+            row.operator("ddrep.forget_view", text="", icon="X").image = image.name
+            box.operator("ddrep.sample_others", icon="CON_CAMERASOLVER").image = image.name
 
     def _draw_fact(self, layout: bpy.types.UILayout, text: str, active: bool = True) -> None:
         row = layout.row()

@@ -7,7 +7,7 @@ from typing import Any
 
 from ddrep_core.batch.batch import Summary
 from ddrep_core.batch.state import State
-from ddrep_core.batch.table import Cell, Row, read_table, sweep_rows
+from ddrep_core.batch.table import KINDS, Cell, Row, read_table, sweep_rows
 from ddrep_core.errors import RequestError
 
 
@@ -31,6 +31,10 @@ def rows_and_base(table: Path | None, meshes: list[str], sets: list[str]) -> tup
         if not values:
             raise RequestError("There is nothing to run.", "Give a table, or --mesh and --set prompt=...")
         return sweep_rows(values, Path.cwd()), Path.cwd(), {}
+    if meshes and table.suffix.lower() not in KINDS:
+        raise RequestError(
+            f"{table} is no table.", 'A pattern wants quotes, or the shell makes files of it: --mesh "props/*.glb"'
+        )
     several = [key for key, listed in values.items() if len(listed) > 1]
     if meshes or several:
         raise RequestError(

@@ -27,6 +27,7 @@ class Tally:
         self.of = waiting + already_done
         self.counts = {State.DONE: already_done, State.FAILED: 0, State.STOPPED: 0}
         self.shares: dict[str, float] = {}  # of the running jobs' work
+        self._samples: dict[str, int] = {}
         self._ended = 0
         self._start = time.monotonic()
 
@@ -35,9 +36,10 @@ class Tally:
         match event["event"]:
             case "started":
                 self.shares[order.name] = 0.0
+                self._samples[order.name] = max(1, event.get("samples", 1))
             case "step":
-                samples = max(1, event.get("samples", 1))
-                self.shares[order.name] = min(1.0, event["index"] / max(1, event["of"])) / samples
+                made = event.get("sample", 0) + event.get("together", 1) * event["index"] / max(1, event["of"])
+                self.shares[order.name] = min(1.0, made / self._samples.get(order.name, 1))
             case "retried":
                 self.shares.pop(order.name, None)
             case "ended":

@@ -18,7 +18,7 @@ from ddrep_core.json_text import parse_json
 
 LARGEST_TABLE_BYTES = 64 * 2**20
 MOST_JOBS = 100_000
-KINDS = ".csv, .tsv, .jsonl, .ndjson, .json, .yaml, .yml"
+KINDS = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".yaml", ".yml")
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def read_table(path: Path) -> list[Row]:
     elif suffix in (".json", ".yaml", ".yml"):
         rows = _document_rows(_document(text, suffix, path), path)
     else:
-        raise RequestError(f"{path} is no table that a batch is read from.", f"Use one of {KINDS}.")
+        raise RequestError(f"{path} is no table that a batch is read from.", f"Use one of {', '.join(KINDS)}.")
     if not rows:
         raise RequestError(f"{path} holds no jobs.")
     return rows

@@ -6,15 +6,17 @@ import math
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import trimesh
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
-from skimage import measure
 
 from ddrep_core.errors import RequestError, RunError
 from ddrep_core.geometry.mesh import Z_UP_TO_WORLD, Float, Int, Mesh, Part
+
+if TYPE_CHECKING:
+    import trimesh
 
 SMALLEST_SOLID = 64  # voxels: less is dust
 SMOOTHING_STEPS = 10
@@ -40,6 +42,9 @@ def extract_surface(
     Raises:
         RunError: nothing, or only dust, is solid.
     """
+    import trimesh  # with scikit-image it takes a second or two, which only who makes a surface should pay
+    from skimage import measure
+
     values = np.pad(np.asarray(solidity, np.float64), MARGIN)
     solid = largest_piece(values > level)
     # Only this piece reaches the level: its hollows are filled, and other pieces stay below.
@@ -64,6 +69,8 @@ def largest_piece(solid: NDArray[np.bool_]) -> NDArray[np.bool_]:
     Raises:
         RunError: the largest piece is dust.
     """
+    from skimage import measure
+
     labels = np.asarray(measure.label(solid, connectivity=1))
     sizes = np.bincount(labels.reshape(-1), minlength=2)[1:]
     if sizes.max() < SMALLEST_SOLID:
@@ -96,6 +103,7 @@ def decimated(surface: trimesh.Trimesh, faces: int) -> trimesh.Trimesh:
         return surface
     require_decimation()
     import pyvista  # loads VTK, which takes seconds that only a job with too many faces should pay
+    import trimesh
 
     share = 1 - faces / len(surface.faces)
     poly = pyvista.make_tri_mesh(np.asarray(surface.vertices), np.asarray(surface.faces))

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import trimesh
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
@@ -25,17 +24,38 @@ from ddrep_core.pictures import on_white, read_picture_file
 from ddrep_core.priors.protocol import Prior
 from ddrep_core.report.renderer import Renderer
 from ddrep_core.sampling.guide import Guide
+from ddrep_core.sampling.kernel import RadialKernel
 from ddrep_core.sampling.particle_guidance import ParticleGuidance
 from ddrep_core.views.camera import Views
 
 MOST_TOGETHER = 16
 PIXEL_VARIANCE = 0.08
 """Of sRGB in [0, 1], about; latents are scaled to 1."""
-LEAST_SIGMA = 1.0
-"""In units of the data's spread. Below it differ details, which repulsion would only roughen (docs/diversity.md)."""
 LARGEST_SIDE = 16_384
 COMPARED_SIZE = 64
 COMPARED = ("contact_sheet", "image", "panorama", "turntable_still")
+
+
+@dataclass(frozen=True)
+class Push:
+    """What `--diversity 1` is where one kind of thing is made.
+
+    Args:
+        weight: of `ParticleGuidance`.
+        least_sigma: in units of the data's spread. Below the levels at which what may differ is decided, differ details
+            alone, which repulsion would only roughen.
+    """
+
+    weight: float
+    least_sigma: float
+
+
+OF_FORMS = Push(2.5, 4.0)
+"""Form and all: pictures, fields. Form is decided early (docs/diversity.md)."""
+OF_SURFACES = Push(0.5, 1.0)
+"""Form is given: a surface's colours and patterns, which are decided later."""
+OF_ANSWERS = Push(1.0, 1.0)
+"""Of what is there already: a damaged picture, or one that is edited from levels below those of its form."""
 
 
 @dataclass(frozen=True)
@@ -57,11 +77,13 @@ def guides_to_differ(
     views: Views | None,
     box: Box | None,
     prior: Prior,
+    push: Push,
     in_turn: bool = False,
 ) -> tuple[Guide, ...]:
     """What bends a run so that its samples differ as the request says; nothing where it says nothing.
 
     Args:
+        push: what the request's 1 is here.
         in_turn: they are made one after another, each unlike those before it.
 
     Raises:
@@ -79,10 +101,10 @@ def guides_to_differ(
     if request.unlike:
         files = [folder.resolve(name) for name in request.unlike]
         unlike = torch.stack([likeness(file, rep, views, box, prior) for file in files])
-    return (replace(apart(request, prior, unlike), in_turn=in_turn and several),)
+    return (replace(apart(request, prior, push, unlike), in_turn=in_turn and several),)
 
 
-def apart(request: Request, prior: Prior, unlike: Tensor | None = None) -> ParticleGuidance:
+def apart(request: Request, prior: Prior, push: Push, unlike: Tensor | None = None) -> ParticleGuidance:
     """Samples that keep away from each other, and from what was kept, as a prior's space has it.
 
     Raises:
@@ -94,9 +116,14 @@ def apart(request: Request, prior: Prior, unlike: Tensor | None = None) -> Parti
         from ddrep_core.features import PictureEmbedding
 
         space = PictureEmbedding().to(prior.device)
-    weight = request.diversity or 1.0
-    least = LEAST_SIGMA * variance**0.5
-    return ParticleGuidance(weight, space=space, unlike=unlike, variance=variance, least_sigma=least)
+    return ParticleGuidance(
+        (request.diversity or 1.0) * push.weight,
+        RadialKernel(pooled=True),  # all views of a job show one thing
+        space=space,
+        unlike=unlike,
+        variance=variance,
+        least_sigma=push.least_sigma * variance**0.5,
+    )
 
 
 def likeness(file: Path, rep: Diffrep, views: Views | None, box: Box | None, prior: Prior) -> Tensor:
@@ -134,6 +161,8 @@ def _picture(file: Path, size: tuple[int, int]) -> NDArray[np.float32]:
 
 def _mesh(file: Path, box: Box) -> tuple[Mesh, dict[str, Tensor]]:
     """A kept mesh in the box, as large as fits, and its parts' pictures [3, T, T]."""
+    import trimesh  # takes a second, which only such a job should pay
+
     try:
         scene: Any = trimesh.load(file, force="scene", process=False)
         pieces: Sequence[Any] = scene.dump()

@@ -202,9 +202,7 @@ class DetailPass:
         """Standard deviation, in pixels of a close-up, of what the views of the whole cannot tell apart."""
         return TONE * self.chosen.after / max(self.chosen.before, 1e-6)
 
-    def _after(
-        self, session: Session, number: int, pictures: Tensor, baked: dict[str, BakedTexture]
-    ) -> Stage | Made:
+    def _after(self, session: Session, number: int, pictures: Tensor, baked: dict[str, BakedTexture]) -> Stage | Made:
         """The next group, or the sample."""
         baking = session.stage("Baking the texture")
         left = self._present(baked).pictures[len(pictures) :]

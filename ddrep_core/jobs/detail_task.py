@@ -47,7 +47,8 @@ def start(session: Session) -> Stage:
         session.folder.resolve(settings.source), settings.mesh_up, objects=settings.objects, root=session.folder.path
     )
     mesh = replace(mesh, both_sides=settings.both_sides)
-    textures = base_colors(mesh, session.folder.path)
+    worn_files = {name: session.folder.resolve(picture) for name, picture in (settings.textures or {}).items()}
+    textures = base_colors(mesh, session.folder.path, worn_files)
     resolution = settings.resolution or max(texture.shape[-1] for texture in textures.values())
     check_texture_repeats(mesh, resolution)
     cameras, prior = request_cameras(session.request, session.folder), session.prior

@@ -18,6 +18,7 @@ from ddrep_core.diffreps.panorama import CanvasDiffrep, CylinderDiffrep, SphereD
 from ddrep_core.diffreps.panorama_picture import equirectangular_places
 from ddrep_core.diffreps.protocol import Diffrep
 from ddrep_core.errors import RequestError
+from ddrep_core.jobs.apart import OF_ANSWERS
 from ddrep_core.jobs.edit_procedure import beside, carried_over, procedure, show
 from ddrep_core.jobs.folder import write_bytes
 from ddrep_core.jobs.image import shape_for
@@ -59,7 +60,8 @@ def start_image(session: Session, settings: EditRequest, path: Path) -> Stage:
     rep = PictureDiffrep(latents.to(dtype))
     kept, known = _kept(session, settings, picture, rep)
     editing = EditedPicture(picture, _picture_of, rep, "image", kept, picture.width / rep.image_shape[2])
-    return Stage(procedure(session, session.recipe(rep), known=known), editing.finish, _picture_previews)
+    recipe = session.recipe(rep, push=OF_ANSWERS)
+    return Stage(procedure(session, recipe, known=known), editing.finish, _picture_previews)
 
 
 def _kept(
@@ -168,7 +170,8 @@ def start_panorama(session: Session, settings: EditRequest, path: Path) -> Stage
     editing = EditedPicture(picture, _panorama_of, rep, "panorama", kept, feather, wraps=True)
     views = rep.cameras if isinstance(rep, SphereDiffrep) else None
     make_previews: MakePreviews = panorama_previews
-    return Stage(procedure(session, session.recipe(rep, views), known=known), editing.finish, make_previews)
+    recipe = session.recipe(rep, views, push=OF_ANSWERS)
+    return Stage(procedure(session, recipe, known=known), editing.finish, make_previews)
 
 
 def _panorama_of(rep: Any, prior: Prior, size: tuple[int, int]) -> Tensor:

@@ -18,6 +18,7 @@ from ddrep_core.geometry.base_color import base_colors
 from ddrep_core.geometry.load import load_mesh
 from ddrep_core.geometry.mesh import Mesh
 from ddrep_core.geometry.texels import check_texture_repeats
+from ddrep_core.jobs.apart import OF_SURFACES
 from ddrep_core.jobs.edit_procedure import MODE_SEEKERS, beside, carried_over, procedure, show
 from ddrep_core.jobs.present import Present, kept_of
 from ddrep_core.jobs.request import EditRequest, TextureRequest
@@ -73,7 +74,7 @@ def start(session: Session, settings: EditRequest, path: Path) -> Stage:
         if known is None:
             session.warn("What is kept is too small for the views: it stays, but the rest is edited without regard.")
     controls = surface_controls(mesh, views, prior, settings.depth, seen)
-    recipe = session.recipe(rep, views, controls=controls)
+    recipe = session.recipe(rep, views, controls=controls, push=OF_SURFACES)
     rest = portion(looking, 0.5, 1)
     small = min(PREVIEW_TEXTURE, resolution)
     shown = {name: each.at(small) for name, each in worn.items()}

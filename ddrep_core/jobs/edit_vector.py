@@ -11,6 +11,7 @@ from torch import Tensor
 from ddrep_core.diffreps.encoded import EncodedDiffrep
 from ddrep_core.diffreps.vector import VectorDiffrep
 from ddrep_core.errors import RequestError
+from ddrep_core.jobs.apart import OF_ANSWERS
 from ddrep_core.jobs.edit_procedure import beside, procedure
 from ddrep_core.jobs.folder import write_bytes
 from ddrep_core.jobs.image import shape_for
@@ -51,7 +52,7 @@ def start(session: Session, settings: EditRequest, path: Path) -> Stage:
     rep = VectorDiffrep(drawing, markup, *size, moving=moving, dtype=dtype, device=prior.device)
     if drawing.not_drawn:
         session.warn(f"Stays as it is, for it cannot be drawn: {'; '.join(drawing.not_drawn[:8])}.")
-    recipe = session.recipe(EncodedDiffrep(rep, prior).edited())
+    recipe = session.recipe(EncodedDiffrep(rep, prior).edited(), push=OF_ANSWERS)
     return Stage(procedure(session, recipe, DESCENT_RATE), EditedDrawing(drawing).finish, previews)
 
 

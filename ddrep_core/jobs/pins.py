@@ -63,16 +63,19 @@ class Pinned:
         ]
         return replace(views, cameras=tuple(cameras))
 
-    def given(self, mesh: Mesh, views: Views, rep: Diffrep, prior: Prior) -> Given:
+    def given(self, mesh: Mesh, views: Views, rep: Diffrep, prior: Prior, carry: bool = True) -> Given:
         """What is therefore known of all views, in the prior's space.
 
         A pinned view is held where its picture is opaque. What it shows of the surface is carried over to the others by
         a texture, and believed less there.
+
+        Args:
+            carry: not, where the others join it one by one: what is painted tells them.
         """
         height, width = rep.image_shape[1:]
         pictures, weights = self.pictures.clone(), functional.adaptive_avg_pool2d(self.weights, (height, width))
         weights = torch.where(weights >= WHOLLY, 1.0, (2 * weights - 1).clamp_min(0.0))
-        if len(self.numbers) < len(views):
+        if carry and len(self.numbers) < len(views):
             carried, share = self._carried(mesh, views)
             others = [number for number in range(len(views)) if not self.held[number]]
             pictures[others] = carried[others]

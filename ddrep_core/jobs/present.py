@@ -56,7 +56,7 @@ def worn_by(mesh: Mesh, settings: TextureRequest, folder: JobFolder) -> dict[str
         mask, base = masks.get(part.object_name), bases.get(part.object_name)
         if mask is None and not settings.from_texture:
             continue
-        if part.unwrapped:
+        if part.unwrapped and (mask is not None or base is None):  # a result's picture lies in the UVs made for it
             raise RequestError(
                 f"'{part.object_name}' has no UVs in {mesh.path.name}: nothing can be kept of what it wears.",
                 "Unwrap it first, or texture it anew once and go on from the result's mesh.glb.",

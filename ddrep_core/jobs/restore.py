@@ -13,7 +13,7 @@ from PIL import Image
 from ddrep_core.diffreps.latent_pictures import LatentPictures
 from ddrep_core.distillation.restore import RESTORATION, Measurement, blurred, masked, restore, smaller
 from ddrep_core.errors import RequestError
-from ddrep_core.jobs.apart import apart
+from ddrep_core.jobs.apart import OF_ANSWERS, apart
 from ddrep_core.jobs.folder import write_bytes
 from ddrep_core.jobs.image import SHAPE_MULTIPLE, shape_for
 from ddrep_core.jobs.recipe import guidance_of
@@ -146,7 +146,7 @@ def start(session: Session) -> Stage:
         request.prompt,
         request.negative_prompt,
         guidance_of(prior, request.guidance_scale, 0.0),
-        apart(request, prior) if request.diversity else None,
+        apart(request, prior, OF_ANSWERS) if request.diversity else None,
         request.steps or STEPS,
     )
     return Stage(recipe, damaged.finish, damaged.previews)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ddrep_core.diffreps.protocol import Diffrep
 from ddrep_core.errors import Cancelled, RequestError, StaleState
-from ddrep_core.jobs.apart import Box, guides_to_differ
+from ddrep_core.jobs.apart import OF_FORMS, Box, Push, guides_to_differ
 from ddrep_core.jobs.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from ddrep_core.jobs.events import EventLog, TimeLeft
 from ddrep_core.jobs.folder import JobFolder, read_json, write_bytes, write_json
@@ -117,11 +117,13 @@ class Session:
         views: Views | None = None,
         *,
         auto_schedule: str = "plain",
+        auto_steps: int | None = None,
         least_guidance: float = 0.0,
         controls: Controls | None = None,
         views_per_step: int | None = None,
         strength: float | None = None,
         box: Box | None = None,
+        push: Push = OF_FORMS,
     ) -> Recipe:
         """How the request wants a representation sampled.
 
@@ -131,10 +133,12 @@ class Session:
         Args:
             rep, views, controls, views_per_step: as `dd.sample` takes them.
             auto_schedule: what the task takes for the schedule "auto".
+            auto_steps: of that, where the request says no number; the schedule's own when None.
             strength: how much may change of what the representation shows already; None: it starts from nothing.
             least_guidance: where the request leaves it to the prior, the task asks for no weaker guidance than this,
                 except of a prior that was distilled to draw without.
             box: where the object stands, to put there what it is to be unlike.
+            push: how hard samples that shall differ keep apart, where the request says 1.
 
         Raises:
             RequestError: a schedule that cannot be read, or results that cannot; a ControlNet that there is nothing to
@@ -146,7 +150,8 @@ class Session:
                 f"A tile ControlNet is shown the texture that is made, and the task '{request.task}' makes none.",
                 "Leave it out, or choose one of another kind.",
             )
-        schedule = auto_schedule if request.schedule == "auto" else request.schedule
+        auto = request.schedule == "auto"
+        schedule, steps = (auto_schedule, request.steps or auto_steps) if auto else (request.schedule, request.steps)
         sigmas = self.prior.sigmas if strength is None else lower_levels(self.prior.sigmas, strength)
         recipe = Recipe(
             rep,
@@ -154,7 +159,7 @@ class Session:
             prompt=request.prompt,
             negative_prompt=request.negative_prompt,
             guidance_scale=guidance_of(self.prior, request.guidance_scale, least_guidance),
-            schedule=parse_schedule(schedule, sigmas, request.steps),
+            schedule=parse_schedule(schedule, sigmas, steps),
             from_scratch=strength is None,
             controls={**(controls or {}), **self._reference(views)},
             views_per_step=views_per_step,
@@ -162,7 +167,7 @@ class Session:
         if request.eta is not None:
             recipe = replace(recipe, eta=request.eta)
         in_turn = isinstance(recipe.schedule, Grown)  # which decides for one sample and all its views
-        guides = guides_to_differ(request, self.folder, rep, views, box, self.prior, in_turn)
+        guides = guides_to_differ(request, self.folder, rep, views, box, self.prior, push, in_turn)
         return replace(recipe, guides=guides, together=request.samples > 1, in_turn=in_turn) if guides else recipe
 
     def _reference(self, views: Views | None) -> Controls:

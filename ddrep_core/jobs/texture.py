@@ -23,7 +23,7 @@ from ddrep_core.geometry.mesh import Mesh
 from ddrep_core.geometry.signals import control_signals
 from ddrep_core.geometry.symmetry import Mirrored, symmetry_of
 from ddrep_core.geometry.texels import check_texture_repeats
-from ddrep_core.jobs.apart import Box
+from ddrep_core.jobs.apart import OF_SURFACES, Box
 from ddrep_core.jobs.detail import Subject, Write, check_detail, detail_stage
 from ddrep_core.jobs.folder import replacing, write_bytes, write_json
 from ddrep_core.jobs.materials import Maps, MaterialModels, data_path, material_models
@@ -42,6 +42,7 @@ from ddrep_core.priors.protocol import TILE, Controls, Prior, hears
 from ddrep_core.progress import Progress, portion, unheard
 from ddrep_core.report import contact_sheet, turntable
 from ddrep_core.sampling.sample import Result, StepReport
+from ddrep_core.schedules.grown import Grown
 from ddrep_core.views import Views
 
 AUTO_SCHEDULE = "repaint:1,1,2"  # growing wins on the beds, not yet on the bundled prior: docs/agreement.md
@@ -114,9 +115,6 @@ def start(session: Session) -> Stage:
             session.warn("What is kept is too small for the views: it stays, but the rest is painted without regard.")
         if settings.from_texture:
             rep, worn_pictures = present.start(rep, prior), present.pictures
-    if pinned is not None:
-        seen = pinned.given(mesh, views, rep, prior)
-        given = seen if given is None else seen.over(given)
     recipe = session.recipe(
         rep,
         views,
@@ -125,7 +123,11 @@ def start(session: Session) -> Stage:
         controls=surface_controls(mesh, views, prior, settings.depth, worn_pictures),
         strength=(settings.strength or STRENGTH) if settings.from_texture else None,
         box=Box(*mesh.bounds),
+        push=OF_SURFACES,
     )
+    if pinned is not None:
+        seen = pinned.given(mesh, views, rep, prior, carry=not isinstance(recipe.schedule, Grown))
+        given = seen if given is None else seen.over(given)
     # No finer than the views have something to say: Blender puts a preview on the graphics card between two frames.
     small = preview_resolution(mesh, min(PREVIEW_TEXTURE, 2 * size, settings.resolution), len(views) * size**2)
     preview_baker = Baker(

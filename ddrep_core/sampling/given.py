@@ -80,10 +80,12 @@ class Given:
         known = (self.weights == 1).flatten(1).all(1)
         return tuple(known.nonzero().flatten().tolist())
 
-    @property
-    def touched(self) -> tuple[int, ...]:
-        """The views of which anything is known."""
-        return tuple((self.weights > 0).flatten(1).any(1).nonzero().flatten().tolist())
+    def shares(self, weights: Tensor) -> dict[int, float]:
+        """By view of which anything is known, the share of its pixels that is held, by importance [V, 1, h, w]."""
+        importance = weights.to(self.weights)
+        held = ((self.weights == 1) * importance).sum((1, 2, 3)) / importance.sum((1, 2, 3)).clamp_min(1e-30)
+        touched = (self.weights > 0).flatten(1).any(1).nonzero().flatten().tolist()
+        return {view: float(held[view]) for view in touched}
 
     def of(self, indices: Tensor, sigma: float) -> Given:
         """The same of these views [B], with how much of x̂0 is to be replaced when it is told from noise like this.
@@ -141,7 +143,8 @@ class Given:
             counts = self.shore().sqrt()
             wanted = torch.where(known, self.weights * (self.pictures - clean), 0.0)  # [N, B, C, h, w]
             left, answers, shares = wanted, [], None
-            for _ in range(self.probes if bool(known.any()) else 0):
+            asked = bool(known.any()) and not bool(known.all())  # what follows matters to what is free alone
+            for _ in range(self.probes if asked else 0):
                 answer = again(look.render + _scaled(left, known, PUSH * look.sigma)).clean - look.clean
                 answers.append(answer)
                 heard = torch.stack([(counts * each).flatten(2) for each in answers], -1)  # [N, B, CHW, probes]
@@ -153,7 +156,7 @@ class Given:
                 clean = clean + shares[..., number, None, None, None] * answer
         clean = torch.where(self.weights > 0, self.put(look.clean), clean)
         # The variance that a step gives back is that of what is not known.
-        return replace(look.bent(clean), weights=look.weights * (1 - self.weights))
+        return replace(look.bent(clean), weights=look.weights * (1 - self.weights), unled=look.clean)
 
 
 def _scaled(residual: Tensor, known: Tensor, size: float) -> Tensor:

@@ -38,7 +38,7 @@ class Resemblance:
 
 @dataclass(frozen=True)
 class RadialKernel:
-    """k(a, b) = exp(−‖a − b‖²/h), in every view.
+    """k(a, b) = exp(−‖a − b‖²/h), in every view, or of all views at once.
 
     Args:
         bandwidth: h; when None, m²/log n of the n particles that there are, with m the median of their distances (Liu
@@ -46,10 +46,13 @@ class RadialKernel:
             counts all: a median with zeros in it, or log(n − 1), would leave two particles without a force.
         turned: the views are an orbit in its order, and an object that is another one turned resembles it: two are
             compared at the cyclic shift of views at which they are nearest.
+        pooled: the views are of one object: all of them make one point, with one kernel. Views that are compared each
+            for itself may be pushed towards different others, which no object could follow.
     """
 
     bandwidth: float | None = None
     turned: bool = False
+    pooled: bool = False
 
     def resemblance(self, points: Tensor, others: Tensor | None = None) -> Resemblance:
         """Compare φ [N, B, F] with each other and with others [M, B, F], which stay where they are."""
@@ -62,6 +65,8 @@ class RadialKernel:
         )  # [S, N, N + M, B]
         best = squares.mean(-1).argmin(0)  # [N, N + M]
         squares = squares.gather(0, best[None, ..., None].expand(1, -1, -1, views))[0]
+        if self.pooled:
+            squares = squares.sum(-1, keepdim=True).expand_as(squares)
         itself = torch.eye(count, total, dtype=torch.bool, device=points.device)
         bandwidth = self._bandwidth(squares[~itself], total)
         weights = (-squares / bandwidth).exp().masked_fill(itself[..., None], 0.0)

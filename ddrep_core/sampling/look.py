@@ -36,6 +36,7 @@ class Look:
         predicted: [N, B, C, h, w] its ε̂; at σ = ∞ the noise itself, of which it says nothing.
         weights: [B, 1, h, w] of the pixels.
         joins: whether these views join others that are held as they are: what they show is decided already.
+        unled: [N, B, C, h, w] the prior's x̂0 before what is given was heeded; None where nothing is.
     """
 
     sigma: float
@@ -46,6 +47,7 @@ class Look:
     predicted: Tensor
     weights: Tensor
     joins: bool = False
+    unled: Tensor | None = None
 
     def bent(self, clean: Tensor) -> Look:
         """The same look with another x̂0, and the ε̂ that belongs to it."""

@@ -126,6 +126,8 @@ class Particle:
         self.put_back(self.memory[name])
 
     def hold(self, views: tuple[int, ...]) -> None:
+        if not views:
+            return
         pictures = self.render(torch.tensor(views))
         self.held |= {view: picture.detach().clone() for view, picture in zip(views, pictures, strict=True)}
 

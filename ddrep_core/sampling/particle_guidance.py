@@ -24,11 +24,11 @@ class ParticleGuidance(Guide):
     """x̂0_i ← x̂0_i − w n V(σ) ∇_i Σ_j k(i, j), with V = s²σ²/(s² + σ²): each goes away from those that it resembles.
 
     Corso, Xu et al., "Particle Guidance" (ICLR 2024), with the potential −Σ k; also ch. 6 of Xu's thesis. With n, the
-    numbers of one view that count, w means the same for pictures of any size and any number of views; the paper's σ² in
-    place of V throws particles out of the data's range at high noise. None moves by more than w σ²/(s² + σ²) s on
-    average, however near to each other they are.
+    numbers of a kernel's points that count (of one view, or of all where it pools them), w means the same for pictures
+    of any size and any number of views; the paper's σ² in place of V throws particles out of the data's range at high
+    noise. None moves by more than w σ²/(s² + σ²) s on average, however near to each other they are.
 
-    Every view has a kernel of its own, and all views of one object push alike. A fixed potential is no prior's: of
+    A fixed potential is no prior's: of
     what is rare it draws more (docs/diversity.md), and with η = 0 nothing brings back what it threw too far.
 
     Args:
@@ -88,7 +88,8 @@ class ParticleGuidance(Guide):
         flat = (points * seen).flatten(2)
         found = self.kernel.resemblance(flat, None if others is None else (others * seen).flatten(2))
         counted = seen.flatten(1).sum(1).to(flat) * shape[2] / seen.shape[1]  # [B] n
-        way = found.away * (2 * self.variance * counted / found.bandwidth)[:, None]
+        compared = counted.sum() if self.kernel.pooled else counted
+        way = found.away * (2 * self.variance * compared / found.bandwidth)[:, None]
         length = (way.square().sum((1, 2)) / counted.sum().clamp_min(1)).sqrt()
         way = way * (self.variance**0.5 / length.clamp_min(1e-30)).clamp_max(1.0)[:, None, None]
         return look.clean + share * way.unflatten(2, shape[2:])

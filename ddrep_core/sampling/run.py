@@ -56,7 +56,8 @@ class Run:
     def fit(self, views: tuple[int, ...] | None, held: tuple[int, ...]) -> Fit:
         """Of these views, or those of the next step; kept while the same move and the same are held."""
         moving = self.next_views() if views is None else torch.tensor(views)
-        held = (*held, *(view for view in self.known if view not in held))
+        moved = () if views is None else views  # a given view moves where a walk looks at it by itself
+        held = (*held, *(view for view in self.known if view not in held and view not in moved))
         if self._fit is None or self._fit.held != held or not torch.equal(self._fit.moving, moving):
             self._fit = Fit.of(moving, held, self.ask.weights, self.given)
         return self._fit
@@ -87,7 +88,8 @@ class Run:
 
     def look(self, render: Tensor, noise: Tensor, sigma: float, fit: Fit) -> Look:
         """What the prior sees in the views that move, heeding what is given of them, as the guides would have it."""
-        given = None if self.given is None else self.given.of(fit.moving, sigma)
+        again = set(fit.moving.tolist()) <= set(fit.held)  # they are held as they look: what is given of them is in it
+        given = None if self.given is None or again else self.given.of(fit.moving, sigma)
         if given is None:
             found = self.ask(render, noise, sigma, fit.moving)
         else:
@@ -124,7 +126,9 @@ class Run:
         for number, (whole, *strengths) in enumerate(numbers.T.tolist()):  # all that is read of a step, in one wait
             clean, rest, drawn = look.clean[number], left[number], render[number]
             self.particles[number].disagreement = whole = min(1.0, whole)
-            moved.append(Moved(fit.moving, clean, found[number][0], whole, share, rest, drawn, tuple(strengths)))
+            unled = clean if look.unled is None else look.unled[number]
+            each = found[number][0]
+            moved.append(Moved(fit.moving, clean, each, whole, share, rest, drawn, unled, tuple(strengths)))
         return moved
 
     def arrange(self, word: Word) -> None:
@@ -136,7 +140,7 @@ class Run:
                 case Recall(name):
                     particle.recall(name)
                 case Hold(views):
-                    particle.hold(views)
+                    particle.hold(tuple(view for view in views if view not in self.known))  # those are, as given
                 case Paint(views, held, name):
                     with self.ask.clock.measure("pullback"):
                         particle.paint(self.fit(views, held), name)

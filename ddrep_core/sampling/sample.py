@@ -247,10 +247,10 @@ class Course:
     ) -> list[Result]:
         """Samples of these seeds, all in one run; `first` is the number of the first, after the `earlier` ones."""
         known = () if self.given is None else self.given.whole
-        touched = () if self.given is None else self.given.touched
+        shares = {} if self.given is None else self.given.shares(self.weights)
         per_step = min(self.views_per_step, self.rep.view_count - len(known))
         setting = Setting(
-            self.rep, self.prior, self.views, self.weights, self.eta, self.views_per_step, len(seeds), touched
+            self.rep, self.prior, self.views, self.weights, self.eta, self.views_per_step, len(seeds), shares, known
         )
         walk = self.plan.walk(setting)
         clock = Clock(device=self.weights.device)

@@ -9,6 +9,9 @@ want what the representation can hold together with what is painted? If not, ano
 all views move together: down all the plan's levels from a low one, then in single steps from the lowest for as long as
 these still make them agree better.
 
+A view that is given (pinned) is the hero, and already is what it is. Of one that is given as a whole, only the levels
+at which its picture would be decided are asked of the prior; of one that is given mostly, the rest is sampled first.
+
 Nothing is tuned to one prior: the levels come from the hero's descent, conflicts are measured against unrelated
 pictures (`disagreement.py`), and the threshold from what remains when the hero joins its own picture.
 """
@@ -34,6 +37,12 @@ UNDECIDED, DECIDED = 0.9, 0.1
 
 JUDGED = 0.25
 """Part of the level at which the hero had decided: where joining views are judged for the first time."""
+
+FIRST = 0.5
+"""Of a given view's pixels, this much must be given for the others to join it."""
+
+MEASURED = 10
+"""Levels at which the prior is asked what it sees in a view that is given as a whole."""
 
 LENIENCE = 5.0
 """How many times the tolerance may be exceeded at the first judgement: colours still settle after it."""
@@ -176,25 +185,34 @@ class GrownWalk:
     """One sample of a `Grown` plan.
 
     Raises:
-        RequestError: several samples at once, or views that are given: it decides for one sample and all its views.
+        RequestError: several samples at once, or views that are given in small parts: it decides for one sample and all
+            its views.
     """
 
     joins = True
 
     def __init__(self, plan: Grown, setting: Setting) -> None:
-        if setting.particles > 1 or setting.known:
-            what = "several samples together" if setting.particles > 1 else "a run with views that are given"
-            raise RequestError(
-                f"Grown sampling decides view by view, which {what} cannot.", "Take another schedule, e.g. repaint."
-            )
+        if setting.particles > 1 or any(share < FIRST for share in setting.known.values()):
+            if setting.particles > 1:
+                said = "Grown sampling decides view by view, which several samples together cannot."
+            else:
+                said = "Grown sampling can be given a view, or most of one, and no small parts of views."
+            raise RequestError(said, "Take another schedule, e.g. repaint.")
         self.plan, self.setting = plan, setting
         weights, views = setting.weights, setting.views
         self.overlap = Overlap(setting.rep, weights, views)
         importance = weights.amax((1, 2, 3)) if views is None else torch.as_tensor(views.weights)
         seeing = weights.sum((1, 2, 3)).cpu() > 0
-        hero = int(torch.where(seeing, importance.cpu().double(), -1.0).argmax())
-        waiting = [view for view in range(len(weights)) if view != hero and bool(seeing[view])]
-        self.progress = Progress(list(plan.levels), [hero], waiting)
+        rank = torch.where(seeing, importance.cpu().double(), -1.0)
+        given = [view for view in setting.known if bool(seeing[view])]
+        hero = max(given, key=lambda view: (setting.known[view], float(rank[view]))) if given else int(rank.argmax())
+        # Those that are given as a whole are held in every step, and need not join.
+        waiting = [v for v in range(len(weights)) if v != hero and v not in setting.whole and bool(seeing[v])]
+        levels = list(plan.levels)
+        if hero in setting.whole:
+            last, stride = len(levels) - 1, math.ceil((len(levels) - 1) / MEASURED)
+            levels = [levels[step] for step in sorted({*range(0, last, stride), last - 1, last})]
+        self.progress = Progress(levels, [hero], waiting)
         self.hero: dict[int, Tensor] = {}  # [C, h, w] its x̂0 after each step; 0: what it looks like now
 
     # What the loop asks
@@ -234,7 +252,7 @@ class GrownWalk:
         eta = self.setting.eta if self.plan.eta is None else self.plan.eta
         end = now.descent[now.at + 1]
         # The others follow the hero: second-order steps keep its picture's variance, and are one view's evaluations.
-        heun = now.phase == "hero" and eta == 0 and end > 0 and math.isfinite(start)
+        heun = now.phase == "hero" and eta == 0 and end > 0 and math.isfinite(start) and not self.setting.known
         return Reverse(start, end, eta, heun, views=views, held=held)
 
     def hear(self, word: Word, moved: Moved | None) -> None:
@@ -250,7 +268,9 @@ class GrownWalk:
         now.at += 1
         now.steps += 1
         if now.phase == "hero":
-            self.hero[now.at], self.hero[0] = moved.clean[0], moved.render[0]
+            # What the prior sees in a given picture ends at what it makes of it, which need not be the picture.
+            self.hero[now.at] = moved.unled[0]
+            self.hero[0] = moved.unled[0] if self.setting.known else moved.render[0]
         elif now.phase == "floor":
             now.floor = self._score(moved, 0)
         elif now.phase == "grow" and now.at == self.plan.screening:
@@ -273,8 +293,9 @@ class GrownWalk:
         if now.phase == "hero":
             self._find_band()
             self._accept()
+            now.held += [view for view in self.setting.whole if view not in now.held]
             if now.waiting:
-                self._start_round("floor", now.held)
+                self._start_round("floor", now.held[:1])
                 return
         elif now.phase == "floor":
             now.words.append(Recall("before"))
@@ -288,8 +309,8 @@ class GrownWalk:
 
     def _find_band(self) -> None:
         """Where the hero's picture was decided."""
-        levels, now = self.plan.levels, self.progress
-        weights = self.setting.weights[now.moving[0]]
+        now = self.progress
+        levels, weights = now.descent, self.setting.weights[now.moving[0]]
         final = self.hero[0]
         profile = [float((weights * (self.hero[step] - final) ** 2).sum()) for step in range(1, len(levels))]
         self.hero.clear()
@@ -339,8 +360,8 @@ class GrownWalk:
             now.words.append(Recall("before"))
             now.remembered = False
         self._warn()
-        everyone = sorted(now.held + now.drafts)
-        if len(everyone) < 2 or self.plan.joint == 0:
+        everyone = sorted(view for view in now.held + now.drafts if view not in self.setting.whole)
+        if not everyone or len(now.held + now.drafts) < 2 or self.plan.joint == 0:
             now.phase = "done"
             return
         now.descent = self._below(self.plan.joint * now.band[1])

@@ -6,7 +6,8 @@ it can be tested without a prior: answer its words by hand.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
 from torch import Tensor
@@ -111,6 +112,7 @@ class Moved:
         share: [B] what an unrelated picture would leave in the same fit; near 0, nothing could contradict the view.
         left: [B, C, h, w] what of x̂0 was not held.
         render: [B, C, h, w] what they look like now.
+        unled: [B, C, h, w] what the prior said before what is given of them was heeded; `clean` where nothing is.
         powers: the mean squares of x̂0, ε̂ and ε.
     """
 
@@ -121,6 +123,7 @@ class Moved:
     share: Tensor
     left: Tensor
     render: Tensor
+    unled: Tensor
     powers: tuple[float, float, float]
 
 
@@ -136,7 +139,8 @@ class Setting:
         eta: the run's stochastic share.
         views_per_step: B; V where every step moves all views.
         particles: how many samples go through the same steps together.
-        known: views of which something is given and stays.
+        known: views of which something is given and stays; by their numbers, the share of their pixels that is.
+        whole: those of which nothing is left to sample: they are held in every step.
     """
 
     rep: Diffrep
@@ -146,7 +150,8 @@ class Setting:
     eta: float
     views_per_step: int
     particles: int = 1
-    known: tuple[int, ...] = ()
+    known: Mapping[int, float] = field(default_factory=dict)
+    whole: tuple[int, ...] = ()
 
 
 class Walk(Protocol):

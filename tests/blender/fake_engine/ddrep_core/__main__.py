@@ -88,6 +88,14 @@ class Run:
             assert (job / block["source"]).is_file() and block["source_prompt"]
             assert all((job / path).is_file() for path in block.get("textures", {}).values())
             self.request = {"samples": 1, **self.request, "task": block["kind"], block["kind"]: block}
+        if self.request["task"] == "detail":
+            block = {"resolution": 128, "objects": None, **self.request["detail"]}
+            assert (job / block["source"]).is_file()
+            assert all((job / path).is_file() for path in block["textures"].values())
+            self.request = {"samples": 1, **self.request, "task": "texture", "texture": block}
+        self.request.setdefault("samples", 1)
+        if self.request["task"] == "texture":  # what a job may leave out
+            self.request["texture"] = {"objects": None, **self.request["texture"]}
         self.events = (job / "events.jsonl").open("a" if resume else "w")
         self.resume = resume
 
@@ -229,6 +237,13 @@ def main(arguments):
     if arguments[0] == "doctor":
         check = {"name": "torch", "ok": True, "message": "works", "fix": None}
         print(json.dumps({"ok": True, "version": "0.1.0", "device": "cpu", "checks": [check]}, indent=1))
+        return 0
+    if arguments[0] == "view":
+        picture = Path(arguments[arguments.index("--out") + 1])
+        if not Path(arguments[1]).is_file():
+            print("Error: There is no such file.", file=sys.stderr)
+            return 2
+        picture.write_bytes(png(64, 36, (90, 160, 30)))
         return 0
     return Run(Path(arguments[1]), "--resume" in arguments).run()
 

@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From a finished texture to a job that paints close-ups of it."""
+
+from ..engine.folder import JobFolder
+from ..problems import Problem
+from ..results.outcome import SampleResult
+from .draft import Draft
+from .of_result import Result
+
+SAMPLING = ("guidance_scale", "steps", "eta")
+
+
+def detail_draft(folder: JobFolder, sample: SampleResult, prompt: str, strength: float) -> Draft:
+    """Paint what the views of a texture see, but do not resolve.
+
+    Raises:
+        Problem: no words, no texture of one picture an object, or the job's folder lacks what this begins with.
+    """
+    if not prompt.strip():
+        raise Problem("Close-ups want words for what the object is.")
+    result = Result(folder, sample)
+    result.require_plain("painted closely")
+    if result.made.get("symmetry"):
+        raise Problem(
+            "The two sides of this texture share their texels, and close-ups would paint them apart. Tick Detail Pass "
+            "and texture it again."
+        )
+    request = result.common("detail", prompt)
+    request |= {key: result.request[key] for key in SAMPLING if key in result.request}
+    source, told = result.mesh()
+    block = {**told, "source": source, "textures": result.textures(), "strength": round(strength, 6)}
+    return result.draft({**request, "cameras": result.cameras(), "detail": block})
