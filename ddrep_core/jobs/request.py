@@ -353,6 +353,12 @@ class DetailRequest(Block):
     textures: Annotated[dict[str, RelativePath] | None, Later()] = Field(
         None, description="Pictures that the mesh wears, by its objects' names, where its file does not say."
     )
+    symmetry: Annotated[Literal["x", "y", "z"] | None, JOB, Later()] = Field(
+        None, description="Both sides share their texels; the job's own where a job made it."
+    )
+    udim: Annotated[bool, JOB, Later()] = Field(
+        False, description="UVs lie in UDIM tiles, a texture for each; the job's own where a job made it."
+    )
 
 
 class FromImageRequest(ObjectRequest):

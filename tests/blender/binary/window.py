@@ -125,7 +125,7 @@ def session(addon):
         yield 0.5
     yield from hand("move 500 700", "picture idle")
     report["coverage"] = window.coverage
-    x, y = LAYOUT.get("button", (150, 243 if settings.quality == "CUSTOM" else 220))
+    x, y = LAYOUT.get("button", (150, 313 if settings.quality == "CUSTOM" else 290))
     manager = addon.runtime.current().manager
     for _ in range(4):  # a window that is busy drawing may miss a click
         yield from hand(f"move {on_screen(sidebar, x, y + 3)}", f"click {on_screen(sidebar, x, y)}")
