@@ -482,6 +482,7 @@ class DDREP_PG_cameras(bpy.types.PropertyGroup):
             ("AROUND", "Around", "A ring that rises and falls between two heights"),
             ("FRONT_BACK", "Front and Back", "Two cameras"),
             ("SIX_SIDES", "Six Sides", "Front, left, back, right, top and bottom"),
+            ("COVERAGE", "By Coverage", "Those of many places that see most between them; the engine chooses them"),
         ),
         default="AROUND",
         update=_cameras_changed,

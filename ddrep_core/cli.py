@@ -73,6 +73,7 @@ REST = (
     "device", "precision", "max_batch", "compile",
 )  # fmt: skip
 OF_CAMERAS = ("controlnets", "cameras")
+OF_OWN_PRIORS = ("prior", "steps", "guidance_scale", "eta", "schedule")
 ARGUMENTS = ("mesh", "picture", "source")  # what a command is given without an option's name
 
 
@@ -80,18 +81,22 @@ def add_task_command(task: str) -> None:
     """A command for one of `TASKS`; its options are the fields of the request and of the task's block."""
     block, _ = TASKS[task]
     rest = [key for key in REST if block.takes_cameras or key not in OF_CAMERAS]
+    first = option_parameters(Request, FIRST)
+    counts = [key for key in COUNTS if block.keeps_away or key != "unlike"]
+    if block.own_prior:
+        first, counts, rest = [], ["seed", "samples"], list(OF_OWN_PRIORS)
     files = []
     for key in [key for key in ARGUMENTS if key in block.model_fields]:
         words = block.model_fields[key].description
         files.append(parameter(key, Annotated[Path, typer.Argument(help=words, show_default=False)]))
 
-    @app.command(task, help=(block.__doc__ or "").split("\n\n")[0])
+    @app.command(task.replace("_", "-"), help=(block.__doc__ or "").split("\n\n")[0])
     @takes(
         *files,
-        *(each.replace(default="") if block.of_textures else each for each in option_parameters(Request, FIRST)),
+        *(each.replace(default="") if block.of_textures else each for each in first),
         parameter("out", Out, None),
         parameter("overwrite", Overwrite, False),
-        *option_parameters(Request, [key for key in COUNTS if block.keeps_away or key != "unlike"]),
+        *option_parameters(Request, counts),
         *option_parameters(block),
         *option_parameters(Request, rest),
         parameter("on", On, None),
@@ -294,7 +299,7 @@ def _write_and_run(task: str, told: dict[str, Any]) -> None:
     with _answering(told["debug"]):
         elsewhere = told["on"] is not None
         wish = wish_of(task, {key: plain(value) for key, value in told.items()}, elsewhere=elsewhere)
-        out = told["out"] or Path(_slug(f"{wish.called} {told['prompt']}"))
+        out = told["out"] or Path(_slug(f"{wish.called} {told.get('prompt', task)}"))
         folder = create_job(out, wish.request, copies=wish.copies, overwrite=told["overwrite"])
     resume = False if told["overwrite"] else None
     _run(folder, resume, told["events"], told["debug"], on=told["on"], keep_there=told["keep_there"])

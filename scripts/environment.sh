@@ -34,7 +34,8 @@ ensure_environment() {
   wanted="$(cat "$ROOT/pyproject.toml" "$ROOT/constraints.txt" | cksum) extras=$extras"
   if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ] && [ "$(cat "$stamp" 2>/dev/null)" != "${wanted%=*}=dev,features" ]; then
     say "Installing ddrep and what it needs (once; some minutes, about 2 GB)"
-    "$PYTHON" -m pip install --quiet --disable-pip-version-check --constraint "$ROOT/constraints.txt" \
+    # Python compiles what it imports, when it does; pip would compile all that came.
+    "$PYTHON" -m pip install --quiet --disable-pip-version-check --no-compile --constraint "$ROOT/constraints.txt" \
       --editable "$ROOT${extras:+[$extras]}"
     printf '%s' "$wanted" >"$stamp"
   fi

@@ -388,7 +388,7 @@ def test_version_and_help(ddrep):
 
 @pytest.mark.parametrize("task", list(TASKS))
 def test_a_task_s_help_speaks_of_no_types_of_python(ddrep, task):
-    status, out, _ = ddrep(task, "--help")
+    status, out, _ = ddrep(task.replace("_", "-"), "--help")
     assert status == 0 and "typing" not in out and "Annotated" not in out and "class" not in out
 
 

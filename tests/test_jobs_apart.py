@@ -19,7 +19,7 @@ from ddrep_core.diffreps.latent_pictures import LatentPictures
 from ddrep_core.errors import Cancelled, RequestError
 from ddrep_core.geometry import Mesh, load_mesh
 from ddrep_core.geometry.glb import write_glb
-from ddrep_core.jobs.apart import Box, distances, likeness
+from ddrep_core.jobs.apart import OF_FORMS, OF_SURFACES, Box, Push, distances, guides_to_differ, likeness
 from ddrep_core.jobs.create import create_job, kept_results
 from ddrep_core.jobs.folder import JobFolder
 from ddrep_core.jobs.request import parse_request
@@ -55,6 +55,22 @@ def test_a_request_that_says_nothing_of_it_stays_the_job_it_was() -> None:
         parse_request({**plain, "task": "panorama", "unlike": ["inputs/a.png"]})
     with pytest.raises(RequestError, match="at least 0"):
         parse_request({**plain, "diversity": -1})
+
+
+def test_what_one_is_depends_on_what_is_made(tmp_path: Path) -> None:
+    """Form is decided early; where it is given, colours come first, by one force for all views."""
+    prior: Any = SimpleNamespace(channels=4)
+
+    def guides(push: Push, **request: Any) -> Any:
+        asked = parse_request({"schema_version": 1, "task": "image", "prompt": "a duck", "samples": 2, **request})
+        return guides_to_differ(asked, JobFolder(tmp_path), LatentPictures(1, (4, 2, 2)), None, None, prior, push)
+
+    (form,) = guides(OF_FORMS, diversity=2.0)
+    assert form.space == "clean" and form.weight == 2 * OF_FORMS.weight and form.least_sigma > OF_SURFACES.least_sigma
+    mean, rest = guides(OF_SURFACES, diversity=2.0)
+    assert (mean.space, mean.weight, rest.space) == ("mean", 2 * OF_SURFACES.mean, "clean")
+    assert rest.weight == 2 * OF_SURFACES.weight and mean.kernel.pooled and rest.kernel.pooled
+    assert guides(OF_SURFACES) == ()
 
 
 def test_samples_that_differ_are_made_together_and_told_apart(tmp_path: Path) -> None:

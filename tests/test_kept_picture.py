@@ -53,7 +53,8 @@ def test_a_job_keeps_what_it_is_told_to(folder: JobFolder, task: str, size: tupl
     save(folder, *size)
     block = {**block, "keep": "inputs/keep.png", "base": "inputs/base.png"}
     (folder.path / "job.json").write_text(json.dumps({"schema_version": 1, "task": task, "steps": 3, task: block}))
-    run_job(folder.path, load_prior=lambda request: PRIOR)
+    result = json.loads(run_job(folder.path, load_prior=lambda request: PRIOR).read_text())
+    assert result["samples"][0]["nfe"] == 2 * 5  # each level but the first is come to twice, and the prior asked twice
     with Image.open(folder.outputs / f"{task}.png") as picture:
         found, half = np.asarray(picture), size[0] // 2
     assert np.array_equal(found[:, :half], noise(*size)[:, :half])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -85,7 +86,7 @@ def test_away_is_the_kernels_gradient_for_any_number_of_particles_and_views(othe
 
 
 def test_views_of_one_object_are_pushed_from_the_same_other_with_the_weight_they_have_alone() -> None:
-    """The first is near the second in one view, and near the third in the other: on its own, each would go elsewhere."""
+    """The first is near the second in one view, near the third in the other: each view alone would go elsewhere."""
     clean = torch.tensor([[0.0, 0.0], [0.1, 3.0], [2.0, 0.1]]).reshape(3, 2, 1, 1, 1)
     look = gaussian_look(clean, 1.0)
     alone, pooled = (
@@ -99,6 +100,27 @@ def test_views_of_one_object_are_pushed_from_the_same_other_with_the_weight_they
     again = ParticleGuidance(0.01, RadialKernel(pooled=True)).bend(copies, lambda x: x) - copies.clean
     torch.testing.assert_close(again, pooled.repeat(1, 3, 1, 1, 1))
     assert not torch.allclose(alone, pooled, rtol=0.1)
+
+
+def test_the_mean_of_all_views_moves_all_that_is_seen_one_way_and_leaves_the_pattern() -> None:
+    clean = torch.randn(3, 2, 2, 2, 4, generator=torch.Generator().manual_seed(6))
+    look = gaussian_look(clean, 1.0)
+    look.weights[1, ..., 2:] = 0
+    moved = ParticleGuidance(0.2, RadialKernel(pooled=True), space="mean").bend(look, lambda x: x) - clean
+    seen = look.weights.expand_as(moved) > 0
+    one_way = moved[:, :1, :, :1, :1].expand_as(moved)
+    torch.testing.assert_close(moved, torch.where(seen, one_way, torch.zeros_like(moved)))
+
+    def means(pictures: Tensor) -> Tensor:
+        return (pictures * look.weights).sum((1, 3, 4)) / look.weights.sum()
+
+    # Every mean goes away from the others', as points alone would.
+    away = RadialKernel().resemblance(means(clean)[:, None]).away[:, 0]
+    cosine = torch.nn.functional.cosine_similarity(means(clean + moved) - means(clean), away)
+    torch.testing.assert_close(cosine, torch.ones(3))
+    saved = replace(ParticleGuidance(0.2, RadialKernel(pooled=True), space="mean"), unlike=clean[1:])
+    alone = saved.bend(replace(look, render=clean[:1], clean=clean[:1]), lambda x: x) - clean[:1]
+    assert float(means(alone)[0] @ (means(clean)[0] - means(clean)[1:].mean(0))) > 0
 
 
 def bandwidth(clean: Tensor) -> Tensor:

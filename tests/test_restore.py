@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor
 
+import ddrep_core as dd
 from ddrep_core.diffreps.latent_pictures import LatentPictures
 from ddrep_core.diffreps.linear import LinearDiffrep
+from ddrep_core.diffreps.protocol import Diffrep
+from ddrep_core.diffreps.siren import image_siren
+from ddrep_core.diffreps.texture import TextureDiffrep
+from ddrep_core.diffreps.voxel_nerf import VoxelNerfDiffrep
 from ddrep_core.distillation.restore import RESTORATION, Measurement, blurred, masked, restore, smaller
 from ddrep_core.errors import RequestError
 from ddrep_core.priors import GaussianPrior
+from ddrep_core.views.banks import sphere_bank
 
 LEVELS = torch.tensor([2.0, 1.0, 0.5, 0.25], dtype=torch.float64)
 COVARIANCE = 0.02 * torch.tensor(
@@ -76,6 +83,42 @@ def test_repelled_answers_differ_where_nothing_is_known_and_agree_where_it_is() 
         assert answers.pictures.shape == (3, 1, 1, 1, 4) and len(answers.result.samples) == 3
         assert (answers.pictures.flatten(1)[:, :2] - known.flatten()[:2]).abs().max() < 0.05
     assert spread[1][2:].min() > 1.5 * spread[0][2:].max() and spread[1][2:].min() > 4 * spread[1][:2].max()
+
+
+def siren() -> Diffrep:
+    return image_siren((3, 8, 8), output_spread=0.3)
+
+
+def texture() -> Diffrep:
+    mesh = dd.load_mesh(dd.demo_mesh_path())
+    return TextureDiffrep(mesh, dd.orbit_views(count=2, target=mesh, width=8, height=8), 32, 3, view_size=(8, 8))
+
+
+def field() -> Diffrep:
+    return VoxelNerfDiffrep(sphere_bank(2), (3, 8, 8), 8, levels=1)
+
+
+@pytest.mark.parametrize(("make", "rate"), [(siren, 1e-3), (texture, 0.05), (field, 0.1)])
+def test_whatever_is_seen_is_restored_to_answers_that_differ(make: Callable[[], Diffrep], rate: float) -> None:
+    """SIRENs, textures and fields: the left half of every view is known."""
+    rep = make()
+    prior = GaussianPrior(torch.full((3, 8, 8), 0.5), 0.02)
+    seen = torch.zeros(1, 8, 8)
+    seen[..., :4] = 1
+    weights = torch.ones(rep.view_count, 1, 8, 8) if rep.pixel_weights() is None else rep.pixel_weights()
+    assert weights is not None
+    known = masked(seen)(torch.full((rep.view_count, 3, 8, 8), 0.6))
+    method = RESTORATION.with_settings(steps=30, learning_rate=rate)
+    spread = []
+    for gamma in (0.0, 30.0):
+        answers = restore(
+            prior, Measurement(masked(seen), known), (3, 8, 8), rep=rep, method=method, samples=2, gamma=gamma,
+            guidance_scale=1.0, seed=1,
+        )  # fmt: skip
+        assert (answers.pictures - known)[..., :4].abs().max() < 0.1
+        apart = (answers.latents[0] - answers.latents[1]).square() * (weights > 0)
+        spread.append(float(apart[..., 4:].mean().sqrt()))
+    assert spread[1] > 1.3 * spread[0]
 
 
 def test_what_is_known_must_be_of_the_same_views() -> None:

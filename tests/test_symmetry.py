@@ -21,7 +21,9 @@ from ddrep_core.geometry.mesh import Mesh
 from ddrep_core.geometry.raycast import ray_caster
 from ddrep_core.geometry.symmetry import Mirrored, Symmetry, symmetry_of
 from ddrep_core.geometry.texels import rasterize
+from ddrep_core.jobs.create import create_job
 from ddrep_core.jobs.run import run_job
+from ddrep_core.jobs.wish import wish_of
 from ddrep_core.priors import GaussianPrior
 from ddrep_core.views import orbit_views
 
@@ -138,7 +140,9 @@ def test_what_is_not_symmetric_is_refused(axis: str, tmp_path: Path) -> None:
         symmetry_of(load_mesh(path), axis)
 
 
-def test_a_job_stores_mirrored_textures(tmp_path: Path) -> None:
+def test_a_job_stores_mirrored_textures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("turntable", "contact_sheet"):
+        monkeypatch.setattr(f"ddrep_core.jobs.texture.{name}", lambda *told, **named: None)
     job = tmp_path / "job"
     (job / "inputs").mkdir(parents=True)
     roof_obj(job / "inputs" / "roof.obj")
@@ -153,6 +157,11 @@ def test_a_job_stores_mirrored_textures(tmp_path: Path) -> None:
     told = next(event for event in events if "symmetry" in event)
     assert told["symmetry"]["shared"] == told["symmetry"]["behind"] > 600
     assert "share their texels about x = 0" in told["message"]
+    wish = wish_of("detail", {"source": str(job), "prompt": "p", "steps": 2, "cameras": "orbit:2", "close_ups": 2})
+    closely = create_job(tmp_path / "closely", wish.request, copies=wish.copies)
+    run_job(closely.path, load_prior=lambda request: PRIOR)
+    fine = np.asarray(Image.open(closely.outputs / "texture.png"))
+    assert np.array_equal(fine[inside], fine[:, ::-1][inside]) and not np.array_equal(fine, found)
 
 
 def test_keeping_one_side_is_refused_in_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,7 +18,9 @@ from ddrep_core.geometry.base_color import base_colors
 from ddrep_core.geometry.glb import write_glb
 from ddrep_core.geometry.load import load_mesh
 from ddrep_core.geometry.udim import tiles_of
+from ddrep_core.jobs.create import create_job
 from ddrep_core.jobs.run import run_job
+from ddrep_core.jobs.wish import wish_of
 from ddrep_core.priors import GaussianPrior
 
 PRIOR = GaussianPrior(torch.full((3, 8, 8), 0.5), 0.04)
@@ -83,7 +85,9 @@ def test_without_the_word_it_is_told_of(tmp_path: Path) -> None:
         load_mesh(strip_obj(tmp_path / "strip.obj"))
 
 
-def test_a_job_writes_a_texture_for_each_tile(tmp_path: Path) -> None:
+def test_a_job_writes_a_texture_for_each_tile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("turntable", "contact_sheet"):
+        monkeypatch.setattr(f"ddrep_core.jobs.texture.{name}", lambda *told, **named: None)
     (tmp_path / "inputs").mkdir()
     strip_obj(tmp_path / "inputs" / "strip.obj")
     block = {"mesh": "inputs/strip.obj", "resolution": 32, "udim": True}
@@ -99,6 +103,15 @@ def test_a_job_writes_a_texture_for_each_tile(tmp_path: Path) -> None:
     for number, part in enumerate(mesh.parts):
         stored = Image.open(io.BytesIO(mesh.document.picture(number)))
         assert np.array_equal(np.asarray(stored), pictures[part.tile])
+    said = {"prompt": "p", "steps": 2, "cameras": "front-back", "close_ups": 2}
+    wish = wish_of("detail", {"source": str(tmp_path), **said})
+    assert wish.request["detail"]["udim"] is True
+    closely = create_job(tmp_path / "closely", wish.request, copies=wish.copies)
+    record = json.loads(run_job(closely.path, load_prior=lambda request: PRIOR).read_text())["samples"][0]
+    assert [entry["tile"] for entry in record["objects"]] == list(pictures)
+    for entry, picture in zip(record["objects"], pictures.values(), strict=True):
+        fine = np.asarray(Image.open(closely.path / entry["texture"]))
+        assert fine.shape == picture.shape and not np.array_equal(fine, picture)
 
 
 @pytest.mark.parametrize("words", [["--from-texture"], ["--keep", "mask.png"]])

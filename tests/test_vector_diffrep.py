@@ -147,9 +147,19 @@ def test_sampling_draws_one_of_the_drawings_that_an_exact_prior_knows(prior) -> 
 
 
 def test_no_paths_are_refused() -> None:
-    for body in ("", "<text>words</text>"):
-        with pytest.raises(RequestError, match="nothing that can move"):
-            VectorDiffrep(*drawing_of(body), 8, 8)
+    for body in (
+        "",
+        "<text>words</text>",
+        '<path d="" fill="red"/>',
+        '<path d="M nan nan L 1e999 5 Z" fill="red"/>',
+        '<rect x="900" width="9" height="9" fill="red"/>',
+        '<rect width="9" height="9" fill="red" transform="scale(0)"/>',
+        '<rect width="9" height="9" fill="red" opacity="0"/>',
+    ):
+        with pytest.raises(RequestError, match="nothing that can move and shows"):
+            VectorDiffrep(*drawing_of(body), 8, 8, moving=("colours",))
+    for body in ('<rect width="9" height="9"/>', '<rect width="9" height="9" fill="#fff"/>'):  # at both ends of grey
+        assert VectorDiffrep(*drawing_of(body), 8, 8, moving=("colours",)).theta
     for count in (0, 513):
         with pytest.raises(RequestError, match="not possible"):
             BlobsDiffrep(count, 8, 8)

@@ -203,7 +203,7 @@ class Drawing:
         self._task: Task | None = None
         command = [str(python), "-I", "-m", "ddrep_core", "view", str(mesh), f"--camera={camera}"]
         try:
-            self._task = Task([*command, f"--out={self.picture}"])
+            self._task = Task([*command, "--out", str(self.picture)])
         except OSError as error:
             self.problem = Problem(
                 f"The engine at {python} can't be started: {(error.strerror or str(error)).lower()}."

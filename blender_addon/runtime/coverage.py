@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import bpy
 
 from ..problems import Problem
-from ..scene.cameras import chosen_cameras, chosen_views
+from ..scene.cameras import chosen_cameras, chosen_views, left_to_engine
 from ..scene.coverage import LARGEST_AUTOMATIC, Estimate, Surface
 from ..scene.front import front_degrees
 from ..scene.slots import active_slot
@@ -33,6 +33,8 @@ def forget_coverage() -> None:
 
 def measure_coverage(context: bpy.types.Context, objects: Sequence[bpy.types.Object]) -> None:
     """Begin to measure what the chosen cameras see of `objects`. Raises a Problem when there is nothing to measure."""
+    if left_to_engine(context.scene):
+        raise Problem("The engine chooses these cameras, so what they see is known when it runs.")
     views = chosen_views(context, objects, front_degrees(context, objects))
     surface = painted_surface(context, objects)
     current().blind = frozenset()
@@ -124,6 +126,9 @@ def _begin_automatic(context: bpy.types.Context) -> None:
         return
     if scene.ddrep.cameras.source == "FRAMES":  # it would have to change the frame
         _no_coverage("Animated: press to measure")
+        return
+    if left_to_engine(scene):
+        _no_coverage("The engine chooses the cameras")
         return
     depsgraph = context.evaluated_depsgraph_get()
     if sum(len(thing.evaluated_get(depsgraph).data.polygons) for thing in meshes) > LARGEST_AUTOMATIC:

@@ -155,6 +155,14 @@ def chosen_views(context: bpy.types.Context, targets: Sequence[bpy.types.Object]
     return [view_of(camera, scene, depsgraph) for camera in chosen_cameras(scene)]
 
 
+def left_to_engine(scene: bpy.types.Scene) -> str:
+    """The cameras as the engine is to choose them ("coverage:6"); "" where the settings say which they are."""
+    settings = scene.ddrep.cameras
+    if settings.source != "ORBIT" or settings.placement != "COVERAGE":
+        return ""
+    return f"coverage:{settings.orbit_count}{':ortho' if settings.orthographic else ''}"
+
+
 def frames(scene: bpy.types.Scene) -> list[int]:
     """The frames that an animated camera is asked at.
 

@@ -20,13 +20,10 @@ def detail_draft(folder: JobFolder, sample: SampleResult, prompt: str, strength:
         raise Problem("Close-ups want words for what the object is.")
     result = Result(folder, sample)
     result.require_plain("painted closely")
-    if result.made.get("symmetry"):
-        raise Problem(
-            "The two sides of this texture share their texels, and close-ups would paint them apart. Tick Detail Pass "
-            "and texture it again."
-        )
     request = result.common("detail", prompt)
     request |= {key: result.request[key] for key in SAMPLING if key in result.request}
     source, told = result.mesh()
+    if symmetry := result.made.get("symmetry"):
+        told["symmetry"] = symmetry
     block = {**told, "source": source, "textures": result.textures(), "strength": round(strength, 6)}
     return result.draft({**request, "cameras": result.cameras(), "detail": block})

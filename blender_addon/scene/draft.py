@@ -14,7 +14,7 @@ import numpy as np
 
 from ..problems import Problem
 from .adapters import controlnet, lora, reference
-from .cameras import View, chosen_cameras, chosen_views, require_cameras
+from .cameras import View, chosen_cameras, chosen_views, left_to_engine, require_cameras
 from .front import front_degrees
 from .keep import keeping, pinned
 from .meshes import CapturedMesh, capture, job_names, obj_pieces, require_textureable
@@ -145,7 +145,8 @@ def texture_draft(
     for mesh, key in zip([*targeted, *in_the_way], job_names(titles), strict=True):
         mesh.key = key
     front = front_degrees(context, objects) if front is None else front
-    views = chosen_views(context, objects, front)
+    placement = left_to_engine(scene)
+    views = [] if placement else chosen_views(context, objects, front)
     names = [view.name for view in views]
     tiled = any(mesh.tiled for mesh in targeted)
     if tiled and (settings.keep != "NONE" or settings.from_texture):
@@ -160,7 +161,7 @@ def texture_draft(
         **_common(settings, default_prior, "texture"),
         **({} if words is None else {"prompt": words}),
         **looked_at,
-        "cameras": "inputs/cameras.json",
+        "cameras": placement or "inputs/cameras.json",
         "texture": {
             "mesh": "inputs/mesh.obj",
             "mesh_up": "z",
@@ -186,7 +187,9 @@ def texture_draft(
     warnings = list(dict.fromkeys(warning for mesh in targeted for warning in mesh.warnings))
     if _shows_instances(depsgraph, objects):
         warnings.append("Instances are not textured; make them real first (Object > Apply > Make Instances Real).")
-    files = {"inputs/mesh.obj": obj_pieces([*targeted, *in_the_way]), "inputs/cameras.json": [camera_file(views)]}
+    files: dict[str, Iterable[bytes]] = {"inputs/mesh.obj": obj_pieces([*targeted, *in_the_way])}
+    if not placement:
+        files["inputs/cameras.json"] = [camera_file(views)]
     files |= {**surface_files, **kept.files, **pinned_view.files, **pictures}
     return Draft(request, about, files, warnings)
 

@@ -14,8 +14,12 @@ SAMPLING = ("guidance_scale", "steps", "eta", "schedule")
 OF_TEXTURE = ("resolution", "space", "symmetry", "intrinsics", "normals_model", "delight")
 
 
-def cameras_of(folder: JobFolder) -> list[str]:
-    """The names of the cameras that a job looked through; [] where the engine placed them."""
+def cameras_of(folder: JobFolder, sample: int = 0) -> list[str]:
+    """The names of the cameras that a job looked through; [] where they are not known."""
+    samples = folder.result().get("samples")
+    told = samples[sample].get("views") if isinstance(samples, list) and sample < len(samples) else None
+    if isinstance(told, list) and told:
+        return [name for name in told if isinstance(name, str)]
     path = folder.inside(folder.request().get("cameras"))
     entries = read_object(path).get("cameras") if path is not None else None
     found = [each.get("name") for each in entries if isinstance(each, dict)] if isinstance(entries, list) else []

@@ -259,8 +259,9 @@ class DDREP_PT_cameras(_Tab, bpy.types.Panel):
         elif settings.source == "ORBIT":
             column = split_column(layout)
             column.prop(settings, "placement")
-            if settings.placement == "AROUND":
+            if settings.placement in {"AROUND", "COVERAGE"}:
                 column.prop(settings, "orbit_count")
+            if settings.placement == "AROUND":
                 row = column.column(align=True)
                 row.prop(settings, "orbit_low")
                 row.prop(settings, "orbit_high")

@@ -21,7 +21,7 @@ from ddrep_core.batch.run import MODEL_KEYS
 from ddrep_core.errors import Cancelled, DdrepError
 from ddrep_core.jobs.events import add_event
 from ddrep_core.jobs.folder import JobBusy, JobFolder
-from ddrep_core.jobs.request import Request
+from ddrep_core.jobs.request import TASKS, Request
 from ddrep_core.memory import uncollected
 
 BUSY_SECONDS = 60.0  # how long an engine whose batch was killed may need to see it, and let go of its job
@@ -37,7 +37,7 @@ class Models:
     def __call__(self, request: Request) -> Any:
         device = self._device if request.device == "auto" else request.device
         request = request.model_copy(update={"device": device})
-        key = request.model_dump_json(include=set(MODEL_KEYS))
+        key = TASKS[request.task][0].own_prior + request.model_dump_json(include=set(MODEL_KEYS))
         if self._kept is None or self._kept[0] != key:
             self._kept = None  # before the next one is loaded: both might not fit
             from ddrep_core.jobs.run import load_request_prior

@@ -31,7 +31,7 @@ class VectorDiffrep:
         subsamples: as for `vector.render.Renderer`.
 
     Raises:
-        RequestError: nothing of the drawing can move, or the picture is larger than we draw.
+        RequestError: nothing that shows of the drawing can move, or the picture is larger than we draw.
     """
 
     learning_rate = 0.006
@@ -65,12 +65,28 @@ class VectorDiffrep:
             kind: torch.zeros_like(getattr(self.start, kind)[self.free[kind]]) for kind in KINDS if len(self.free[kind])
         }
         """What is added to the file's numbers, in `SCALES`."""
-        if not self.theta:
+        if not self.theta or not self._shows():
             missing = "; ".join(drawing.not_drawn[:3])
             raise RequestError(
-                f"The drawing holds nothing that can move{f' ({missing})' if missing else ''}.",
-                "Give one with paths or other shapes.",
+                f"The drawing holds nothing that can move and shows{f' ({missing})' if missing else ''}.",
+                "Give one with paths or other shapes on its canvas.",
             )
+
+    def _shows(self) -> bool:
+        """Whether the picture changes with θ at all: paths may be empty, see-through, or lie beside the canvas."""
+        with torch.enable_grad():
+            leaves = [tensor.clone().requires_grad_(True) for tensor in self.theta.values()]
+            picture = self.renderer.over(self._moved(dict(zip(self.theta, leaves, strict=True))))
+            if not picture.requires_grad:
+                return False
+            uneven = torch.linspace(1, 2, picture.numel(), dtype=picture.dtype, device=picture.device)
+            total = (picture.flatten() * uneven).sum()
+            slopes = [  # both ways: black is at the end of one
+                slope
+                for way in (1, -1)
+                for slope in torch.autograd.grad(way * total, leaves, retain_graph=True, allow_unused=True)
+            ]
+        return any(slope is not None and bool((slope != 0).any()) for slope in slopes)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -102,12 +118,15 @@ class VectorDiffrep:
 
     def numbers(self) -> Numbers:
         """The drawing's numbers as they are now."""
+        return self._moved(self.theta)
+
+    def _moved(self, theta: dict[str, Tensor]) -> Numbers:
         found = {}
         for kind in KINDS:
             values: Tensor = getattr(self.start, kind)
-            if kind in self.theta:
+            if kind in theta:
                 scale = self.scale[kind][self.free[kind]]
-                moved = self.theta[kind] * (scale[:, None] if values.ndim == 2 else scale)
+                moved = theta[kind] * (scale[:, None] if values.ndim == 2 else scale)
                 values = values.index_add(0, self.free[kind], moved)
             found[kind] = values
         return Numbers(**found)

@@ -1,6 +1,6 @@
 """Sampling signals that are never seen, only measured by a known differentiable map ("forward models")."""
 
-from ddrep_core.forward_models.draw import Drawn, draw_signals
+from ddrep_core.forward_models.draw import Drawn, draw_signals, separate_pictures
 from ddrep_core.forward_models.exact import GaussianSignals
 from ddrep_core.forward_models.learn import ObservationLesson, SignalNetwork, learn_signals
 from ddrep_core.forward_models.prior import ForwardPrior
@@ -16,4 +16,5 @@ __all__ = [
     "SignalNetwork",
     "draw_signals",
     "learn_signals",
+    "separate_pictures",
 ]

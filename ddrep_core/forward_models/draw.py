@@ -75,18 +75,17 @@ def draw_signals(
     rounds = [(view,) for view in views] if order == "autoregressive" else [views]
     plan = schedule or ddim_schedule(prior.sigmas, STEPS, heun=True)
     context = {view: picture.expand(samples, *prior.image_shape) for view, picture in prior.context.items()}
-    evaluations = 0.0
+    evaluations, signals = 0.0, torch.empty(0)
     for number, asked in enumerate(rounds):
+        known = prior.given(context, asked)
         result = sample(
-            _pictures(prior, len(asked)), prior.given(context, asked), schedule=plan, eta=eta,
+            separate_pictures(prior, len(asked)), known, schedule=plan, eta=eta,
             seed=seed + APART * number, guidance_scale=guidance_scale, samples=samples, together=True,
         )  # fmt: skip
         evaluations += result.nfe
-        found = [each.diffrep.render(torch.arange(len(asked))) for each in result.samples]
-        context |= {view: torch.stack([pictures[place] for pictures in found]) for place, view in enumerate(asked)}
-    seen = torch.stack([context[view] for view in sorted(context)], 1)
-    known = torch.tensor(sorted(context))
-    signals = prior.given({}, tuple(known.tolist())).signals(seen, 0.0, known)
+        found = torch.stack([each.diffrep.render(torch.arange(len(asked))) for each in result.samples])
+        signals = known.behind(found)
+        context |= {view: found[:, place] for place, view in enumerate(asked)}
     pictures = prior.forward(signals, torch.arange(prior.view_count))
     for view in prior.context:
         pictures[:, view] = context[view]
@@ -100,7 +99,7 @@ def means(prior: ForwardPrior) -> Tensor:
     return prior.signals(unseen, float("inf"), views)[0]
 
 
-def _pictures(prior: ForwardPrior, count: int) -> MatrixDiffrep:
+def separate_pictures(prior: ForwardPrior, count: int) -> MatrixDiffrep:
     """Pictures that have nothing in common but the model that looks at them."""
     channels, height, width = prior.image_shape
     return MatrixDiffrep(

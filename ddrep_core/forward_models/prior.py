@@ -123,6 +123,13 @@ class ForwardPrior:
         seen[:, views], levels[:, views] = noisy.to(seen), sigma
         return self.denoise(seen, levels)
 
+    def behind(self, pictures: Tensor) -> Tensor:
+        """Ŝ [N, ...] of what was drawn of the targets, [N, T, C, h, w], by a look at the least level.
+
+        To take it for context instead would be to show a model more of that than it may ever have been taught with.
+        """
+        return self.signals(pictures, float(self.sigmas[-1]), torch.tensor(self.targets))
+
     def decode(self, latents: Tensor) -> Tensor:
         """The pictures as they are, held to [0, 1]."""
         return latents.clamp(0, 1)

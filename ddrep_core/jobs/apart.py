@@ -44,15 +44,18 @@ class Push:
         weight: of `ParticleGuidance`.
         least_sigma: in units of the data's spread. Below the levels at which what may differ is decided, differ details
             alone, which repulsion would only roughen.
+        mean: the weight of a second one that compares what all views show on average, colours above all: every view
+            can follow it, where of patterns each may see something else.
     """
 
     weight: float
     least_sigma: float
+    mean: float = 0.0
 
 
 OF_FORMS = Push(2.5, 4.0)
 """Form and all: pictures, fields. Form is decided early (docs/diversity.md)."""
-OF_SURFACES = Push(0.5, 1.0)
+OF_SURFACES = Push(0.25, 1.0, mean=0.4)
 """Form is given: a surface's colours and patterns, which are decided later."""
 OF_ANSWERS = Push(1.0, 1.0)
 """Of what is there already: a damaged picture, or one that is edited from levels below those of its form."""
@@ -101,7 +104,10 @@ def guides_to_differ(
     if request.unlike:
         files = [folder.resolve(name) for name in request.unlike]
         unlike = torch.stack([likeness(file, rep, views, box, prior) for file in files])
-    return (replace(apart(request, prior, push, unlike), in_turn=in_turn and several),)
+    guide = replace(apart(request, prior, push, unlike), in_turn=in_turn and several)
+    if not push.mean or request.diversity_space != "clean":
+        return (guide,)
+    return replace(guide, weight=guide.weight * push.mean / push.weight, space="mean"), guide
 
 
 def apart(request: Request, prior: Prior, push: Push, unlike: Tensor | None = None) -> ParticleGuidance:

@@ -21,6 +21,7 @@ from ddrep_core.jobs.session import Session
 from ddrep_core.jobs.task import Made, Stage
 from ddrep_core.jobs.texture import (
     TEXTURE_GUIDANCE,
+    mirrored_mesh,
     rays_across,
     sheet_of_views,
     surface_controls,
@@ -43,9 +44,8 @@ def start(session: Session) -> Stage:
     if not session.request.prompt.strip():
         raise RequestError("Close-ups want words for what the object is.", 'Say them with --prompt ("a wooden duck").')
     session.stage("Reading the mesh")
-    mesh = load_mesh(
-        session.folder.resolve(settings.source), settings.mesh_up, objects=settings.objects, root=session.folder.path
-    )
+    path, root = session.folder.resolve(settings.source), session.folder.path
+    mesh = load_mesh(path, settings.mesh_up, objects=settings.objects, root=root, udim=settings.udim)
     mesh = replace(mesh, both_sides=settings.both_sides)
     worn_files = {name: session.folder.resolve(picture) for name, picture in (settings.textures or {}).items()}
     textures = base_colors(mesh, session.folder.path, worn_files)
@@ -56,13 +56,16 @@ def start(session: Session) -> Stage:
     size = prior.image_size
     outlook = look_at_mesh(cameras, mesh, size, rays_across(prior), settings.front_degrees)
     tell_left_out(session, outlook)
+    told = {"mesh": settings.source, "resolution": resolution, "symmetry": settings.symmetry}
+    wanted = TextureRequest.model_validate(told)
     mesh, views = outlook.mesh, outlook.views
+    if settings.symmetry is not None:
+        mesh = mirrored_mesh(session, mesh, wanted)
     require_bytes(
         baking_bytes(mesh, resolution, 2 * len(views), (size, size)),
         f"Baking a texture of {resolution}²",
         "Ask for a lower resolution or fewer objects at a time, or close other programs.",
     )
-    wanted = TextureRequest.model_validate({"mesh": settings.source, "resolution": resolution})
     worn = {}
     for part in mesh.textured_parts:
         texture = sized(textures[part.name], torch.empty(3, resolution, resolution))

@@ -81,6 +81,16 @@ def kind_of(file: Path) -> Kind:
     )
 
 
+def _of_surface(settings: TextureRequest | DetailRequest) -> dict[str, Any]:
+    """What a job that painted a mesh says of it."""
+    return {
+        "front_degrees": settings.front_degrees,
+        "symmetry": settings.symmetry,
+        "udim": settings.udim,
+        "both_sides": settings.both_sides,
+    }
+
+
 def _of_job(path: Path) -> Origin:
     folder = JobFolder(path)
     request = folder.load_request()
@@ -93,9 +103,9 @@ def _of_job(path: Path) -> Origin:
         kind, what = FILE_OF[request.task]
         kept = {}
         if request.task == "texture":
-            kept = {"front_degrees": request.settings(TextureRequest).front_degrees}
+            kept = _of_surface(request.settings(TextureRequest))
         elif request.task == "detail":
-            kept = {"front_degrees": request.settings(DetailRequest).front_degrees}
+            kept = _of_surface(request.settings(DetailRequest))
         elif request.task == "panorama":
             kept = {"projection": request.settings(PanoramaRequest).projection}
     else:

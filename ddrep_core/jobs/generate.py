@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 from torch import Tensor
@@ -29,7 +30,7 @@ from ddrep_core.geometry.surface import (
 from ddrep_core.geometry.unwrap import unwrap
 from ddrep_core.jobs.apart import OF_SURFACES, Box
 from ddrep_core.jobs.palette import wanted_palette
-from ddrep_core.jobs.request import GenerateRequest, Request, TextureRequest
+from ddrep_core.jobs.request import GenerateRequest, ObjectRequest, Request, TextureRequest
 from ddrep_core.jobs.session import Preview, Session
 from ddrep_core.jobs.task import Made, Stage
 from ddrep_core.jobs.texture import AUTO_SCHEDULE as PAINT_SCHEDULE
@@ -201,7 +202,7 @@ class Surface:
             pictures: [V, 3, H, W] what they see, sRGB in [0, 1].
             paints: [V, 3, H, W] the same, fit to be laid on the surface.
         """
-        settings = session.request.settings(GenerateRequest)
+        settings = session.request.settings(ObjectRequest)
         size = (pictures.shape[2], pictures.shape[3])
         baker = Baker(self.mesh, views, settings.resolution, size)
         baked = baker.bake(paints)
@@ -222,19 +223,25 @@ def continued(field: VoxelNerfDiffrep, pictures: Tensor) -> Tensor:
     The mesh's outline is never exactly the field's: so it is not painted with what lies behind.
     """
     _, opacity = field.render_views(field.views, pictures.shape[2], pictures.shape[3])
-    found = []
-    for picture, covered in zip(pictures, opacity[:, 0].cpu().numpy(), strict=True):
-        shows = covered > min(OBJECT_OPACITY, covered.max() / 2)
-        nearest = np.empty((2, *shows.shape), np.int32)
-        ndimage.distance_transform_edt(~shows, return_distances=False, return_indices=True, indices=nearest)
-        found.append(picture[:, nearest[0], nearest[1]])
+    found = [
+        nearest_covered(picture, covered)
+        for picture, covered in zip(pictures, opacity[:, 0].cpu().numpy(), strict=True)
+    ]
     return torch.stack(found)
 
 
-def picture_row(pictures: Tensor) -> Image.Image:
-    """[B, 3, H, W] side by side, small enough for a preview."""
+def nearest_covered(picture: Tensor, covered: NDArray[np.float32]) -> Tensor:
+    """[3, H, W] a picture whose pixels that show the object too little [H, W] are as the nearest that shows it."""
+    shows = covered > min(OBJECT_OPACITY, covered.max() / 2)
+    nearest = np.empty((2, *shows.shape), np.int32)
+    ndimage.distance_transform_edt(~shows, return_distances=False, return_indices=True, indices=nearest)
+    return picture[:, nearest[0], nearest[1]]
+
+
+def picture_row(pictures: Tensor, most: int = 256) -> Image.Image:
+    """[B, 3, H, W] side by side, each at most so high: small enough for a preview."""
     row = to_picture(torch.cat(list(pictures), dim=2))
-    row.thumbnail((1024, 256), Image.Resampling.LANCZOS)
+    row.thumbnail((1024, most), Image.Resampling.LANCZOS)
     return row
 
 

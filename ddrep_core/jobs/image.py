@@ -18,7 +18,7 @@ from ddrep_core.diffreps.torus import TorusDiffrep, decode_torus, resized_around
 from ddrep_core.errors import RequestError
 from ddrep_core.jobs.create import existing_file
 from ddrep_core.jobs.folder import replacing, write_bytes
-from ddrep_core.jobs.kept_picture import read_kept, windows_of
+from ddrep_core.jobs.kept_picture import SCHEDULE, STEPS, read_kept, windows_of
 from ddrep_core.jobs.palette import wanted_palette
 from ddrep_core.jobs.request import ImageRequest
 from ddrep_core.jobs.session import Preview, Session
@@ -48,10 +48,10 @@ def start(session: Session) -> Stage:
     kept = read_kept(settings.keep, settings.base, session.folder, (settings.width, settings.height))
     prior = session.prior
     rep = image_siren(shape_for(prior, settings.width / settings.height), device=prior.device)
-    recipe = session.recipe(rep, auto_schedule=AUTO_SCHEDULE)
-    if kept is not None:
-        recipe = replace(recipe, given=kept.present(windows_of(rep, prior)).given(rep, prior))
-    return Stage(recipe, finish, previews)
+    if kept is None:
+        return Stage(session.recipe(rep, auto_schedule=AUTO_SCHEDULE), finish, previews)
+    recipe = session.recipe(rep, auto_schedule=SCHEDULE, auto_steps=STEPS)
+    return Stage(replace(recipe, given=kept.present(windows_of(rep, prior)).given(rep, prior)), finish, previews)
 
 
 def previews(session: Session, step: StepReport) -> Sequence[Preview]:

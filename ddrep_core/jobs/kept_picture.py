@@ -67,6 +67,11 @@ class KeptPicture:
         return Image.fromarray(np.where(self.kept[..., None], self.pixels, to_bytes(painted / 255)))
 
 
+SCHEDULE, STEPS = "repaint:1,1,2", 50
+"""What is sampled given a part comes to each level twice: for twice the evaluations the right mode is drawn more often,
+and means and variances are nearer (docs/control.md). Levels as many as a plain descent's, where nobody says."""
+
+
 def _blurred(values: NDArray[Any], sigma: float, wraps: bool) -> NDArray[Any]:
     """[H, W] by a Gaussian; `wraps`: across the left and right ends."""
     down = ndimage.gaussian_filter1d(values, sigma, axis=0, mode="nearest")

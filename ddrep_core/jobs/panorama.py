@@ -17,7 +17,7 @@ from ddrep_core.diffreps.panorama_picture import decode_cylinder, decode_sphere
 from ddrep_core.diffreps.protocol import Diffrep
 from ddrep_core.errors import RequestError
 from ddrep_core.jobs.folder import replacing, write_bytes
-from ddrep_core.jobs.kept_picture import read_kept, windows_of
+from ddrep_core.jobs.kept_picture import SCHEDULE, STEPS, read_kept, windows_of
 from ddrep_core.jobs.palette import wanted_palette
 from ddrep_core.jobs.request import PanoramaRequest
 from ddrep_core.jobs.session import Preview, Session
@@ -42,11 +42,11 @@ def start(session: Session) -> Stage:
     rep = kind(prior.image_shape, dtype=dtype, device=prior.device)
     # A sphere's windows are told when they look up or down: the sky's should not be asked for a horizon.
     views = rep.cameras if isinstance(rep, SphereDiffrep) else None
-    recipe = session.recipe(rep, views, auto_schedule=AUTO_SCHEDULE)
     kept = read_kept(settings.keep, settings.base, session.folder, size_of(rep, settings.width))
-    if kept is not None:
-        recipe = replace(recipe, given=kept.present(windows_of(rep, prior)).given(rep, prior))
-    return Stage(recipe, finish, previews)
+    if kept is None:
+        return Stage(session.recipe(rep, views, auto_schedule=AUTO_SCHEDULE), finish, previews)
+    recipe = session.recipe(rep, views, auto_schedule=SCHEDULE, auto_steps=STEPS)
+    return Stage(replace(recipe, given=kept.present(windows_of(rep, prior)).given(rep, prior)), finish, previews)
 
 
 def size_of(rep: SphereDiffrep | CylinderDiffrep, width: int) -> tuple[int, int]:

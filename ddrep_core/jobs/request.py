@@ -79,6 +79,7 @@ class Block(BaseModel):
     takes_cameras: ClassVar[bool] = False  # whether the task's command has --cameras and --controlnet
     keeps_away: ClassVar[bool] = False  # whether it can be told results that it is to be unlike
     of_textures: ClassVar[bool] = False  # whether its source is a textured mesh, whose job may say what it shows
+    own_prior: ClassVar[str] = ""  # "module:function" that loads a model of the task's own: one that hears no words
     called: ClassVar[str] = ""  # what the command names a job's folder after, before the prompt; else the task's name
 
     @classmethod
@@ -208,16 +209,21 @@ class TextureRequest(Coloured):
     )
 
 
-class GenerateRequest(Coloured):
+class ObjectRequest(Coloured):
+    """A new object, from a radiance field."""
+
+    size: Annotated[float, JOB] = Field(1.0, gt=0, le=1e6, description="Largest side in metres.")
+    faces: Annotated[int, JOB] = Field(20_000, ge=100, le=2_000_000, description="Triangles at most.")
+    resolution: Resolution = 1024
+
+
+class GenerateRequest(ObjectRequest):
     """A new object from words: a NeRF, and from it a textured GLB."""
 
     takes_cameras: ClassVar[bool] = True
     keeps_away: ClassVar[bool] = True
     called: ClassVar[str] = "object"
 
-    size: Annotated[float, JOB] = Field(1.0, gt=0, le=1e6, description="Largest side in metres.")
-    faces: Annotated[int, JOB] = Field(20_000, ge=100, le=2_000_000, description="Triangles at most.")
-    resolution: Resolution = 1024
     grid: Annotated[int, SAMPLING] = Field(100, ge=8, le=512, description="Voxels a side, at most.")
 
 
@@ -347,6 +353,20 @@ class DetailRequest(Block):
     textures: Annotated[dict[str, RelativePath] | None, Later()] = Field(
         None, description="Pictures that the mesh wears, by its objects' names, where its file does not say."
     )
+    symmetry: Annotated[Literal["x", "y", "z"] | None, JOB, Later()] = Field(
+        None, description="Both sides share their texels; the job's own where a job made it."
+    )
+    udim: Annotated[bool, JOB, Later()] = Field(
+        False, description="UVs lie in UDIM tiles, a texture for each; the job's own where a job made it."
+    )
+
+
+class FromImageRequest(ObjectRequest):
+    """Several objects that one picture may show: textured GLBs, the picture's side as it is in the picture."""
+
+    own_prior: ClassVar[str] = "ddrep_core.forward_models.object_prior:load_object_prior"
+
+    picture: RelativePath = Field(description="One object, cut out (PNG with transparency) or before a plain ground.")
 
 
 def _damage(value: str) -> str:
@@ -423,10 +443,17 @@ TASKS: dict[str, tuple[type[Block], str]] = {
     "detail": (DetailRequest, "ddrep_core.jobs.detail_task:start"),
     "edit": (EditRequest, "ddrep_core.jobs.edit:start"),
     "restore": (RestoreRequest, "ddrep_core.jobs.restore:start"),
+    "from_image": (FromImageRequest, "ddrep_core.jobs.from_image:start"),
 }
-"""Every task: its name, which is also its block's and its command's; its settings; and where it starts (a
+"""Every task: its name, which is also its block's and, with dashes, its command's; its settings; and where it starts (a
 `jobs.task.Start`), as "module:function": imported when a job is run, for torch comes with it, and reading a job needs
 none."""
+
+OF_DIFFUSION_MODELS = (
+    "prompt", "negative_prompt", "diversity", "diversity_space", "unlike", "controlnet", "controlnets", "loras",
+    "reference",
+)  # fmt: skip
+"""What a task with a model of its own cannot be told."""
 
 AnyBlock = TypeVar("AnyBlock", bound=Block)
 
@@ -527,6 +554,13 @@ class Request(Block):
                 raise PydanticCustomError("block", "the task is '{task}', but the block '{block}' is missing", named)
             if block != self.task and present:
                 raise PydanticCustomError("block", "the task is '{task}', so the block '{block}' must go", named)
+        if TASKS[self.task][0].own_prior:
+            for key in OF_DIFFUSION_MODELS:
+                if getattr(self, key) != type(self).model_fields[key].get_default(call_default_factory=True):
+                    named = {"task": self.task, "key": key}
+                    raise PydanticCustomError(
+                        "block", "'{key}' must go: the task '{task}' has a model of its own", named
+                    )
         if self.unlike and not TASKS[self.task][0].keeps_away:
             raise PydanticCustomError("block", "the task '{task}' cannot be 'unlike' anything", {"task": self.task})
         return self

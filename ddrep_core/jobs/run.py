@@ -220,7 +220,10 @@ def _write_page(folder: JobFolder, result: Any, events: EventLog) -> None:
 
 
 def load_request_prior(request: Request) -> Any:
-    """The prior that a request names, on the device and in the precision it asks for."""
+    """The prior that a request names, on the device and in the precision it asks for; or its task's own."""
+    if own := TASKS[request.task][0].own_prior:
+        module, _, name = own.partition(":")
+        return getattr(import_module(module), name)(request.prior)
     from ddrep_core.priors import load_prior
     from ddrep_core.priors.adapters.controlnet import Control, parse_control
     from ddrep_core.priors.adapters.ip_adapter import IpAdapter

@@ -117,6 +117,7 @@ class Session:
         views: Views | None = None,
         *,
         auto_schedule: str = "plain",
+        auto_steps: int | None = None,
         least_guidance: float = 0.0,
         controls: Controls | None = None,
         views_per_step: int | None = None,
@@ -132,6 +133,7 @@ class Session:
         Args:
             rep, views, controls, views_per_step: as `dd.sample` takes them.
             auto_schedule: what the task takes for the schedule "auto".
+            auto_steps: of that, where the request says no number; the schedule's own when None.
             strength: how much may change of what the representation shows already; None: it starts from nothing.
             least_guidance: where the request leaves it to the prior, the task asks for no weaker guidance than this,
                 except of a prior that was distilled to draw without.
@@ -148,7 +150,8 @@ class Session:
                 f"A tile ControlNet is shown the texture that is made, and the task '{request.task}' makes none.",
                 "Leave it out, or choose one of another kind.",
             )
-        schedule = auto_schedule if request.schedule == "auto" else request.schedule
+        auto = request.schedule == "auto"
+        schedule, steps = (auto_schedule, request.steps or auto_steps) if auto else (request.schedule, request.steps)
         sigmas = self.prior.sigmas if strength is None else lower_levels(self.prior.sigmas, strength)
         recipe = Recipe(
             rep,
@@ -156,7 +159,7 @@ class Session:
             prompt=request.prompt,
             negative_prompt=request.negative_prompt,
             guidance_scale=guidance_of(self.prior, request.guidance_scale, least_guidance),
-            schedule=parse_schedule(schedule, sigmas, request.steps),
+            schedule=parse_schedule(schedule, sigmas, steps),
             from_scratch=strength is None,
             controls={**(controls or {}), **self._reference(views)},
             views_per_step=views_per_step,

@@ -34,7 +34,8 @@ class ParticleGuidance(Guide):
     Args:
         weight: w; 0 changes nothing.
         kernel: k.
-        space: φ. "clean": the prior's x̂0; "render": f(θ, π); "noisy": x, which of independent noise loses most of the
+        space: φ. "clean": the prior's x̂0; "mean": the mean of all that its views show, in each channel, so that all
+            pixels of all views go one way; "render": f(θ, π); "noisy": x, which of independent noise loses most of the
             force; or features of decoded pictures, whose gradient leads back to x̂0.
         unlike: [M, V, C, h, w] views of what was saved before, in the prior's space; it repels, and does not move.
         variance: s², of one number of x0.
@@ -44,7 +45,7 @@ class ParticleGuidance(Guide):
 
     weight: float
     kernel: RadialKernel = field(default_factory=RadialKernel)
-    space: Literal["clean", "render", "noisy"] | Features = "clean"
+    space: Literal["clean", "mean", "render", "noisy"] | Features = "clean"
     unlike: Tensor | None = None
     variance: float = 1.0
     least_sigma: float = 0.0
@@ -81,6 +82,9 @@ class ParticleGuidance(Guide):
         match self.space:
             case "clean":
                 points = look.clean
+            case "mean":
+                points = _mean(look.clean, seen)
+                others = None if others is None else _mean(others, seen)
             case "render":
                 points = look.render
             case "noisy":
@@ -116,3 +120,9 @@ class ParticleGuidance(Guide):
         length = asked / reached.clamp_min(1e-30)
         most = (self.variance * way[0].numel() / reached.clamp_min(1e-30)).sqrt()
         return share * torch.minimum(length, most).to(way).reshape(-1, 1, 1, 1, 1) * way
+
+
+def _mean(pictures: Tensor, seen: Tensor) -> Tensor:
+    """[N, B, C, h, w] the mean of each sample's channels over all that is seen [B, 1, h, w], at every pixel."""
+    mean = (pictures * seen).sum((1, 3, 4), keepdim=True) / seen.sum().clamp_min(1)
+    return mean.expand_as(pictures)

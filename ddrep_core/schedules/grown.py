@@ -193,10 +193,11 @@ class GrownWalk:
 
     def __init__(self, plan: Grown, setting: Setting) -> None:
         if setting.particles > 1 or any(share < FIRST for share in setting.known.values()):
-            what = "several samples together" if setting.particles > 1 else "a run of whose views a small part is given"
-            raise RequestError(
-                f"Grown sampling decides view by view, which {what} cannot.", "Take another schedule, e.g. repaint."
-            )
+            if setting.particles > 1:
+                said = "Grown sampling decides view by view, which several samples together cannot."
+            else:
+                said = "Grown sampling can be given a view, or most of one, and no small parts of views."
+            raise RequestError(said, "Take another schedule, e.g. repaint.")
         self.plan, self.setting = plan, setting
         weights, views = setting.weights, setting.views
         self.overlap = Overlap(setting.rep, weights, views)

@@ -2,6 +2,7 @@
 """What a detail pass adds, what it leaves as it was, and what it costs: docs/control.md's table.
 
     python scripts/experiments/detail.py MESH "a golden cow" [MESH PROMPT ...] --out FOLDER     # minutes a mesh
+    python scripts/experiments/detail.py MESH "a golden cow" --finer 2048 --out FOLDER  # ddrep detail of one of 1024²
 
 Each mesh is textured with the bundled prior, once, with --detail; the texture before the close-ups is told by a job
 without. Figures are of the finished files: both textures are drawn from cameras that neither pass used, as finely as
@@ -58,6 +59,24 @@ def drawn(out: Path) -> NDArray[np.float32]:
     return np.stack([renderer.flat(camera, SIDE, SIDE) for camera in views])
 
 
+def closely(source: Path, out: Path, told: argparse.Namespace) -> tuple[dict, float]:
+    """As `run`, of `ddrep detail` of a finished job, at a higher resolution."""
+    wish = wish_of("detail", {"source": str(source), "steps": told.steps, "resolution": told.finer})
+    folder = create_job(out, wish.request, copies=wish.copies, overwrite=True)
+    start = time.process_time()
+    result = run_job(folder.path)
+    return json.loads(result.read_text())["samples"][0], time.process_time() - start
+
+
+def finer_than(out: Path, resolution: int) -> float:
+    """Root mean square, in grey levels, of what a texture holds that one of so many texels a side cannot."""
+    with Image.open(out / "outputs" / "texture.png") as file:
+        picture = file.convert("L")
+    small = picture.resize((resolution, resolution), Image.Resampling.BOX)
+    small = small.resize(picture.size, Image.Resampling.BICUBIC)
+    return float(np.sqrt(np.square(np.asarray(picture, np.float32) - np.asarray(small, np.float32)).mean()))
+
+
 def energy_above(pictures: NDArray[np.float32], side: int) -> float:
     """Root mean square, in grey levels of 255, of what is finer than two pixels of pictures of so many a side; over the
     mesh, away from its outline."""
@@ -76,6 +95,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=25)
     parser.add_argument("--resolution", type=int, default=1024)
+    parser.add_argument("--finer", type=int, help="close-ups are a job of their own, of a texture of so many texels")
     told = parser.parse_args()
     distance = PerceptualDistance()
     print("| mesh | close-ups | resolved | above the base's band | perceptual | far views | seconds |")
@@ -83,7 +103,13 @@ def main() -> None:
     for mesh, prompt in zip(told.meshes[::2], told.meshes[1::2], strict=True):
         name = Path(mesh).stem
         _, base_seconds = run(mesh, prompt, told.out / f"{name}-base", False, told)
-        sample, seconds = run(mesh, prompt, told.out / f"{name}-detail", True, told)
+        if told.finer:
+            sample, seconds = closely(told.out / f"{name}-base", told.out / f"{name}-detail", told)
+            seconds += base_seconds
+            held = finer_than(told.out / f"{name}-detail", told.resolution)
+            print(f"{name}: finer than {told.resolution} texels: {held:.2f} grey levels", flush=True)
+        else:
+            sample, seconds = run(mesh, prompt, told.out / f"{name}-detail", True, told)
         base, fine = drawn(told.out / f"{name}-base"), drawn(told.out / f"{name}-detail")
         small, large = (torch.from_numpy(each).permute(0, 3, 1, 2) * 2 - 1 for each in (base, fine))
         perceptual = float(distance(large, small))

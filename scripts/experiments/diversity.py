@@ -5,10 +5,10 @@ how well the prior itself tells the prompt from the others' (a diffusion classif
 certainty), and processor seconds; writes pictures side by side.
 
     python scripts/experiments/diversity.py images --weights 0 2.5 --least-sigma 4 --bandwidth 1 --eta 1
-    python scripts/experiments/diversity.py textures --mesh spot.obj --prompt "a cow" --weights 0 0.5
+    python scripts/experiments/diversity.py textures --mesh spot.obj --prompt "a cow" --weights 0 0.25 --mean 0.4
     python scripts/experiments/diversity.py nerfs --weights 0 2.5 --least-sigma 4 --steps 12
     python scripts/experiments/diversity.py seekers --steps 300
-    python scripts/experiments/diversity.py restore --gammas 0 20
+    python scripts/experiments/diversity.py restore --damage upscale:4 --gammas 0 20
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from ddrep_core.diffreps.latent_pictures import LatentPictures
 from ddrep_core.diffreps.voxel_nerf import VoxelNerfDiffrep
 from ddrep_core.distillation import SCORE_DISTILLATION, distill, repulsive, variational
 from ddrep_core.distillation.adapter_score import AdapterScore
-from ddrep_core.distillation.restore import RESTORATION, Measurement, masked, restore
+from ddrep_core.distillation.restore import RESTORATION, Measurement, blurred, masked, restore, smaller
 from ddrep_core.features import PictureEmbedding
 from ddrep_core.sampling import ParticleGuidance, RadialKernel, ddim_schedule, repaint_schedule
 from ddrep_core.views.banks import sphere_bank
@@ -181,7 +181,7 @@ def seekers(options: Any, prior: Any, embedding: PictureEmbedding) -> dict[str, 
 
 
 def restorations(options: Any, prior: Any, embedding: PictureEmbedding) -> dict[str, Any]:
-    """Half of a picture is known; the other half is found four times."""
+    """A picture of which half is known, or a small or a blurred one of it; found four times."""
     prompt = "a red car"
     drawn = dd.sample(
         PixelDiffrep(1, prior.image_shape), prior, prompt=prompt, guidance_scale=5.0, solver=PixelSolver(), seed=3,
@@ -189,9 +189,15 @@ def restorations(options: Any, prior: Any, embedding: PictureEmbedding) -> dict[
     )  # fmt: skip
     with torch.no_grad():
         picture = prior.decode(drawn.diffrep.theta)
+    side = picture.shape[-1]
     known = torch.ones(1, *picture.shape[-2:])
-    known[..., picture.shape[-1] // 2 :] = 0
-    operator = masked(known)
+    known[..., side // 2 :] = 0
+    kind, _, number = options.damage.partition(":")
+    operator = {
+        "inpaint": lambda: masked(known),
+        "upscale": lambda: smaller(side // int(number), side // int(number)),
+        "deblur": lambda: blurred(float(number)),
+    }[kind]()
     given = operator(picture)
     rows, table = [[picture[0], given[0]]], {}
     for gamma in options.gammas:
@@ -204,16 +210,18 @@ def restorations(options: Any, prior: Any, embedding: PictureEmbedding) -> dict[
         found = answers.pictures[:, 0]
         with torch.no_grad():
             decoded = prior.decode(answers.latents[:, 0])
+        free = slice(side // 2, None) if kind == "inpaint" else slice(None)
         table[f"gamma {gamma:g}"] = {
-            "psnr_of_what_is_known": round(psnr(found * known, given.expand_as(found)), 1),
-            "psnr_of_it_decoded": round(psnr(decoded * known, given.expand_as(decoded)), 1),
+            "psnr_of_what_is_known": round(psnr(operator(found), given.expand(SAMPLES, *given.shape[1:])), 1),
+            "psnr_of_it_decoded": round(psnr(operator(decoded), given.expand(SAMPLES, *given.shape[1:])), 1),
+            "psnr_of_the_picture": round(psnr(found, picture.expand_as(found)), 1),
             "similarity": round(similarity(answers.pictures, embedding), 3),
-            "spread_of_the_rest": round(float(found[..., picture.shape[-1] // 2 :].std(0).mean()), 4),
+            "spread_of_the_rest": round(float(found[..., free].std(0).mean()), 4),
             **watch.read(),
         }
         print(gamma, table[f"gamma {gamma:g}"], flush=True)
         rows.append([*found, *decoded])
-        sheet(rows, options.out / "diversity_restore.png", 96)
+        sheet(rows, options.out / f"diversity_{kind}.png", 96)
     return table
 
 
@@ -224,7 +232,10 @@ def ways(options: Any, embedding: PictureEmbedding) -> list[tuple[str, tuple[Par
     for weight in options.weights:
         kernel = RadialKernel(options.bandwidth, options.turned, options.pooled)
         guide = ParticleGuidance(weight, kernel, space=space, least_sigma=options.least_sigma)
-        found.append((f"weight {weight:g}", (guide,) if weight else (), bool(weight)))
+        guides = (guide,) if weight else ()
+        if weight and options.mean:
+            guides = (replace(guide, weight=options.mean, space="mean"), guide)
+        found.append((f"weight {weight:g}", guides, bool(weight)))
     return found
 
 
@@ -242,7 +253,9 @@ def main() -> None:
     arguments = parser(__doc__ or "")
     arguments.add_argument("what", choices=tuple(EXPERIMENTS))
     arguments.add_argument("--weights", type=float, nargs="+", default=[0.0, 0.5, 1.0])
+    arguments.add_argument("--mean", type=float, default=0.0, help="besides: weight of what repels the views' mean")
     arguments.add_argument("--gammas", type=float, nargs="+", default=[0.0, 20.0])
+    arguments.add_argument("--damage", default="inpaint", help="inpaint, upscale:K or deblur:K, as `ddrep restore`")
     arguments.add_argument("--features", action="store_true", help="repel EfficientNet's features, not x̂0")
     arguments.add_argument("--least-sigma", type=float, default=1.0)
     arguments.add_argument("--bandwidth", type=float, help="h; median²/log n when not given")

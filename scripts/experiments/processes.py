@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Other processes and training targets, in toys of known answer: the tables of docs/processes.md.
 
-    scripts/experiments/processes.py fields | codes | views | capacity | robust | targets | paths [--out FOLDER]
+    scripts/experiments/processes.py fields | representations | codes | views | capacity | robust | targets |
+        latents | paths
 
 Each takes minutes on one core. `paths` draws a picture of what D does.
 """
@@ -11,9 +12,10 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,15 +24,23 @@ from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from nerf import pictures, shapes
+
+import ddrep_core as dd
 from ddrep_core.diffreps import LinearDiffrep
+from ddrep_core.diffreps.siren import image_siren
+from ddrep_core.diffreps.texture import TextureDiffrep
+from ddrep_core.diffreps.voxel_nerf import VoxelNerfDiffrep
 from ddrep_core.priors import EmpiricalPrior
 from ddrep_core.priors.learned import CODE, LearnedPrior
 from ddrep_core.process import Diffusion, Poisson, Process
 from ddrep_core.process.levels import karras_levels
-from ddrep_core.sampling import Schedule, Segment, sample
+from ddrep_core.sampling import CommonNoise, Schedule, Segment, sample
+from ddrep_core.solvers.first_order import WarmStartSolver
 from ddrep_core.training.codes import Codes, train_law, train_with_codes
 from ddrep_core.training.denoiser import Denoiser, Lesson, ResidualNetwork, started, train
 from ddrep_core.training.stable_target import target_variance
+from ddrep_core.views.banks import sphere_bank
 
 DIMENSIONS = (1.0, 2.0, 8.0, 64.0, 2048.0, math.inf)
 
@@ -135,6 +145,51 @@ def paths(out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     sheet.save(out / "processes.png")
     print(out / "processes.png")
+
+
+def representations(seeds: int = 4) -> None:
+    """Textures, SIRENs and NeRFs, exact priors of five objects: is one drawn, and is it the same in all views?"""
+    print("| | D | one object in all views | different of draws | rms from it |\n| --- | --- | --- | --- | --- |")
+    for name, make, bank, noise, solver, schedule in beds():
+        for dimensions in DIMENSIONS:
+            prior = EmpiricalPrior(bank, process=of(dimensions))
+            chosen, off, agreed = set(), [], 0
+            for seed in range(seeds):
+                drawn = dd.sample(
+                    make(), prior, seed=seed, schedule=dd.parse_schedule(schedule, prior.sigmas, 20), noise=noise,
+                    solver=solver(), guidance_scale=1.0,
+                ).diffrep  # fmt: skip
+                with torch.no_grad():
+                    far = (drawn.render()[:, None] - bank).square().mean((2, 3, 4))
+                nearest = far.argmin(1)
+                agreed += bool((nearest == nearest[0]).all())
+                chosen.add(int(nearest.mode().values))
+                off.append(float(far.min(1).values.mean().sqrt()))
+            print(f"| {name} | {dimensions:g} | {agreed}/{seeds} | {len(chosen)} | {np.mean(off):.4f} |", flush=True)
+
+
+def beds() -> Iterator[tuple[str, Callable[[], Any], Tensor, Any, Callable[[], Any], str]]:
+    """Name, representation, pictures [V, 5, 3, h, w] of five objects, noise, solver, schedule."""
+    size = 16
+    mesh = dd.load_mesh(dd.demo_mesh_path())
+    views = dd.orbit_views(6, target=mesh, width=size, height=size)
+    texture = TextureDiffrep(mesh, views, 32, 3, view_size=(size, size))
+    with torch.no_grad():
+        bank = []
+        for number in range(5):
+            colour = torch.randn(1, 3, generator=generator(number))
+            texture.theta.copy_(colour + 0.5 * torch.randn(texture.theta.shape, generator=generator(number)))
+            bank.append(texture.render())
+    yield "texture, 6 views, grown", texture.copy, torch.stack(bank, 1), None, lambda: "auto", "grown"
+    flat = torch.nn.functional.interpolate(torch.rand(5, 3, 4, 4, generator=generator(9)), (16, 16), mode="bicubic")
+    yield "SIREN", lambda: image_siren((3, 16, 16)), 2 * flat[None] - 1, None, lambda: "auto", "plain"
+    size = 12
+    looks = sphere_bank(8, size=size)
+    seen = torch.stack([pictures(shape, colour, looks, size)[0] for shape, colour in shapes()], 1)
+    yield (
+        "NeRF, 8 views", lambda: VoxelNerfDiffrep(looks, (3, size, size), 24, levels=1), seen,
+        CommonNoise((8, 3, size, size)), lambda: WarmStartSolver(3, VoxelNerfDiffrep.learning_rate), "plain",
+    )  # fmt: skip
 
 
 # Training
@@ -389,9 +444,43 @@ def targets() -> None:
             print(f"| {reference} | {steps} | {np.mean(found):.3f} | {np.std(found):.3f} | {np.mean(last):.4f} |")
 
 
+def latents(pictures: int = 256) -> None:
+    """What stable targets would be worth to the bundled prior: the variance of what its U-Net is told, of its own data.
+
+    A condition is a kind of object, `pictures` renders of each as `scripts/prior` draws them, in the prior's latents.
+    """
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "prior"))
+    from rendering import render_samples
+    from shapes import build_geometry
+
+    prior, process, reference = dd.load_prior("bundled", device="cpu"), Diffusion(), 64
+    levels = (0.5, 1.0, 2.0, 3.0, 5.0, 7.0, 10.0, 14.0)
+    totals = {sigma: [0.0, 0.0] for sigma in levels}
+    for kind in ("mushroom", "car", "chair", "house"):
+        random, drawn = np.random.default_rng(0), []
+        while len(drawn) < pictures:
+            found = render_samples(kind, build_geometry(kind, random), 2, 2, prior.image_size, random)
+            drawn += [torch.from_numpy(each[0]).permute(2, 0, 1).float() for each in found]
+        with torch.no_grad():
+            data = torch.cat([prior.encode(some) for some in torch.stack(drawn).split(32)]).flatten(1)
+        for sigma in levels:
+            for which, count in enumerate((1, reference)):
+                variance = target_variance(data, sigma, count, process, 48, generator(0))
+                totals[sigma][which] += variance * sigma**4 / data.shape[1] / 4
+    print(
+        "| σ | timesteps above | variance of x̂0's target, one source | of 64 | ratio |\n| --- | --- | --- | --- | --- |"
+    )
+    for sigma, (alone, many) in totals.items():
+        above = float((prior.sigmas > sigma).double().mean())
+        print(f"| {sigma:g} | {above:.0%} | {alone:.4f} | {many:.4f} | {many / max(alone, 1e-12):.2f} |")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("fields", "codes", "views", "capacity", "robust", "targets", "paths"))
+    parser.add_argument(
+        "what",
+        choices=("fields", "representations", "codes", "views", "capacity", "robust", "targets", "latents", "paths"),
+    )
     parser.add_argument("--out", type=Path, default=Path("docs/images"))
     arguments = parser.parse_args()
     torch.manual_seed(0)

@@ -78,16 +78,19 @@ class Visible:
     forward: Array
 
 
-def cast(geometry: Geometry, intersector: RayMeshIntersector, camera: Camera, side: int) -> Visible:
-    """Nearest hits of one ray a grid point."""
+def cast(
+    geometry: Geometry, intersector: RayMeshIntersector, camera: Camera, side: int, distance: float | None = None
+) -> Visible:
+    """Nearest hits of one ray a grid point, from so far away that the object fills its frame, or from `distance`."""
     azimuth, elevation, roll = np.deg2rad([camera.azimuth, camera.elevation, camera.roll])
     outwards = np.array([np.sin(azimuth) * np.cos(elevation), -np.cos(azimuth) * np.cos(elevation), np.sin(elevation)])
     half = np.tan(np.deg2rad(camera.fov) / 2)
     right = np.array([np.cos(azimuth), np.sin(azimuth), 0.0])
     up = np.cross(outwards, right)
     right, up = np.cos(roll) * right + np.sin(roll) * up, np.cos(roll) * up - np.sin(roll) * right
-    seen = geometry.vertices @ np.stack([right, up, outwards], 1)
-    distance = float((np.abs(seen[:, :2]).max(1) / (half * camera.fill) + seen[:, 2]).max())
+    if distance is None:
+        seen = geometry.vertices @ np.stack([right, up, outwards], 1)
+        distance = float((np.abs(seen[:, :2]).max(1) / (half * camera.fill) + seen[:, 2]).max())
     eye = outwards * distance
     grid = ((np.arange(side) + 0.5) / side * 2 - 1) * half
     directions = (-outwards + grid[None, :, None] * right - grid[:, None, None] * up).reshape(-1, 3)

@@ -80,6 +80,12 @@ def test_six_sides_are_looked_at_straight_on(addon, cube, parallel):
         assert np.allclose(matrix[:3, 2], towards.get(camera["name"], (0, 0, -1)), atol=1e-6)
         if camera["name"] == "Top":
             assert np.allclose(matrix[:3, 1], (-1, 0, 0), atol=1e-6)  # the front, +X, is at the lower edge
+    settings.placement, settings.orbit_count = "COVERAGE", 5
+    made = drafted(addon)
+    assert made.request["cameras"] == ("coverage:5:ortho" if parallel else "coverage:5")
+    assert "inputs/cameras.json" not in made.files
+    with pytest.raises(RuntimeError, match="known when it runs"):
+        bpy.ops.ddrep.measure_coverage()
     settings.placement = "FRONT_BACK"
     cameras = json.loads(b"".join(drafted(addon).files["inputs/cameras.json"]))["cameras"]
     assert [camera["name"] for camera in cameras] == ["Front", "Back"]

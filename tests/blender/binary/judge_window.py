@@ -23,11 +23,21 @@ if not report["previewed"]:
     faults.append("no live preview was drawn over the object")
 if not report["undone"]:
     faults.append("one undo did not take the result back")
-x, y = report["flat_at"]
-seen = Image.open(Path(sys.argv[1]).with_name("flat.png")).convert("RGB").getpixel((x, y))
-if max(abs(ours - theirs) for ours, theirs in zip(seen, report["flat"], strict=True)) > 8:
-    faults.append(f"the live preview shows {report['flat']} as {list(seen)}")
-for what, seconds in report["longest_work"].items():
+if "flat_at" in report:
+    seen = Image.open(Path(sys.argv[1]).with_name("flat.png")).convert("RGB").getpixel(tuple(report["flat_at"]))
+    if max(abs(ours - theirs) for ours, theirs in zip(seen, report["flat"], strict=True)) > 8:
+        faults.append(f"the live preview shows {report['flat']} as {list(seen)}")
+else:
+    faults.append("no preview of one colour was shown")
+kept, detail = report.get("kept", {}), report.get("detail", {})
+if kept.get("state") != "done" or not kept.get("texels") or kept["changed"] or not kept["painted"]:
+    faults.append(f"selected faces did not stay, or nothing else was painted: {kept}")
+if detail.get("state") != "done" or not detail.get("close_ups"):
+    faults.append(f"no close-ups were painted: {detail}")
+if report.get("view") != [1024, 1024]:
+    faults.append(f"no view came to be painted over: {report.get('view')}")
+work = report["longest_work"] | report.get("longest_work_steered", {})
+for what, seconds in work.items():
     if seconds > LONGEST_SLICE:
         faults.append(f"{what}: {seconds * 1000:.1f} ms of the main thread")
 for fault in faults:

@@ -125,7 +125,7 @@ def session(addon):
         yield 0.5
     yield from hand("move 500 700", "picture idle")
     report["coverage"] = window.coverage
-    x, y = LAYOUT.get("button", (150, 243 if settings.quality == "CUSTOM" else 220))
+    x, y = LAYOUT.get("button", (150, 313 if settings.quality == "CUSTOM" else 290))
     manager = addon.runtime.current().manager
     for _ in range(4):  # a window that is busy drawing may miss a click
         yield from hand(f"move {on_screen(sidebar, x, y + 3)}", f"click {on_screen(sidebar, x, y)}")
@@ -166,6 +166,98 @@ def session(addon):
     yield 1.0
     report["redone"] = bool(bpy.data.objects["Figure"].material_slots)
     yield from flat_preview(addon, area, space)
+    yield from steered(addon, area, sidebar, space)
+
+
+def opened(addon, *names):
+    """Sub-panels of the tab, at its top and open: what stands in them is drawn by their own code."""
+    made = []
+    for number, name in enumerate(names):
+        panel = getattr(addon.panels, name)
+        told = {key: getattr(panel, key) for key in ("bl_space_type", "bl_region_type", "bl_category", "bl_label")}
+        told |= {"draw": panel.draw, "bl_idname": f"{name}_open", "bl_order": number - 20}
+        made.append(type(f"{name}_open", (bpy.types.Panel,), told))
+        bpy.utils.register_class(made[-1])
+    return made
+
+
+def press(area, operator, **told):
+    """An operator as a button of the sidebar calls it."""
+    window = bpy.context.window_manager.windows[0]
+    with bpy.context.temp_override(window=window, area=area):
+        return operator("EXEC_DEFAULT", True, **told)
+
+
+def finished(addon, area, operator, **told):
+    """Press, and wait for the job that comes of it and for its result. Returns the job."""
+    jobs = addon.runtime.current().manager.jobs
+    before, began = set(jobs), time.monotonic()
+    press(area, operator, **told)
+    (name,) = set(jobs) - before
+    while (jobs[name].active or jobs[name].arrival) and time.monotonic() - began < SECONDS:
+        yield 0.2
+    yield 1.0
+    return jobs[name]
+
+
+def pixels_of(path):
+    """[H * W, 4] of a picture file."""
+    image = bpy.data.images.load(str(path))
+    found = [round(255 * each) for each in image.pixels[:]]
+    bpy.data.images.remove(image)
+    return [tuple(found[start : start + 4]) for start in range(0, len(found), 4)]
+
+
+def steered(addon, area, sidebar, space):
+    """Faces are selected and kept, the result is painted closely, and one of its views comes as a picture to paint."""
+    panels = opened(addon, "DDREP_PT_texture_keep", "DDREP_PT_texture_surface")
+    figure = bpy.data.objects["Figure"]
+    settings = bpy.context.scene.ddrep.texture
+    highest = max(corner[2] for corner in figure.bound_box)
+    lowest = min(corner[2] for corner in figure.bound_box)
+    for polygon in figure.data.polygons:
+        polygon.select = polygon.center.z > lowest + 0.6 * (highest - lowest)
+    press(area, bpy.ops.object.mode_set, mode="EDIT")
+    yield 1.0
+    yield from hand("picture selected")
+    press(area, bpy.ops.object.mode_set, mode="OBJECT")
+    settings.keep, settings.from_texture, settings.prompt = "FACES", False, "a duck of red bricks"
+    settings.samples, settings.quality, settings.steps = 1, "CUSTOM", 4
+    area.tag_redraw()
+    yield 0.5
+    job = yield from finished(addon, area, bpy.ops.ddrep.texture)
+    report["kept"] = {"state": job.state, "problem": job.problem.message if job.problem else ""}
+    yield from hand("picture kept")
+    if job.state != "done":
+        return
+    inputs, (texture,) = job.folder.path / "inputs", (job.folder.path / "outputs").glob("texture*.png")
+    mask, before, after = (pixels_of(each) for each in (inputs / "keep_0.png", inputs / "base_0.png", texture))
+    stays = [number for number, each in enumerate(mask) if each[0] > 127]
+    report["kept"] |= {
+        "texels": len(stays),
+        "changed": sum(before[number][:3] != after[number][:3] for number in stays),
+        "painted": sum(one[:3] != other[:3] for one, other in zip(before, after, strict=True)),
+    }
+    settings.keep = "NONE"
+    job = yield from finished(addon, area, bpy.ops.ddrep.detail_sample, job=job.name, sample=0)
+    told = job.folder.result().get("samples", [{}])[0].get("detail", {}) if job.state == "done" else {}
+    report["detail"] = {"state": job.state, "problem": job.problem.message if job.problem else "", **told}
+    yield from hand("picture detail")
+    if job.state != "done":
+        return
+    press(area, bpy.ops.ddrep.repaint_view, job=job.name, sample=0, camera="Front")
+    began = time.monotonic()
+    while addon.runtime.current().painting is not None and time.monotonic() - began < 120:
+        yield 0.2
+    images = [image for image, *_ in addon.operators.repaint.paintings()]
+    report["view"] = list(images[0].size) if images else bpy.context.window_manager.ddrep.problem
+    if images:
+        press(area, bpy.ops.ddrep.paint_view, image=images[0].name)
+        yield 2.0
+        yield from hand("picture repaint")
+    report["longest_work_steered"] = addon.runtime.current().slices.longest_work
+    for panel in panels:
+        bpy.utils.unregister_class(panel)
 
 
 def flat_preview(addon, area, space):

@@ -239,11 +239,11 @@ def main(arguments):
         print(json.dumps({"ok": True, "version": "0.1.0", "device": "cpu", "checks": [check]}, indent=1))
         return 0
     if arguments[0] == "view":
-        told = dict(word[2:].split("=", 1) for word in arguments[2:])
+        picture = Path(arguments[arguments.index("--out") + 1])
         if not Path(arguments[1]).is_file():
             print("Error: There is no such file.", file=sys.stderr)
             return 2
-        Path(told["out"]).write_bytes(png(64, 36, (90, 160, 30)))
+        picture.write_bytes(png(64, 36, (90, 160, 30)))
         return 0
     return Run(Path(arguments[1]), "--resume" in arguments).run()
 
