@@ -108,12 +108,18 @@ def test_a_cancelled_edit_goes_on_to_the_same_bytes(tmp_path, prior) -> None:
 
 
 def test_a_textured_mesh_is_edited_and_its_result_can_be_edited_again(tmp_path, prior, monkeypatch) -> None:
+    heard: list[float] = []
+    condition, prior.default_guidance_scale = prior.condition, 4.0
+    prior.condition = lambda prompt, negative="", views=None, scale=1.0, **more: (
+        heard.append(scale) or condition(prompt, negative, views, scale, **more)
+    )
     monkeypatch.setattr(
         "ddrep_core.jobs.texture.turntable", lambda mesh, textures, film, still, **_: touched(film, still)
     )
     source = textured_cube(tmp_path)
     folder = edited(tmp_path, source)
     run_job(folder.path)
+    assert heard == [1.5, 1.5]  # a sixth of what the prior's own guidance adds to 1, for source and target
     made = files(folder)
     assert {"mesh", "texture", "before_after", "contact_sheet"} <= set(made)
     seen = pixels(Path(str(made["coverage"])))[..., 0] == 1

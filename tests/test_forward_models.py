@@ -13,9 +13,11 @@ from ddrep_core.forward_models import (
     ForwardPrior,
     GaussianSignals,
     ObservationLesson,
+    Patches,
     SignalNetwork,
     draw_signals,
     learn_signals,
+    quarters,
 )
 from ddrep_core.forward_models.draw import means
 from ddrep_core.schedules.named import ddim_schedule
@@ -113,6 +115,30 @@ def test_signals_are_learnt_from_views_alone() -> None:
     seen[:, 1] = 0
     gap = model(seen, levels).detach() - single.denoise(seen, levels)
     assert float(gap[:, 1].square().mean().sqrt()) < 0.15  # the number that was not seen at all
+
+
+def test_a_patch_has_several_latents_by_their_own_law_and_all_of_them_draw_it() -> None:
+    """A linear generator of pictures of 4 x 4, whose upper left quarter is known: the posterior is in closed form."""
+    source = torch.Generator().manual_seed(5)
+    weights = torch.randn(16, 6, generator=source, dtype=torch.float64)
+    corners = quarters(2)
+    forward = Patches(lambda latents: (latents @ weights.T).reshape(-1, 1, 4, 4), corners, 2)
+    pixels = torch.arange(16).reshape(1, 1, 4, 4)
+    maps = weights[forward.cut(pixels).flatten(2)[0]]
+    law = GaussianSignals(
+        torch.zeros(1, 6, dtype=torch.float64), torch.eye(6, dtype=torch.float64)[None], torch.ones(1), maps
+    )
+    patch = forward(torch.randn(1, 6, generator=source, dtype=torch.float64), torch.tensor([0]))[0, 0]
+    prior = ForwardPrior(
+        law.denoise, forward, 4, (1, 2, 2), context={0: patch}, sigmas=LEVELS, dtype=torch.float64
+    )  # fmt: skip
+    drawn = draw_signals(prior, 150, order="joint", schedule=ddim_schedule(LEVELS, 12, heun=True)).signals
+    torch.testing.assert_close(forward(drawn, torch.tensor([0]))[:, 0], patch.expand(150, 1, 2, 2), atol=0.01, rtol=0)
+    (middle,), (true,), _ = law.posterior({0: patch})
+    assert float((drawn.mean(0) - middle).abs().max()) < 0.25
+    assert float(covariance(drawn).trace()) == pytest.approx(float(true.trace()), rel=0.2)
+    with pytest.raises(RequestError, match="no square"):
+        Patches(forward.generator, [(3, 0)], 2)(drawn, torch.tensor([0]))
 
 
 @pytest.mark.parametrize(("context", "targets"), [((0,), (0,)), ((0,), (4,)), ((0, 1, 2, 3), None)])

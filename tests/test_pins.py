@@ -20,7 +20,7 @@ from ddrep_core.jobs.pins import Pinned, in_frame, read_pins
 from ddrep_core.jobs.request import Pin
 from ddrep_core.jobs.views import square_frame
 from ddrep_core.priors import GaussianPrior
-from ddrep_core.sampling import ddim_schedule, sample
+from ddrep_core.sampling import Grown, ddim_schedule, noise_levels, sample
 from ddrep_core.views import Camera, Views
 
 SIZE = 16
@@ -135,10 +135,13 @@ def test_a_pinned_view_is_shown_and_the_others_hear_of_it(tmp_path: Path) -> Non
     assert given.whole == (0,)
     shared = given.weights[1, 0].amax(0) > 0  # columns of the right view that the left one sees
     assert 4 <= int(shared.sum()) <= 13
-    result = sample(rep, prior, views, given=given, schedule=ddim_schedule(prior.sigmas, 8))
-    render = result.diffrep.render().float()
-    assert float((render[0] - red).abs().mean()) < 0.02
-    assert float((render[1][:, :, shared] - red[:, :, shared]).abs().mean()) < 0.03
+    alone = pinned.given(mesh, views, rep, prior, carry=False)
+    assert alone.whole == (0,) and not bool(alone.weights[1].any())
+    for known, schedule in ((given, ddim_schedule(prior.sigmas, 8)), (alone, Grown(noise_levels(prior.sigmas, 8)))):
+        result = sample(rep, prior, views, given=known, schedule=schedule)
+        render = result.diffrep.render().float()
+        assert float((render[0] - red).abs().mean()) < 0.02
+        assert float((render[1][:, :, shared] - red[:, :, shared]).abs().mean()) < 0.03
     pictures = pinned.shown(render.clamp(0, 1))
     baker = Baker(mesh, pinned.heavier(views), 64, (SIZE, SIZE))
     difference = pinned.differences(baker, baker.bake(pictures), views)

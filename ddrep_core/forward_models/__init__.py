@@ -2,6 +2,7 @@
 
 from ddrep_core.forward_models.draw import Drawn, draw_signals, separate_pictures
 from ddrep_core.forward_models.exact import GaussianSignals
+from ddrep_core.forward_models.inversion import Patches, quarters
 from ddrep_core.forward_models.learn import ObservationLesson, SignalNetwork, learn_signals
 from ddrep_core.forward_models.prior import ForwardPrior
 from ddrep_core.forward_models.protocol import Forward, SignalDenoiser
@@ -12,9 +13,11 @@ __all__ = [
     "ForwardPrior",
     "GaussianSignals",
     "ObservationLesson",
+    "Patches",
     "SignalDenoiser",
     "SignalNetwork",
     "draw_signals",
     "learn_signals",
+    "quarters",
     "separate_pictures",
 ]

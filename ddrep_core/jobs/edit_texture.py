@@ -43,6 +43,10 @@ from ddrep_core.sampling.sample import Result
 from ddrep_core.views import Views
 
 
+GUIDANCE_SHARE = 1 / 6
+"""Of what guidance adds to 1, how much a texture's edit by difference takes where nobody says otherwise."""
+
+
 def start(session: Session, settings: EditRequest, path: Path) -> Stage:
     """The views of a textured mesh, as the prior sees them."""
     mesh = load_mesh(path, settings.mesh_up, objects=settings.objects, root=session.folder.path)
@@ -75,6 +79,8 @@ def start(session: Session, settings: EditRequest, path: Path) -> Stage:
             session.warn("What is kept is too small for the views: it stays, but the rest is edited without regard.")
     controls = surface_controls(mesh, views, prior, settings.depth, seen)
     recipe = session.recipe(rep, views, controls=controls, push=OF_SURFACES)
+    if settings.method == "difference" and session.request.guidance_scale is None:
+        recipe = replace(recipe, guidance_scale=milder(recipe.guidance_scale))
     rest = portion(looking, 0.5, 1)
     small = min(PREVIEW_TEXTURE, resolution)
     shown = {name: each.at(small) for name, each in worn.items()}
@@ -82,6 +88,15 @@ def start(session: Session, settings: EditRequest, path: Path) -> Stage:
     texturing = Texturing(wanted, mesh, outlook, preview_baker, baker)
     editing = EditedTexture(texturing, textures, decode(prior, rep.render()))
     return Stage(procedure(session, recipe, known=known), editing.finish, texturing.previews)
+
+
+def milder(guidance_scale: float) -> float:
+    """The guidance of a texture's edit by difference, from the prior's usual one.
+
+    Making something needs guidance to be a thing at all. An edit has its picture already, and a texture its shape: there
+    guidance carries the change too far, and gains nothing by it (docs/methods.md).
+    """
+    return guidance_scale if guidance_scale <= 1 else 1 + GUIDANCE_SHARE * (guidance_scale - 1)
 
 
 def showing(rep: Any, seen: Tensor, prior: Prior) -> Any:

@@ -18,7 +18,7 @@ from ddrep_core.forward_models.rig import DISTANCE, FIELD_OF_VIEW, PLACES
 from ddrep_core.geometry.surface import require_decimation
 from ddrep_core.jobs.cut_out import CutOut, read_cut_out
 from ddrep_core.jobs.folder import write_bytes
-from ddrep_core.jobs.generate import Surface, continued, nearest_covered, nerf_mesh, picture_row
+from ddrep_core.jobs.generate import Surface, nearest_covered, nerf_mesh, picture_row
 from ddrep_core.jobs.palette import wanted_palette
 from ddrep_core.jobs.recipe import Recipe
 from ddrep_core.jobs.request import FromImageRequest
@@ -106,11 +106,12 @@ class Found:
         mesh, likeness = nerf_mesh(field, session.request.settings(FromImageRequest).faces)
         session.stage("Painting the surface")
         with torch.no_grad():
-            seen = field.render()
-        paints = continued(field, seen)
+            seen, opacity = field.render_with_opacity()
+        # Without the ground's white in it: where a field is soft, its surface would be pale.
+        pure = (seen - (1 - opacity)) / opacity.clamp_min(1e-2)
         colours, coverage = self.given.resized(FINE)
-        seen[0] = colours + 1 - coverage
-        paints[0] = nearest_covered(colours / coverage.clamp_min(1e-3), coverage[0].numpy())
+        seen[0], pure[0], opacity[0] = colours + 1 - coverage, colours / coverage.clamp_min(1e-2), coverage
+        paints = torch.stack([nearest_covered(each, of[0].numpy()) for each, of in zip(pure, opacity, strict=True)])
         front = replace(field.views[0], weight=HOLD_WEIGHT)
         views = replace(field.views, cameras=(front, *list(field.views)[1:]))
         made = Surface(mesh, likeness).painted(session, views, seen, paints.clamp(0, 1))

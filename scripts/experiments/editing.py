@@ -41,6 +41,7 @@ from ddrep_core.distillation import (
 )
 from ddrep_core.features import PerceptualDistance
 from ddrep_core.geometry.raycast import depth_maps
+from ddrep_core.jobs.edit_texture import milder
 from ddrep_core.jobs.views import sampled_views
 from ddrep_core.priors import EmpiricalPrior
 from ddrep_core.sampling import Schedule, Segment, ddim_schedule, karras_levels, lower_levels, sample
@@ -309,15 +310,21 @@ MATERIALS = ("golden", "zebra striped", "made of red bricks", "green")
 NAMES = {"spot": "cow", "stanford-bunny": "bunny", "teapot": "teapot"}
 
 
+def at_guidance(edit: Edit, guidance: float) -> Edit:
+    return lambda rep, prior, told, sampling, seed: edit(
+        rep, prior, {**told, "guidance_scale": guidance}, sampling, seed
+    )
+
+
 def meshes(options: argparse.Namespace) -> None:
-    """Each mesh, first sampled as wooden, by four other words; judged in the views that were sampled."""
+    """Each mesh, first sampled as wooden, by four other words; judged in the views that were sampled, on white."""
     prior = dd.load_prior(options.prior, device=options.device)
-    guidance, steps = options.guidance_scale, 20 if options.quick else 50
+    guidance, steps = options.guidance_scale, 15 if options.quick else 50
     chosen = {
-        "difference, η = 0": edit_by_difference(1.0, 0.0, steps),
-        "difference, η = 1": edit_by_difference(1.0, 1.0, steps),
-        "SDS": edit_by_descent(SCORE_DISTILLATION, 60 if options.quick else 300, 0.05),
+        f"difference, guidance {each:g}": at_guidance(edit_by_difference(1.0, 1.0, steps), each)
+        for each in options.difference_guidance or [milder(guidance), guidance]
     }
+    chosen["SDS"] = edit_by_descent(SCORE_DISTILLATION, 60 if options.quick else 300, 0.05)
     if not options.quick:
         chosen["DDS"] = edit_by_descent(DELTA_DENOISING, 300, 0.05)
         chosen["SDEdit 0.7"] = edit_by_sdedit(0.7, steps)
@@ -330,16 +337,18 @@ def meshes(options: argparse.Namespace) -> None:
         depth = torch.as_tensor(depth_maps(mesh, views, prior.image_size, prior.image_size, subsamples=2))
         common = {"views": views, "guidance_scale": guidance, "controls": {"depth": depth}}
 
-        def seen(rep: Any) -> Tensor:
+        def seen(rep: Any, depth: Tensor = depth) -> Tensor:
+            """What is delivered: what lies behind the mesh is not."""
             with torch.no_grad():
-                return prior.decode(rep.render()).float().cpu().clamp(0, 1)
+                pictures = prior.decode(rep.render()).float().cpu().clamp(0, 1)
+            return torch.where(depth > 0, pictures, 1.0)
 
-        wooden, plan = f"a wooden {name}", ddim_schedule(prior.sigmas, steps)
+        wooden, plan = f"a wooden {name}", ddim_schedule(prior.sigmas, max(steps, 20))
         source = sample(rep, prior, prompt=wooden, schedule=plan, **common).diffrep
         for material in MATERIALS:
             prompt = f"a {name} {material}" if material.startswith("made") else f"a {material} {name}"
-            wanted = sample(rep, prior, prompt=prompt, schedule=plan, seed=7, **common).diffrep
-            judge, rows = Judge(seen(source), seen(wanted)), [list(seen(source))]
+            wanted = [sample(rep, prior, prompt=prompt, schedule=plan, seed=seed, **common).diffrep for seed in (7, 8)]
+            judge, rows = Judge(seen(source), torch.cat([seen(each) for each in wanted])), [list(seen(source))]
             for method, edit in chosen.items():
                 watch, told = Stopwatch(), {"prompt": prompt, "source_prompt": wooden, **common}
                 result = edit(source, prior, told, {}, 3)
@@ -379,6 +388,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer seeds and steps of descent")
     parser.add_argument("--edits", type=int, default=len(EDITS))
     parser.add_argument("--guidance-scale", type=float, default=2.5)
+    parser.add_argument("--difference-guidance", type=float, nargs="*", help="of textures; a job's and the above")
     parser.add_argument("--prior", default="bundled")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--out", type=Path, default=Path("out/experiments"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import bpy
 import pytest
@@ -42,6 +43,22 @@ def test_a_texture_is_edited_with_its_own_words_and_cameras_and_lands_on_its_obj
     assert json.loads((third.folder.path / "job.json").read_text())["edit"]["source_prompt"] == "a golden crate"
     bpy.ops.ddrep.show_original(job=third.name)
     assert cube.active_material.name == "Material"
+
+
+def test_the_words_are_filled_in_and_before_and_after_are_what_the_gallery_shows(addon, cube, run_texture, edit):
+    first = run_texture()
+    asked = SimpleNamespace(found=lambda: (first, None), prompt="", source_prompt="")
+    window = SimpleNamespace(invoke_props_dialog=lambda operator, width: {"RUNNING_MODAL"})
+    told = addon.operators.edits.DDREP_OT_edit_sample.invoke(asked, SimpleNamespace(window_manager=window), None)
+    assert told == {"RUNNING_MODAL"} and asked.source_prompt == asked.prompt == "a wooden crate"
+    second = edit(first)
+    result, compared = second.folder.result_file, second.folder.path / "outputs" / "before_after.png"
+    kept = json.loads(result.read_text())
+    kept["samples"][0]["files"]["before_after"] = "outputs/before_after.png"
+    result.write_text(json.dumps(kept))
+    compared.write_bytes(b"")
+    (sample,) = addon.results.outcome.read_samples(second.folder)
+    assert sample.objects[0].texture is not None and sample.picture.samefile(compared)
 
 
 def test_a_world_is_edited(addon, pump, edit):
