@@ -1,15 +1,29 @@
-"""How much memory this process may still take, as far as the system says."""
+"""How much memory this process may still take, as far as the system says; and when it is not to be tidied up."""
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ddrep_core.errors import RequestError
 
 RESERVE = 0.05  # of what is available, left to the system
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Nothing is looked through for what is no longer needed: while libraries are imported, all of it is."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 def available_bytes() -> int | None:

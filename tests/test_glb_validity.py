@@ -109,6 +109,33 @@ def test_what_comes_as_gltf_leaves_valid_with_the_same_values(tmp_path: Path, ki
         assert np.array_equal(before.triangles, after.triangles) and np.allclose(before.uv, after.uv, atol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore::ddrep_core.errors.DdrepWarning")
+def test_numbers_of_vertices_that_are_none_are_not_written(tmp_path: Path) -> None:
+    maker = Maker()
+    points, normals, uv, faces = gltf_maker.cube()
+    odd = normals.astype(np.float32)
+    odd[0], odd[1], odd[2], odd[3] = np.nan, 0, odd[2] * 7, (np.inf, 0, 0)
+    second = np.full((24, 2), 0.5, np.float32)
+    second[5] = np.nan
+    attributes = {
+        "POSITION": maker.accessor(points),
+        "NORMAL": maker.accessor(odd),
+        "TEXCOORD_0": maker.accessor(uv),
+        "TEXCOORD_1": maker.accessor(second),
+    }
+    maker.mesh({"attributes": attributes, "indices": maker.accessor(faces.reshape(-1))})
+    for entry in maker.data["accessors"][1:]:
+        for key in ("min", "max"):
+            entry.pop(key, None)
+    written = paint(load_mesh(maker.glb(tmp_path / "in.glb")), tmp_path / "out.glb")
+    found = GltfDocument.read(written)
+    numbers = found.data["meshes"][0]["primitives"][0]["attributes"]
+    assert np.allclose(found.accessor(numbers["NORMAL"]), normals, atol=1e-6)  # each side's own corners: its faces'
+    assert np.array_equal(found.accessor(numbers["TEXCOORD_1"])[4:6], [[0.5] * 2, [0] * 2])
+    if folder := validator().validator_folder():
+        assert not validator().errors([written], folder)[0]
+
+
 def test_accessors_that_are_right_stay_to_the_letter(tmp_path: Path) -> None:
     for kind in (plain, interleaved):
         source = kind().glb(tmp_path / "in.glb")

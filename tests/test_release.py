@@ -103,3 +103,13 @@ def test_everything_that_is_needed_is_pinned_with_hashes_and_has_a_licence() -> 
             assert pinned[name] == version
     rows = re.findall(r"(?m)^\| ([\w.-]+) \| ([\w.+]+) \| (\S.*) \|$", (ROOT / "docs/licences.md").read_text())
     assert {name: version for name, version, _ in rows if name in pinned} == pinned  # scripts/licences
+
+
+def test_another_build_of_torch_leaves_all_other_pins_and_hashes() -> None:
+    """`pip --require-hashes` would not take a torch for CPUs, whose hash the index does not know."""
+    asked = subprocess.run([str(ROOT / "scripts/lock"), "--without-torch"], capture_output=True, text=True, check=True)
+    whole = re.split(r"(?m)^(?=[A-Za-z0-9])", (ROOT / "requirements.lock").read_text())
+    rest = re.split(r"(?m)^(?=[A-Za-z0-9])", asked.stdout)
+    gone = {entry.split("==")[0] for entry in whole} - {entry.split("==")[0] for entry in rest}
+    assert "torch" in gone and all(name.startswith(("torch", "triton", "nvidia-", "cuda-")) for name in gone)
+    assert rest == [entry for entry in whole if entry.split("==")[0] not in gone]

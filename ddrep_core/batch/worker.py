@@ -22,6 +22,7 @@ from ddrep_core.errors import Cancelled, DdrepError
 from ddrep_core.jobs.events import add_event
 from ddrep_core.jobs.folder import JobBusy, JobFolder
 from ddrep_core.jobs.request import TASKS, Request
+from ddrep_core.memory import uncollected
 
 BUSY_SECONDS = 60.0  # how long an engine whose batch was killed may need to see it, and let go of its job
 
@@ -79,7 +80,8 @@ def run_one(path: Path, models: Models, say: Callable[[dict[str, Any]], None]) -
     def listener(event: dict[str, Any]) -> None:
         say({"job": str(path), **event})
 
-    from ddrep_core.jobs.run import run_job  # torch comes with it
+    with uncollected():
+        from ddrep_core.jobs.run import run_job  # torch comes with it
 
     status, message, fix = 0, "", ""
     try:

@@ -25,7 +25,7 @@ from ddrep_core.geometry.glb_builder import (
     GlbBuilder,
     mime_type,
 )
-from ddrep_core.geometry.glb_repair import repair_accessors
+from ddrep_core.geometry.glb_repair import repair_accessors, sound_numbers
 from ddrep_core.geometry.gltf_document import TRIANGLES, GltfDocument, primitive_faces
 from ddrep_core.geometry.gltf_materials import (
     ROUGHNESS,
@@ -237,12 +237,12 @@ def _split_primitive(
     uv = np.stack([part.uv[..., 0], 1 - part.uv[..., 1]], axis=-1).astype(np.float32).reshape(-1, 2)
     # The part's own vertices are only those that it uses; here the file's numbers are due.
     found, corner, faces = _split_corners(primitive_faces(source, primitive).reshape(-1), uv)
-    entries = source.data["accessors"]
+    entries, sound = source.data["accessors"], sound_numbers(source, primitive)
 
     def gathered(attributes: dict[str, int]) -> dict[str, int]:
         return {
             name: builder.add_accessor(
-                source.accessor(index)[found],
+                (sound[index] if index in sound else source.accessor(index))[found],
                 entries[index]["type"],
                 ARRAY_BUFFER,
                 entries[index],

@@ -1,7 +1,8 @@
-"""What an input's own accessors may have wrong, and no written GLB shall have: bounds, alignment, stride, shared views.
+"""What an input's own accessors may have wrong, and no written GLB shall have: bounds, alignment, stride, shared views,
+and numbers of vertices that are none.
 
-Values never change: an accessor gets another view on the same bytes, or an aligned copy of them. An accessor that is
-right stays as it is, to the letter.
+Values that are numbers stay: an accessor gets another view on the same bytes, or an aligned copy of them. An accessor
+that is right stays as it is, to the letter.
 """
 
 from __future__ import annotations
@@ -10,13 +11,21 @@ from collections import defaultdict
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ddrep_core.errors import RequestError
 from ddrep_core.geometry.glb_builder import ARRAY_BUFFER, ELEMENT_ARRAY_BUFFER, GlbBuilder, bounds
-from ddrep_core.geometry.gltf_document import COMPONENT_TYPES, ELEMENT_SIZES, GltfDocument
+from ddrep_core.geometry.gltf_document import (
+    COMPONENT_TYPES,
+    ELEMENT_SIZES,
+    GltfDocument,
+    is_triangles,
+    primitive_faces,
+)
 
 PADDED = ("MAT2", "MAT3")  # their columns may have gaps; nothing that we know of a mesh is stored so
 LEAST_STRIDE, GREATEST_STRIDE = 4, 252
+FROM_UNIT = 0.005  # how far a normal's length may be from 1; the validator lets through a little more
 
 
 def repair_accessors(builder: GlbBuilder, source: GltfDocument, offsets: list[int]) -> None:
@@ -45,6 +54,66 @@ def repair_accessors(builder: GlbBuilder, source: GltfDocument, offsets: list[in
     for index, entry in enumerate(data.get("accessors", [])):
         if entry["type"] not in PADDED:
             _bound(entry, source, index, index in positions)
+    sound: dict[int, NDArray[np.float32]] = {}
+    looked: set[int] = set()
+    for mesh in source.data.get("meshes", []):
+        for primitive in mesh["primitives"]:
+            sound |= sound_numbers(source, primitive, looked)
+    for index, values in sound.items():
+        entry = data["accessors"][index]
+        for key in ("byteOffset", "sparse", "min", "max"):
+            entry.pop(key, None)
+        entry["bufferView"] = builder.add_elements(values, ARRAY_BUFFER)
+
+
+def sound_numbers(
+    source: GltfDocument, primitive: dict[str, Any], looked: set[int] | None = None
+) -> dict[int, NDArray[np.float32]]:
+    """What vertices' numbers that are none become, by their accessors: 0; a normal, its faces', of length one.
+
+    Args:
+        looked: accessors that need not be looked at; those of this primitive are added.
+    """
+    looked = set() if looked is None else looked
+    found: dict[int, NDArray[np.float32]] = {}
+    own = primitive["attributes"]
+    for attributes in (own, *primitive.get("targets", ())):
+        for name, index in attributes.items():
+            if index in looked or name == "POSITION":  # such positions are refused
+                continue
+            looked.add(index)
+            try:
+                values = source.accessor(index)
+                if values.dtype != np.float32:
+                    continue
+                right = np.where(np.isfinite(values), values, np.float32(0))
+                if name == "NORMAL" and attributes is own:
+                    right = _of_length_one(source, primitive, right)
+            except (RequestError, LookupError):  # broken, and no part of what was textured
+                continue
+            if not np.array_equal(right, values):
+                found[index] = right
+    return found
+
+
+def _of_length_one(
+    source: GltfDocument, primitive: dict[str, Any], normals: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """[N, 3] the same where they are of length one; else made so, or the faces' around where they have no direction."""
+    lengths = np.linalg.norm(normals.astype(np.float64), axis=1)
+    wrong = np.abs(lengths - 1) > FROM_UNIT
+    if not wrong.any():
+        return normals
+    right = normals.astype(np.float64)
+    if (lost := lengths < 1e-6).any() and is_triangles(primitive):
+        points, faces = source.floats(primitive["attributes"]["POSITION"]), primitive_faces(source, primitive)
+        across = np.cross(points[faces[:, 1]] - points[faces[:, 0]], points[faces[:, 2]] - points[faces[:, 0]])
+        around = np.zeros_like(right)
+        np.add.at(around, faces.reshape(-1), np.repeat(across, 3, axis=0))
+        right[lost] = around[lost]
+    lengths = np.linalg.norm(right, axis=1, keepdims=True)
+    right = np.where(lengths > 0, right / np.where(lengths > 0, lengths, 1), (0.0, 0.0, 1.0))
+    return np.where(wrong[:, None], right, normals).astype(np.float32)
 
 
 def _roles(data: dict[str, Any]) -> tuple[dict[int, int], set[int]]:

@@ -42,7 +42,6 @@ from ddrep_core.report.renderer import Renderer
 from ddrep_core.sampling.sample import Result
 from ddrep_core.views import Views
 
-
 GUIDANCE_SHARE = 1 / 6
 """Of what guidance adds to 1, how much a texture's edit by difference takes where nobody says otherwise."""
 
@@ -93,8 +92,8 @@ def start(session: Session, settings: EditRequest, path: Path) -> Stage:
 def milder(guidance_scale: float) -> float:
     """The guidance of a texture's edit by difference, from the prior's usual one.
 
-    Making something needs guidance to be a thing at all. An edit has its picture already, and a texture its shape: there
-    guidance carries the change too far, and gains nothing by it (docs/methods.md).
+    Making something needs guidance to be a thing at all. An edit has its picture already, and a texture its shape:
+    guidance then carries the change too far, and gains nothing by it (docs/methods.md).
     """
     return guidance_scale if guidance_scale <= 1 else 1 + GUIDANCE_SHARE * (guidance_scale - 1)
 

@@ -143,11 +143,11 @@ def fields(prior: Any, options: argparse.Namespace) -> Iterator[Case]:
         yield Case(words, source, views, 4, None, partial(decoded, prior), wanted)
 
 
-def by_difference(case: Case, prior: Any, guidance: float, steps: int, strength: float) -> Any:
+def by_difference(case: Case, prior: Any, guidance: float, steps: int, eta: float, strength: float) -> Any:
     """As `ddrep edit` does it."""
     return sample(
         case.rep, prior, case.views, prompt=case.words[1], source_prompt=case.words[0], guidance_scale=guidance,
-        schedule=ddim_schedule(lower_levels(prior.sigmas, strength), steps), eta=1.0, seed=3,
+        schedule=ddim_schedule(lower_levels(prior.sigmas, strength), steps), eta=eta, seed=3,
         views_per_step=case.views_per_step if case.views is not None else None,
     )  # fmt: skip
 
@@ -167,7 +167,8 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=20, help="edits, at most")
     parser.add_argument("--steps", type=int, default=15, help="of the difference, two evaluations each")
     parser.add_argument("--descent", type=int, default=60, help="steps of SDS")
-    parser.add_argument("--strength", type=float, nargs="+", default=[STRENGTH["difference"]])
+    parser.add_argument("--strength", type=float, default=STRENGTH["difference"])
+    parser.add_argument("--eta", type=float, nargs="+", default=[0.0, 1.0])
     parser.add_argument("--guidance-scale", type=float, default=2.5)
     parser.add_argument("--prior", default="bundled")
     parser.add_argument("--device", default="auto")
@@ -175,10 +176,10 @@ def main() -> None:
     options = parser.parse_args()
     prior, guidance = dd.load_prior(options.prior, device=options.device), options.guidance_scale
     methods: dict[str, Callable[[Case], Any]] = {
-        f"difference, strength {strength:g}": partial(
-            by_difference, prior=prior, guidance=guidance, steps=options.steps, strength=strength
+        f"difference, η = {eta:g}": partial(
+            by_difference, prior=prior, guidance=guidance, steps=options.steps, eta=eta, strength=options.strength
         )
-        for strength in options.strength
+        for eta in options.eta
     }
     methods["SDS"] = partial(by_descent, prior=prior, guidance=guidance, steps=options.descent)
     options.out.mkdir(parents=True, exist_ok=True)
