@@ -5,8 +5,11 @@ from __future__ import annotations
 import itertools
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import geometry_shapes as shapes
+import mesh_corpus
 import numpy as np
 import pytest
 import torch
@@ -26,6 +29,8 @@ from ddrep_core.geometry.mesh import Float, Int, Mesh, Part
 from ddrep_core.geometry.raycast import ray_caster
 from ddrep_core.geometry.texel_grids import grid_resolutions, island_groups
 from ddrep_core.geometry.texels import distinct_rows, islands, overlap_share, rasterize, texel_samples, texture_groups
+from ddrep_core.jobs.request import TextureRequest
+from ddrep_core.jobs.texture import Texturing
 from ddrep_core.views import orbit_views
 
 pytestmark = pytest.mark.filterwarnings("ignore::ddrep_core.errors.DdrepWarning")
@@ -292,3 +297,18 @@ def test_many_textures_have_no_more_texels_than_their_few_pixels_need(tmp_path: 
     assert solved(64, pixels) == pytest.approx(2_000_000, rel=0.02)
     assert solved(65, pixels) == pytest.approx(16 * pixels, rel=0.03)
     assert solved(500, 8 * 512 * 512) == solved(500, 8 * 512 * 512 + 1) > 4 * 8 * 512 * 512 * 0.95
+
+
+def test_more_objects_than_anybody_looks_at_are_not_each_previewed(tmp_path, monkeypatch):
+    """A file for each of 10,000 parts took minutes a preview."""
+    (tmp_path / "two.obj").write_text(mesh_corpus.two_objects())
+    mesh = load_mesh(tmp_path / "two.obj")
+    views = orbit_views(2, width=16, height=16, distance=8.0)
+    rep = SimpleNamespace(render=lambda: torch.full((2, 3, 16, 16), 0.5))
+    outlook: Any = SimpleNamespace(views=views)
+    texturing = Texturing(TextureRequest(mesh="m"), mesh, outlook, Baker(mesh, views, 16, (16, 16)))
+    session: Any = SimpleNamespace(prior=SimpleNamespace(decode=lambda latents: latents, device="cpu"))
+    step: Any = SimpleNamespace(diffrep=rep)
+    assert [each.kind for each in texturing.previews(session, step)] == ["texture"] * 2 + ["views"]
+    monkeypatch.setattr("ddrep_core.jobs.texture.MOST_PREVIEWED", 1)
+    assert [each.kind for each in texturing.previews(session, step)] == ["views"]

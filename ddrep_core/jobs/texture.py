@@ -53,6 +53,7 @@ STRENGTH = 0.6
 PREVIEW_TEXTURE = 256
 # Of all previews between them: more objects have coarser ones, still with a few texels to a pixel of the views.
 ENOUGH_PREVIEW_TEXELS, MOST_PREVIEW_TEXELS, PREVIEW_TEXELS_PER_PIXEL = 250_000, 1_000_000, 4
+MOST_PREVIEWED = 1024  # objects: a file for each takes longer than what it shows
 PREVIEW_VIEWS = 4
 UV_LAYER = "DDRep"
 LONGEST_NAME = 120  # bytes of an object's or material's name in a file's name
@@ -167,12 +168,12 @@ class Texturing:
     models: MaterialModels | None = None
 
     def previews(self, session: Session, step: StepReport) -> Sequence[Preview]:
-        """Each object's texture, and some of the views in a row."""
+        """Each object's texture, where they are not too many, and some of the views in a row."""
         pictures = decode(session.prior, step.diffrep.render())
         parts = {part.name: part for part in self.mesh.parts}
         found = [
             Preview("texture", Image.fromarray(baked.pixels()), parts[name].object_name)
-            for name, baked in self.preview_baker.bake(pictures).items()
+            for name, baked in (self.preview_baker.bake(pictures) if len(parts) <= MOST_PREVIEWED else {}).items()
             if not parts[name].tile  # one picture could not show them
         ]
         shown = pictures[:: max(1, len(pictures) // PREVIEW_VIEWS)][:PREVIEW_VIEWS]

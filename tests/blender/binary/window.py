@@ -19,6 +19,7 @@ WORK = Path(os.environ["DDREP_TEST_FOLDER"])
 PROMPT = os.environ.get("DDREP_GUI_PROMPT", "a wooden duck")
 SECONDS = float(os.environ.get("DDREP_GUI_SECONDS", "900"))
 FLAT = (180, 90, 40)  # sRGB
+CLOSED = ("DDREP_PT_cameras", "DDREP_PT_generate", "DDREP_PT_panorama")
 LAYOUT = json.loads(os.environ.get("DDREP_GUI_LAYOUT", "{}"))
 bpy.context.preferences.view.show_splash = False
 bpy.context.preferences.view.show_tooltips = False
@@ -170,15 +171,17 @@ def session(addon):
 
 
 def opened(addon, *names):
-    """Sub-panels of the tab, at its top and open: what stands in them is drawn by their own code."""
+    """Sub-panels of the tab stand open at its end, drawn by their own code; others make room for them."""
+    others = [each for each in addon.panels.CLASSES if each.__name__.startswith(CLOSED)]
+    for panel in others:
+        bpy.utils.unregister_class(panel)
     made = []
-    for number, name in enumerate(names):
+    for name in names:
         panel = getattr(addon.panels, name)
         told = {key: getattr(panel, key) for key in ("bl_space_type", "bl_region_type", "bl_category", "bl_label")}
-        told |= {"draw": panel.draw, "bl_idname": f"{name}_open", "bl_order": number - 20}
-        made.append(type(f"{name}_open", (bpy.types.Panel,), told))
+        made.append(type(f"{name}_open", (bpy.types.Panel,), {**told, "draw": panel.draw, "bl_idname": f"{name}_open"}))
         bpy.utils.register_class(made[-1])
-    return made
+    return made, others
 
 
 def press(area, operator, **told):
@@ -210,7 +213,7 @@ def pixels_of(path):
 
 def steered(addon, area, sidebar, space):
     """Faces are selected and kept, the result is painted closely, and one of its views comes as a picture to paint."""
-    panels = opened(addon, "DDREP_PT_texture_keep", "DDREP_PT_texture_surface")
+    panels, others = opened(addon, "DDREP_PT_texture_keep", "DDREP_PT_texture_surface")
     figure = bpy.data.objects["Figure"]
     settings = bpy.context.scene.ddrep.texture
     highest = max(corner[2] for corner in figure.bound_box)
@@ -258,6 +261,8 @@ def steered(addon, area, sidebar, space):
     report["longest_work_steered"] = addon.runtime.current().slices.longest_work
     for panel in panels:
         bpy.utils.unregister_class(panel)
+    for panel in others:
+        bpy.utils.register_class(panel)
 
 
 def flat_preview(addon, area, space):
