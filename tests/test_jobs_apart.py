@@ -73,6 +73,26 @@ def test_what_one_is_depends_on_what_is_made(tmp_path: Path) -> None:
     assert guides(OF_SURFACES) == ()
 
 
+@pytest.mark.parametrize(("task", "push"), [("image", OF_FORMS), ("generate", OF_FORMS), ("texture", OF_SURFACES)])
+def test_each_task_says_what_one_is(task: str, push: Push, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[Push] = []
+
+    def guides(*told: Any) -> Any:
+        heard.extend(each for each in told if isinstance(each, Push))
+        raise RequestError("That was all that was asked.")
+
+    monkeypatch.setattr("ddrep_core.jobs.session.guides_to_differ", guides)
+    mesh = tmp_path / "cube.obj"
+    cube_obj(mesh)
+    told = {"prompt": "a colour", "steps": 2, "samples": 2, "diversity": 1.0}
+    own = {"texture": {"mesh": mesh, "cameras": "orbit:2", "resolution": 16}, "generate": {"cameras": "orbit:2"}}
+    wish = wish_of(task, {**told, **own.get(task, {})})
+    job = create_job(tmp_path / "job", wish.request, copies=wish.copies)
+    with pytest.raises(RequestError, match="all that was asked"):
+        run_job(job.path, load_prior=two_colours)
+    assert heard == [push]
+
+
 def test_samples_that_differ_are_made_together_and_told_apart(tmp_path: Path) -> None:
     found = {}
     for diversity in (0.0, 3.0):

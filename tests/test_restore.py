@@ -38,9 +38,20 @@ def test_the_nearest_picture_that_agrees_solves_the_normal_equations(operator) -
     found = Measurement(operator, known).nearest(pictures, torch.zeros(3, dtype=torch.long), 0.2)
     columns = torch.eye(48, dtype=torch.float64).reshape(48, 3, 4, 4)
     matrix = operator(columns).flatten(1).T
-    right = matrix.T @ known.flatten() + 0.2 * pictures.flatten(1)
-    expected = torch.linalg.solve(matrix.T @ matrix + 0.2 * torch.eye(48, dtype=torch.float64), right.T).T
+    coupling = 0.2 * known.numel() / 48  # of means, not of sums
+    right = matrix.T @ known.flatten() + coupling * pictures.flatten(1)
+    expected = torch.linalg.solve(matrix.T @ matrix + coupling * torch.eye(48, dtype=torch.float64), right.T).T
     torch.testing.assert_close(found.flatten(1), expected, atol=2e-4, rtol=0)
+
+
+@pytest.mark.parametrize("side", [8, 4, 2])
+def test_however_small_a_picture_is_answers_agree_with_it_alike(side: int) -> None:
+    generator = torch.Generator().manual_seed(1)
+    known, pictures = (torch.rand(1, 3, size, size, generator=generator) for size in (side, 8))
+    operator = smaller(side, side)
+    found = Measurement(operator, known).nearest(pictures, torch.tensor([0]), 0.075)
+    left, before = ((operator(each) - known).square().mean().sqrt() for each in (found, pictures))
+    assert float(left / before) == pytest.approx(0.075 / 1.075, rel=1e-3)
 
 
 def plain(leaves: list[Tensor], lr: float, betas: tuple[float, float]) -> torch.optim.Optimizer:

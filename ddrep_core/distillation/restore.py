@@ -1,9 +1,9 @@
 """Several answers to a linear inverse problem: repulsive score distillation with an augmented latent (RSD, Alg. 2).
 
-Of a picture x only y = H x is known. Half-quadratic splitting of ½‖y − Hx‖² + ρ/2 ‖x − D(z)‖² + λ R(z): for latents z,
-x is known in closed form, and z descends. What comes of it is a point near what the prior likes, not a draw from the
-posterior: its samples differ by γ, not by what y leaves open (docs/diversity.md). For draws, hold what is known and
-sample.
+Of a picture x only y = H x is known. Half-quadratic splitting of ½ mean (y − Hx)² + ρ/2 mean (x − D(z))² + λ R(z): for
+latents z, x is known in closed form, and z descends. What comes of it is a point near what the prior likes, not a draw
+from the posterior: its samples differ by γ, not by what y leaves open (docs/diversity.md). For draws, hold what is
+known and sample.
 """
 
 from __future__ import annotations
@@ -51,9 +51,12 @@ class Measurement:
     known: Tensor
 
     def nearest(self, pictures: Tensor, indices: Tensor, coupling: float) -> Tensor:
-        """argmin_x ½‖y − Hx‖² + ρ/2 ‖x − pictures‖² for pictures [B, 3, H, W] of views [B], by conjugate gradients."""
+        """argmin_x ½ mean (y − Hx)² + ρ/2 mean (x − pictures)² for pictures [B, 3, H, W] of views [B], by conjugate
+        gradients. Means, as in the authors' code: of a small picture each number is known for many pixels, and a sum
+        over the few would hardly count beside a sum over the many."""
         known = self.known[indices.to(self.known.device)].to(pictures)
         start = pictures.detach()
+        coupling = coupling * known[0].numel() / start[0].numel()
 
         def normal(x: Tensor) -> Tensor:
             return self._adjoint(self.operator(x), start) + coupling * x

@@ -81,9 +81,9 @@ class Given:
         return tuple(known.nonzero().flatten().tolist())
 
     def shares(self, weights: Tensor) -> dict[int, float]:
-        """By view of which anything is known, the share of its pixels that is held, by importance [V, 1, h, w]."""
+        """By view of which anything is known, the share of its pixels that is, by importance [V, 1, h, w]."""
         importance = weights.to(self.weights)
-        held = ((self.weights == 1) * importance).sum((1, 2, 3)) / importance.sum((1, 2, 3)).clamp_min(1e-30)
+        held = (self.weights * importance).sum((1, 2, 3)) / importance.sum((1, 2, 3)).clamp_min(1e-30)
         touched = (self.weights > 0).flatten(1).any(1).nonzero().flatten().tolist()
         return {view: float(held[view]) for view in touched}
 

@@ -139,7 +139,7 @@ class Setting:
         eta: the run's stochastic share.
         views_per_step: B; V where every step moves all views.
         particles: how many samples go through the same steps together.
-        known: views of which something is given and stays; by their numbers, the share of their pixels that is.
+        known: views of which something is given and stays; by their numbers, the share of their pixels that is given.
         whole: those of which nothing is left to sample: they are held in every step.
     """
 
