@@ -82,7 +82,7 @@ def learnt() -> None:
     print("True: kinds", [round(float(each), 3) for each in shares])
     for novel in (1.0, 0.0):
         model = started(lambda: SignalNetwork(4, 2, 4, width=128), source)
-        lesson = ObservationLesson(steps=8000, batch=256, novel=novel, context_most=3)  # as many as a draw shows
+        lesson = ObservationLesson(steps=8000, batch=256, novel=novel)
         learn_signals(model, signals.forward, draw, lesson, torch.Generator().manual_seed(1))
         plan = ddim_schedule(LEVELS, 25, heun=True)
         for order in ("autoregressive", "joint"):
