@@ -38,8 +38,9 @@ UNDECIDED, DECIDED = 0.9, 0.1
 JUDGED = 0.25
 """Part of the level at which the hero had decided: where joining views are judged for the first time."""
 
-FIRST = 0.25
-"""Of one view's pixels, this much must be given for the others to join it; those at a silhouette are given in part."""
+FIRST = 0.02
+"""Of one view's pixels, this much must be given for the others to join it: what lies behind a thing is not, nor counted
+apart, and those at a silhouette are given in part."""
 
 MEASURED = 10
 """Levels at which the prior is asked what it sees in a view that is given as a whole."""
@@ -196,7 +197,7 @@ class GrownWalk:
             said = "Grown sampling decides view by view, which several samples together cannot."
             raise RequestError(said, "Take another schedule, e.g. repaint.")
         if setting.known and (max(setting.known.values()) < FIRST or len(setting.known) == len(setting.weights)):
-            said = "Grown sampling can be given a view, or most of one, and no small parts of views or parts of all."
+            said = "Grown sampling can be given single views, and no parts of all of them."
             raise RequestError(said, "Take another schedule, e.g. repaint.")
         self.plan, self.setting = plan, setting
         weights, views = setting.weights, setting.views
