@@ -18,7 +18,7 @@ from ..scene.draft import targets
 from .presets import DDREP_PT_generate_presets, DDREP_PT_panorama_presets, DDREP_PT_texture_presets
 from .widgets import draw_controlnets, draw_loras, draw_problem, draw_reference, paragraph, width_of
 
-TEXTURE_BUTTONS = (("ddrep.repaint_view", "TPAINT_HLT"), ("ddrep.detail_sample", "ZOOM_IN"))
+TEXTURE_BUTTONS = (("ddrep.repaint_view", "BRUSH_DATA"), ("ddrep.detail_sample", "ZOOM_IN"))
 BEHIND = 0.1  # of the surface seen only from behind: above that, the panel says so
 
 
@@ -558,7 +558,7 @@ class DDREP_PT_results(_Tab, bpy.types.Panel):
             box = layout.box()
             row = box.row(align=True)
             row.label(text=camera, icon="CAMERA_DATA")
-            row.operator("ddrep.paint_view", text="", icon="TPAINT_HLT").image = image.name
+            row.operator("ddrep.paint_view", text="", icon="BRUSH_DATA").image = image.name
             row.operator("ddrep.forget_view", text="", icon="X").image = image.name
             box.operator("ddrep.sample_others", icon="CON_CAMERASOLVER").image = image.name
 
