@@ -1,4 +1,4 @@
-"""The options of a command, made of the fields of a request: each is described in `jobs/request.py`, once.
+"""The options of a command, made of the fields of a request: each is described in its block (`jobs/blocks.py`), once.
 
 Bounds are the request's to check: it names everything that is wrong at once, in the same words for a job folder.
 """
@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import typer
 from pydantic.fields import FieldInfo
 
-from ddrep_core.jobs.request import Block, Option
+from ddrep_core.jobs.block import Block, Option
 
 
 def option_parameters(block: type[Block], keys: Iterable[str] | None = None) -> list[inspect.Parameter]:

@@ -16,11 +16,11 @@ from ddrep_core.errors import RequestError, RunError
 from ddrep_core.geometry.close_ups import close_ups
 from ddrep_core.geometry.load import load_mesh
 from ddrep_core.geometry.mesh import Mesh
+from ddrep_core.jobs.blocks import TextureRequest
 from ddrep_core.jobs.create import create_job
 from ddrep_core.jobs.detail import check_detail
 from ddrep_core.jobs.folder import JobFolder
 from ddrep_core.jobs.recipe import Recipe
-from ddrep_core.jobs.request import TextureRequest
 from ddrep_core.jobs.run import run_job
 from ddrep_core.jobs.tone import carried_on, toned
 from ddrep_core.jobs.wish import wish_of

@@ -15,7 +15,8 @@ import ddrep_core as dd
 from ddrep_core import cli
 from ddrep_core.errors import RequestError
 from ddrep_core.jobs import run as run_module
-from ddrep_core.jobs.request import JOB, TASKS, Block, Later, parse_request
+from ddrep_core.jobs.block import JOB, Block, Later
+from ddrep_core.jobs.request import TASKS, parse_request
 from ddrep_core.jobs.run import run_job
 from ddrep_core.jobs.task import Made, Stage
 

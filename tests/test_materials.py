@@ -22,8 +22,8 @@ from ddrep_core.geometry.mesh import Mesh
 from ddrep_core.geometry.raycast import ray_caster
 from ddrep_core.geometry.tangents import normal_map
 from ddrep_core.jobs import materials
+from ddrep_core.jobs.blocks import TextureRequest
 from ddrep_core.jobs.materials import material_models
-from ddrep_core.jobs.request import TextureRequest
 from ddrep_core.jobs.run import run_job
 from ddrep_core.priors import GaussianPrior
 from ddrep_core.priors.intrinsics import IntrinsicModel, Prediction

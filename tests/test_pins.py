@@ -15,9 +15,9 @@ import ddrep_core as dd
 from ddrep_core.diffreps.texture import TextureDiffrep
 from ddrep_core.errors import RequestError
 from ddrep_core.geometry.bake import Baker
+from ddrep_core.jobs.blocks import Pin
 from ddrep_core.jobs.folder import JobFolder
 from ddrep_core.jobs.pins import Pinned, in_frame, read_pins
-from ddrep_core.jobs.request import Pin
 from ddrep_core.jobs.views import square_frame
 from ddrep_core.priors import GaussianPrior
 from ddrep_core.sampling import Grown, ddim_schedule, noise_levels, sample

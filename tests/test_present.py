@@ -19,9 +19,9 @@ from ddrep_core.geometry.bake import Baker, Worn
 from ddrep_core.geometry.base_color import base_color
 from ddrep_core.geometry.glb import write_glb
 from ddrep_core.geometry.load import load_mesh
+from ddrep_core.jobs.blocks import TextureRequest
 from ddrep_core.jobs.folder import JobFolder
 from ddrep_core.jobs.present import Present, worn_by
-from ddrep_core.jobs.request import TextureRequest
 from ddrep_core.jobs.run import run_job
 from ddrep_core.jobs.wish import wish_of
 from ddrep_core.priors import GaussianPrior

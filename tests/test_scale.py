@@ -29,7 +29,7 @@ from ddrep_core.geometry.mesh import Float, Int, Mesh, Part
 from ddrep_core.geometry.raycast import ray_caster
 from ddrep_core.geometry.texel_grids import grid_resolutions, island_groups
 from ddrep_core.geometry.texels import distinct_rows, islands, overlap_share, rasterize, texel_samples, texture_groups
-from ddrep_core.jobs.request import TextureRequest
+from ddrep_core.jobs.blocks import TextureRequest
 from ddrep_core.jobs.texture import Texturing
 from ddrep_core.views import orbit_views
 

@@ -19,8 +19,8 @@ from ddrep_core.errors import RequestError
 from ddrep_core.geometry.bake import BakedTexture, Baker, Worn
 from ddrep_core.geometry.close_ups import CloseUps, close_ups
 from ddrep_core.geometry.mesh import Mesh
+from ddrep_core.jobs.blocks import TextureRequest
 from ddrep_core.jobs.present import WHOLLY, Present, encoded
-from ddrep_core.jobs.request import TextureRequest
 from ddrep_core.jobs.session import Preview, Session
 from ddrep_core.jobs.task import Made, Stage
 from ddrep_core.jobs.tone import toned

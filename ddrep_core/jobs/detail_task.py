@@ -13,10 +13,10 @@ from ddrep_core.geometry.bake import BakedTexture, Baker, Worn, baking_bytes
 from ddrep_core.geometry.base_color import base_colors
 from ddrep_core.geometry.load import load_mesh
 from ddrep_core.geometry.texels import check_texture_repeats
+from ddrep_core.jobs.blocks import DetailRequest, TextureRequest
 from ddrep_core.jobs.detail import ROOM, STEPS, Subject, detail_stage
 from ddrep_core.jobs.edit_texture import sized
 from ddrep_core.jobs.present import Present
-from ddrep_core.jobs.request import DetailRequest, TextureRequest
 from ddrep_core.jobs.session import Session
 from ddrep_core.jobs.task import Made, Stage
 from ddrep_core.jobs.texture import (

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from ddrep_core.errors import RequestError
 from ddrep_core.jobs import edit_picture, edit_texture, edit_vector
+from ddrep_core.jobs.blocks import EditRequest
 from ddrep_core.jobs.edit_procedure import MODE_SEEKERS, STRENGTH
 from ddrep_core.jobs.edit_source import kind_of
-from ddrep_core.jobs.request import EditRequest
 from ddrep_core.jobs.session import Session
 from ddrep_core.jobs.task import Stage
 

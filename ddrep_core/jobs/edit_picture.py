@@ -19,13 +19,13 @@ from ddrep_core.diffreps.panorama_picture import equirectangular_places
 from ddrep_core.diffreps.protocol import Diffrep
 from ddrep_core.errors import RequestError
 from ddrep_core.jobs.apart import OF_ANSWERS
+from ddrep_core.jobs.blocks import EditRequest
 from ddrep_core.jobs.edit_procedure import beside, carried_over, procedure, show
 from ddrep_core.jobs.folder import write_bytes
 from ddrep_core.jobs.image import shape_for
 from ddrep_core.jobs.kept_picture import KeptPicture, kept_part, windows_of
 from ddrep_core.jobs.panorama import panorama, windows_around
 from ddrep_core.jobs.panorama import previews as panorama_previews
-from ddrep_core.jobs.request import EditRequest
 from ddrep_core.jobs.session import MakePreviews, Preview, Session
 from ddrep_core.jobs.task import Made, Stage
 from ddrep_core.pictures import decode, on_white, png_bytes, read_picture_file, tensor_of, to_picture

@@ -19,10 +19,10 @@ from ddrep_core.diffreps.matrix import MatrixDiffrep
 from ddrep_core.diffreps.protocol import Diffrep
 from ddrep_core.distillation import DELTA_DENOISING, POSTERIOR_DISTILLATION, SCORE_DISTILLATION, ModeSeeker, distill
 from ddrep_core.errors import RequestError
+from ddrep_core.jobs.blocks import EditRequest
 from ddrep_core.jobs.folder import replacing
 from ddrep_core.jobs.pace import StageProgress
 from ddrep_core.jobs.recipe import Procedure, Recipe
-from ddrep_core.jobs.request import EditRequest
 from ddrep_core.jobs.session import Session
 from ddrep_core.jobs.task import Illustration
 from ddrep_core.pictures import unchanged

@@ -8,9 +8,9 @@ from typing import Any, Literal, TypeAlias
 
 from ddrep_core.confined import is_folder, named
 from ddrep_core.errors import RequestError
+from ddrep_core.jobs.blocks import DetailRequest, EditRequest, PanoramaRequest, TextureRequest
 from ddrep_core.jobs.create import existing_file
 from ddrep_core.jobs.folder import JobFolder, read_json
-from ddrep_core.jobs.request import DetailRequest, EditRequest, PanoramaRequest, TextureRequest
 
 Kind: TypeAlias = Literal["texture", "image", "panorama", "vector"]
 

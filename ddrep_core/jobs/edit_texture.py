@@ -19,9 +19,9 @@ from ddrep_core.geometry.load import load_mesh
 from ddrep_core.geometry.mesh import Mesh
 from ddrep_core.geometry.texels import check_texture_repeats
 from ddrep_core.jobs.apart import OF_SURFACES
+from ddrep_core.jobs.blocks import EditRequest, TextureRequest
 from ddrep_core.jobs.edit_procedure import MODE_SEEKERS, beside, carried_over, procedure, show
 from ddrep_core.jobs.present import Present, kept_of
-from ddrep_core.jobs.request import EditRequest, TextureRequest
 from ddrep_core.jobs.session import Session
 from ddrep_core.jobs.task import Made, Stage
 from ddrep_core.jobs.texture import (

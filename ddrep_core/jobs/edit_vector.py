@@ -12,10 +12,10 @@ from ddrep_core.diffreps.encoded import EncodedDiffrep
 from ddrep_core.diffreps.vector import VectorDiffrep
 from ddrep_core.errors import RequestError
 from ddrep_core.jobs.apart import OF_ANSWERS
+from ddrep_core.jobs.blocks import EditRequest
 from ddrep_core.jobs.edit_procedure import beside, procedure
 from ddrep_core.jobs.folder import write_bytes
 from ddrep_core.jobs.image import shape_for
-from ddrep_core.jobs.request import EditRequest
 from ddrep_core.jobs.session import Session
 from ddrep_core.jobs.task import Made, Stage
 from ddrep_core.jobs.vector import previews

@@ -16,12 +16,12 @@ from ddrep_core.forward_models.field import MIDDLE, seen_as
 from ddrep_core.forward_models.object_prior import TARGETS, ObjectPrior
 from ddrep_core.forward_models.rig import DISTANCE, FIELD_OF_VIEW, PLACES
 from ddrep_core.geometry.surface import require_decimation
+from ddrep_core.jobs.blocks import FromImageRequest
 from ddrep_core.jobs.cut_out import CutOut, read_cut_out
 from ddrep_core.jobs.folder import write_bytes
 from ddrep_core.jobs.generate import Surface, nearest_covered, nerf_mesh, picture_row
 from ddrep_core.jobs.palette import wanted_palette
 from ddrep_core.jobs.recipe import Recipe
-from ddrep_core.jobs.request import FromImageRequest
 from ddrep_core.jobs.session import Preview, Session
 from ddrep_core.jobs.task import Made, Stage
 from ddrep_core.pictures import decode, open_picture, png_bytes

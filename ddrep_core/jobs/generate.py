@@ -29,8 +29,9 @@ from ddrep_core.geometry.surface import (
 )
 from ddrep_core.geometry.unwrap import unwrap
 from ddrep_core.jobs.apart import OF_SURFACES, Box
+from ddrep_core.jobs.blocks import GenerateRequest, ObjectRequest, TextureRequest
 from ddrep_core.jobs.palette import wanted_palette
-from ddrep_core.jobs.request import GenerateRequest, ObjectRequest, Request, TextureRequest
+from ddrep_core.jobs.request import Request
 from ddrep_core.jobs.session import Preview, Session
 from ddrep_core.jobs.task import Made, Stage
 from ddrep_core.jobs.texture import AUTO_SCHEDULE as PAINT_SCHEDULE

@@ -16,11 +16,11 @@ from torch.nn import functional
 from ddrep_core.diffreps.siren import SirenDiffrep, grid_coordinates, image_siren
 from ddrep_core.diffreps.torus import TorusDiffrep, decode_torus, resized_around
 from ddrep_core.errors import RequestError
+from ddrep_core.jobs.blocks import ImageRequest
 from ddrep_core.jobs.create import existing_file
 from ddrep_core.jobs.folder import replacing, write_bytes
 from ddrep_core.jobs.kept_picture import SCHEDULE, STEPS, read_kept, windows_of
 from ddrep_core.jobs.palette import wanted_palette
-from ddrep_core.jobs.request import ImageRequest
 from ddrep_core.jobs.session import Preview, Session
 from ddrep_core.jobs.task import Made, Stage
 from ddrep_core.pictures import decode, png_bytes, to_picture

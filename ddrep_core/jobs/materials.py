@@ -17,8 +17,8 @@ from ddrep_core.geometry.bake import BakedTexture, Baker, Worn
 from ddrep_core.geometry.gltf_materials import ROUGHNESS
 from ddrep_core.geometry.mesh import Mesh
 from ddrep_core.geometry.tangents import normal_map
+from ddrep_core.jobs.blocks import TextureRequest
 from ddrep_core.jobs.present import BEHIND
-from ddrep_core.jobs.request import TextureRequest
 from ddrep_core.jobs.session import Session
 from ddrep_core.pictures import to_bytes, to_linear, to_srgb
 from ddrep_core.priors.intrinsics import IntrinsicModel, Prediction

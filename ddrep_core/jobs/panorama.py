@@ -16,10 +16,10 @@ from ddrep_core.diffreps.panorama import CROPS_AROUND, CylinderDiffrep, SphereDi
 from ddrep_core.diffreps.panorama_picture import decode_cylinder, decode_sphere
 from ddrep_core.diffreps.protocol import Diffrep
 from ddrep_core.errors import RequestError
+from ddrep_core.jobs.blocks import PanoramaRequest
 from ddrep_core.jobs.folder import replacing, write_bytes
 from ddrep_core.jobs.kept_picture import SCHEDULE, STEPS, read_kept, windows_of
 from ddrep_core.jobs.palette import wanted_palette
-from ddrep_core.jobs.request import PanoramaRequest
 from ddrep_core.jobs.session import Preview, Session
 from ddrep_core.jobs.task import Made, Stage
 from ddrep_core.pictures import decode, png_bytes, to_linear, to_picture

@@ -15,10 +15,10 @@ from ddrep_core.diffreps.protocol import Diffrep
 from ddrep_core.errors import RequestError
 from ddrep_core.geometry.bake import SEEN, BakedTexture, Baker, Worn
 from ddrep_core.geometry.mesh import Mesh
+from ddrep_core.jobs.blocks import Pin
 from ddrep_core.jobs.folder import JobFolder
 from ddrep_core.jobs.placement import Placement
 from ddrep_core.jobs.present import BEHIND, WHOLLY, encoded
-from ddrep_core.jobs.request import Pin
 from ddrep_core.pictures import read_picture_file
 from ddrep_core.priors.protocol import Prior
 from ddrep_core.sampling.given import HOLD_WEIGHT, Given

@@ -20,8 +20,8 @@ from ddrep_core.geometry.bake import Baker, Worn
 from ddrep_core.geometry.base_color import base_color
 from ddrep_core.geometry.mesh import Mesh, Part
 from ddrep_core.geometry.texels import rasterize
+from ddrep_core.jobs.blocks import OfObject, TextureRequest
 from ddrep_core.jobs.folder import JobFolder
-from ddrep_core.jobs.request import OfObject, TextureRequest
 from ddrep_core.pictures import read_picture_file, to_bytes
 from ddrep_core.priors.protocol import Prior
 from ddrep_core.sampling.given import Given

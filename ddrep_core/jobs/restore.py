@@ -14,10 +14,10 @@ from ddrep_core.diffreps.latent_pictures import LatentPictures
 from ddrep_core.distillation.restore import RESTORATION, Measurement, blurred, masked, restore, smaller
 from ddrep_core.errors import RequestError
 from ddrep_core.jobs.apart import OF_ANSWERS, apart
+from ddrep_core.jobs.blocks import RestoreRequest
 from ddrep_core.jobs.folder import write_bytes
 from ddrep_core.jobs.image import SHAPE_MULTIPLE, shape_for
 from ddrep_core.jobs.recipe import guidance_of
-from ddrep_core.jobs.request import RestoreRequest
 from ddrep_core.jobs.session import Preview, Session
 from ddrep_core.jobs.task import Made, Stage
 from ddrep_core.pictures import decode, on_white, open_picture, png_bytes, read_picture_file, tensor_of, to_picture

@@ -24,6 +24,7 @@ from ddrep_core.geometry.signals import control_signals
 from ddrep_core.geometry.symmetry import Mirrored, symmetry_of
 from ddrep_core.geometry.texels import check_texture_repeats
 from ddrep_core.jobs.apart import OF_SURFACES, Box
+from ddrep_core.jobs.blocks import TextureRequest
 from ddrep_core.jobs.detail import Subject, Write, check_detail, detail_stage
 from ddrep_core.jobs.folder import replacing, write_bytes, write_json
 from ddrep_core.jobs.materials import Maps, MaterialModels, data_path, material_models
@@ -31,7 +32,6 @@ from ddrep_core.jobs.pace import StageProgress
 from ddrep_core.jobs.palette import wanted_palette
 from ddrep_core.jobs.pins import Pinned, read_pins
 from ddrep_core.jobs.present import Present, worn_by
-from ddrep_core.jobs.request import TextureRequest
 from ddrep_core.jobs.session import Preview, Session
 from ddrep_core.jobs.task import Illustration, Made, Stage
 from ddrep_core.jobs.tone import carried_on

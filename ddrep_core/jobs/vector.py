@@ -9,8 +9,8 @@ from PIL import Image
 
 from ddrep_core.diffreps.blobs import BlobsDiffrep
 from ddrep_core.diffreps.encoded import EncodedDiffrep
+from ddrep_core.jobs.blocks import VectorRequest
 from ddrep_core.jobs.folder import write_bytes
-from ddrep_core.jobs.request import VectorRequest
 from ddrep_core.jobs.session import Preview, Session
 from ddrep_core.jobs.task import Made, Stage
 from ddrep_core.pictures import png_bytes, to_picture

@@ -14,9 +14,10 @@ from ddrep_core.errors import RequestError
 from ddrep_core.geometry.base_color import base_colors
 from ddrep_core.geometry.load import load_mesh
 from ddrep_core.geometry.mesh import Mesh
+from ddrep_core.jobs.blocks import DetailRequest, EditRequest, TextureRequest
 from ddrep_core.jobs.edit_source import find_origin
 from ddrep_core.jobs.folder import JobFolder
-from ddrep_core.jobs.request import DetailRequest, EditRequest, Request, TextureRequest
+from ddrep_core.jobs.request import Request
 from ddrep_core.jobs.views import look_at_mesh, request_cameras
 from ddrep_core.report.renderer import Renderer
 from ddrep_core.views import Camera, Views

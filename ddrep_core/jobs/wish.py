@@ -12,10 +12,11 @@ from typing import Any, TypeAlias
 
 from ddrep_core.confined import is_file, is_there, named
 from ddrep_core.errors import RequestError
+from ddrep_core.jobs.block import Block
 from ddrep_core.jobs.create import existing_file, kept_results, side_files
 from ddrep_core.jobs.edit_source import find_origin
 from ddrep_core.jobs.placement import is_placement
-from ddrep_core.jobs.request import TASKS, Block, Request
+from ddrep_core.jobs.request import TASKS, Request
 
 BESIDE_REFERENCE = ("ip_adapter", "image_encoder", "view_reference")
 """What is said beside a reference picture, and is one block with it in job.json."""
