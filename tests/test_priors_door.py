@@ -287,6 +287,7 @@ def test_any_wrong_value_in_a_configuration_is_refused_in_words(
     ("name", "key", "value", "message"),
     [
         ("unet/config.json", "block_out_channels", ["a", "b"], "block_out_channels = .* cannot be"),
+        ("scheduler/scheduler_config.json", "_class_name", [], "a noise schedule of the kind '.*', which is not known"),
         ("unet/config.json", "norm_num_groups", "4", "norm_num_groups = '4', which cannot be"),
         ("unet/config.json", "layers_per_block", 10**6, "layers_per_block = 1000000, which cannot be"),
         ("unet/config.json", "layers_per_block", 2, "lacks .* of its weights"),

@@ -122,7 +122,7 @@ def noise_levels(scheduler: Mapping[str, Any], name: str, tokens: int | None = N
         RequestError: a scheduler, a schedule or a prediction that is not known; values that cannot be.
     """
     kind = scheduler.get("_class_name")
-    plain = kind.removesuffix("Scheduler") if isinstance(kind, str) else kind
+    plain = kind.removesuffix("Scheduler") if isinstance(kind, str) else ""
     if plain in RECTIFIED:
         return flow_levels(scheduler, name, tokens)
     if plain in VARIANCE_PRESERVING:
