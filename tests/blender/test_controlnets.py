@@ -163,7 +163,9 @@ def test_an_edit_takes_them_over(addon, settings, files):
     before = job(files / "job")
     edit = __import__(f"{addon.__name__}.scene.edit_draft", fromlist=["edit_draft"])
     folder = __import__(f"{addon.__name__}.engine.folder", fromlist=["JobFolder"]).JobFolder(files / "job")
-    sample = SimpleNamespace(objects=[SimpleNamespace(key="x", texture=(files / "job/inputs/mesh.obj").resolve())])
+    sample = SimpleNamespace(
+        objects=[SimpleNamespace(key="x", texture=(files / "job/inputs/mesh.obj").resolve(), tiles=())]
+    )
     draft = edit.edit_draft(folder, sample, "new", "old", 0.5)
     assert draft.request["controlnets"] == before["controlnets"] and draft.request["reference"] == before["reference"]
     for place in ("inputs/reference.png", "inputs/reference_0.png"):
