@@ -10,7 +10,8 @@ from types import FrameType
 
 def main() -> None:
     """Run the command line; ends the process with the exit status."""
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    answered = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if answered:
         signal.signal(signal.SIGINT, _interrupted)
     try:
         if sys.argv[1:] == ["far-end"]:  # what `--on` speaks to; no person's command, and nobody waits for torch
@@ -21,6 +22,9 @@ def main() -> None:
     except KeyboardInterrupt:
         print("Cancelled.", file=sys.stderr)
         sys.exit(130)
+    finally:
+        if answered:  # what is left is Python's own end, of which a traceback would say nothing
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _interrupted(kind: int, frame: FrameType | None) -> None:
