@@ -154,19 +154,21 @@ class Probe:
             self._task = None
 
 
+def _begun(python: Path, *command: str) -> tuple[Task | None, Problem | None]:
+    """A command of the engine's, beside us, or why it can't be started."""
+    try:
+        return Task([str(python), "-I", "-m", "ddrep_core", *command]), None
+    except OSError as error:
+        said = (error.strerror or str(error)).lower()
+        return None, Problem(f"The engine at {python} can't be started: {said}.")
+
+
 class Doctor:
     """`ddrep doctor --json`, beside us."""
 
     def __init__(self, python: Path) -> None:
         self.report: dict[str, Any] | None = None
-        self.problem: Problem | None = None
-        self._task: Task | None = None
-        try:
-            self._task = Task([str(python), "-I", "-m", "ddrep_core", "doctor", "--json"])
-        except OSError as error:
-            self.problem = Problem(
-                f"The engine at {python} can't be started: {(error.strerror or str(error)).lower()}."
-            )
+        self._task, self.problem = _begun(python, "doctor", "--json")
 
     def done(self) -> bool:
         """Look whether the report is there; then `report` or `problem` is set."""
@@ -199,15 +201,7 @@ class Drawing:
         descriptor, name = tempfile.mkstemp(prefix="ddrep-", suffix=".png")
         os.close(descriptor)
         self.picture = Path(name)
-        self.problem: Problem | None = None
-        self._task: Task | None = None
-        command = [str(python), "-I", "-m", "ddrep_core", "view", str(mesh), f"--camera={camera}"]
-        try:
-            self._task = Task([*command, "--out", str(self.picture)])
-        except OSError as error:
-            self.problem = Problem(
-                f"The engine at {python} can't be started: {(error.strerror or str(error)).lower()}."
-            )
+        self._task, self.problem = _begun(python, "view", str(mesh), f"--camera={camera}", "--out", str(self.picture))
 
     def done(self) -> bool:
         """Look whether the picture is there; then it lies at `picture`, or `problem` is set."""

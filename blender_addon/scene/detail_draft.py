@@ -20,8 +20,7 @@ def detail_draft(folder: JobFolder, sample: SampleResult, prompt: str, strength:
         raise Problem("Close-ups want words for what the object is.")
     result = Result(folder, sample)
     result.require_plain("painted closely")
-    request = result.common("detail", prompt)
-    request |= {key: result.request[key] for key in SAMPLING if key in result.request}
+    request = result.common("detail", prompt, SAMPLING)
     source, told = result.mesh()
     if symmetry := result.made.get("symmetry"):
         told["symmetry"] = symmetry

@@ -44,13 +44,13 @@ class Result:
         """A copy of a file that the job made."""
         return self.take(path.relative_to(self.folder.path.resolve()).as_posix(), place)
 
-    def common(self, task: str, prompt: str) -> dict[str, Any]:
-        """The request of the next job, without what is the task's own."""
+    def common(self, task: str, prompt: str, also: Iterable[str] = ()) -> dict[str, Any]:
+        """The request of the next job, without what is the task's own; it takes over the keys of `SAME` and `also`."""
         request = {
             "schema_version": SCHEMA_VERSION,
             "task": task,
             "prompt": prompt.strip(),
-            **{key: self.request[key] for key in SAME if key in self.request},
+            **{key: self.request[key] for key in (*SAME, *also) if key in self.request},
         }
         if isinstance(looked_at := self.request.get("reference"), dict):
             others = [

@@ -54,8 +54,7 @@ def repaint_draft(
         raise Problem("Say in words what it should look like now.")
     result = Result(folder, sample)
     result.require_plain("repainted")
-    request = result.common("texture", prompt)
-    request |= {key: result.request[key] for key in SAMPLING if key in result.request}
+    request = result.common("texture", prompt, SAMPLING)
     mesh, told = result.mesh()
     worn = [{"object": key, "file": path} for key, path in result.textures().items()]
     block: dict[str, Any] = {
