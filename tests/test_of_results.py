@@ -122,7 +122,8 @@ def test_a_mask_of_several_tiles_is_refused(tiled: JobFolder, tmp_path: Path) ->
 
 def test_sides_stay_the_same_in_all_that_follows(mirrored: JobFolder, tmp_path: Path) -> None:
     assert are_mirrored(pictures(mirrored)[""], tmp_path)
-    edited = made(tmp_path / "edited", "edit", source=str(mirrored.path), source_prompt="q", method="sdedit", cameras="orbit:2")
+    said = {"source_prompt": "q", "method": "sdedit", "cameras": "orbit:2"}
+    edited = made(tmp_path / "edited", "edit", source=str(mirrored.path), **said)
     closely = made(tmp_path / "closely", "detail", source=str(edited.path), close_ups=2, cameras="orbit:2")
     told = {"mesh": str(mirrored.outputs / "mesh.glb"), "resolution": SIZE, "symmetry": "x", "cameras": "orbit:2"}
     begun = made(tmp_path / "begun", "texture", **told, from_texture=True, strength=0.5)
