@@ -17,7 +17,7 @@ from ddrep_core.batch.command import rows_and_base
 from ddrep_core.batch.live import Tally
 from ddrep_core.batch.page import batch_page
 from ddrep_core.batch.plan import plan_jobs
-from ddrep_core.batch.run import Batch, Listed, Order
+from ddrep_core.batch.run import Batch, Listed, Order, Workers
 from ddrep_core.batch.state import Standing, State, standing
 from ddrep_core.batch.table import Cell, Row, read_table, sweep_rows
 from ddrep_core.errors import Cancelled, DdrepError, RequestError
@@ -177,8 +177,9 @@ def carried_out(tmp_path, names, workers=2, **settings):
         (tmp_path / name).mkdir()
         orders.append(Order(name, tmp_path / name, model=name[-1]))
     heard = []
-    batch = Batch(Listed(orders), ["cpu"] * workers, tmp_path / "log", worker=(sys.executable, "-c", FAKE), **settings)
-    batch.run(lambda order, worker, event: heard.append((order.name, worker, event)))
+    with Workers(["cpu"] * workers, (sys.executable, "-c", FAKE)) as started:
+        batch = Batch(Listed(orders), started, tmp_path / "log", **settings)
+        batch.run(lambda order, worker, event: heard.append((order.name, worker, event)))
     return heard
 
 
@@ -210,7 +211,7 @@ def test_a_signal_ends_running_jobs_and_starts_no_other(tmp_path):
     for order in orders:
         order.folder.mkdir()
     with pytest.raises(Cancelled):
-        Batch(Listed(orders), ["cpu"], tmp_path / "log", worker=(sys.executable, "-c", FAKE)).run(stop)
+        Batch(Listed(orders), Workers(["cpu"], (sys.executable, "-c", FAKE)), tmp_path / "log").run(stop)
     assert set(heard) == {"waits"}
 
 
