@@ -74,8 +74,10 @@ def run_batch(
         if standings[job.name].state != State.DONE
     ]
     tally = Tally(len(orders), len(jobs) - len(orders))
-    view = JsonEvents() if events else LiveTable(
-        tally, ["ray"] * len(jobs) if isinstance(carrier, str) else carrier.devices
+    view = (
+        JsonEvents()
+        if events
+        else LiveTable(tally, ["ray"] * len(jobs) if isinstance(carrier, str) else carrier.devices)
     )
     page = Page(out, jobs, standings)
 

@@ -162,7 +162,7 @@ class Workers:
         found = self._running.get(number)
         if found is not None and found[0].poll() is None:
             return found[0]
-        words = tempfile.TemporaryFile()
+        words = tempfile.TemporaryFile()  # noqa: SIM115 - until the worker's successor comes
         try:
             worker = subprocess.Popen(
                 [*self._command, "--device", self.devices[number]],

@@ -51,7 +51,7 @@ class Models:
 
 
 class Orders:
-    """The jobs to do, read beside the work, so that the end of the input is seen while a job runs, or libraries load."""
+    """The jobs to do, read beside the work: the end of the input is seen while a job runs, or libraries are loaded."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -81,7 +81,7 @@ class Orders:
         if log is None or log == self._log:
             return
         self._log = log
-        with suppress(OSError), open(log, "ab") as file:
+        with suppress(OSError), Path(log).open("ab") as file:
             if stat.S_ISREG(os.fstat(2).st_mode):
                 file.write(os.pread(2, os.fstat(2).st_size, 0))
                 file.flush()

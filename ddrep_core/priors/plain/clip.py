@@ -12,18 +12,20 @@ from typing import Any
 
 import torch
 from tokenizers import Tokenizer
-from tokenizers.decoders import BPEDecoder
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ddrep_core.priors.plain.network import Network
 
+END_OF_WORD = "</w>"
+
 
 class Embeddings(nn.Module):
     def __init__(self, words: int, length: int, width: int) -> None:
         super().__init__()
-        self.token_embedding = nn.Embedding(words, width)
-        self.position_embedding = nn.Embedding(length, width)
+        # Not drawn at random: on the meta device torch would import its compiler for that.
+        self.token_embedding = nn.Embedding.from_pretrained(torch.empty(words, width))
+        self.position_embedding = nn.Embedding.from_pretrained(torch.empty(length, width))
 
     def forward(self, ids: Tensor) -> Tensor:
         places = torch.arange(ids.shape[-1], device=ids.device)[None]
@@ -43,7 +45,8 @@ class SelfAttention(nn.Module):
             made.view(*x.shape[:-1], self.heads, -1).transpose(1, 2)
             for made in (self.q_proj(x), self.k_proj(x), self.v_proj(x))
         )
-        found = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
+        scale = query.shape[-1] ** -0.5  # transformers' own; torch's differs in the last bit of a float64
+        found = functional.scaled_dot_product_attention(query, key, value, is_causal=True, scale=scale)
         return self.out_proj(found.transpose(1, 2).reshape(x.shape))
 
 
@@ -109,7 +112,6 @@ class PlainTokenizer:
     def __init__(self, folder: Path) -> None:
         told = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        self._tokenizer.decoder = BPEDecoder(suffix="</w>")  # as transformers has it, whatever the file says
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
         self.model_max_length: int = told["model_max_length"]
@@ -134,4 +136,5 @@ class PlainTokenizer:
         return {"input_ids": torch.tensor([ids]) if return_tensors == "pt" else ids}
 
     def decode(self, ids: Sequence[int], skip_special_tokens: bool = False) -> str:
-        return self._tokenizer.decode(list(ids), skip_special_tokens=skip_special_tokens)
+        text = self._tokenizer.decode(list(ids), skip_special_tokens=skip_special_tokens)
+        return text.replace(END_OF_WORD, " ").strip()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -245,7 +246,7 @@ class Hint(nn.Module):
         super().__init__()
         self.conv_in = nn.Conv2d(channels, widths[0], 3, padding=1)
         self.blocks = nn.ModuleList()
-        for width, after in zip(widths, widths[1:], strict=False):
+        for width, after in pairwise(widths):
             self.blocks.append(nn.Conv2d(width, width, 3, padding=1))
             self.blocks.append(nn.Conv2d(width, after, 3, padding=1, stride=2))
         self.conv_out = nn.Conv2d(widths[-1], out, 3, padding=1)
@@ -296,5 +297,7 @@ class PlainControlNet(Network):
             left += down(x, time, text)
             x = left[-1]
         x = self.mid_block(x, time, text)
-        answers = [layer(one) * conditioning_scale for layer, one in zip(self.controlnet_down_blocks, left, strict=True)]
+        answers = [
+            layer(one) * conditioning_scale for layer, one in zip(self.controlnet_down_blocks, left, strict=True)
+        ]
         return answers, self.controlnet_mid_block(x) * conditioning_scale
