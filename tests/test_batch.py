@@ -215,6 +215,47 @@ def test_a_signal_ends_running_jobs_and_starts_no_other(tmp_path):
     assert set(heard) == {"waits"}
 
 
+# The worker itself, but for what takes time: it says that it is ready, and every job is done at once.
+EAGER = """
+import sys
+from ddrep_core.batch import worker
+def load(): print("libraries are here", file=sys.stderr)
+def run_one(path, models, say):
+    print("this is no answer")
+    return {"job": str(path), "event": "ended", "status": 0, "message": str(__import__("os").getpid()), "fix": ""}
+worker.load_libraries, worker.run_one = load, run_one
+worker.main()
+"""
+
+
+def test_workers_that_were_started_before_there_was_an_order_carry_it_out(tmp_path):
+    orders = [Order(name, tmp_path / name) for name in ("a", "b")]
+    heard = []
+    with Workers(["cpu"], (sys.executable, "-c", EAGER)) as workers:
+        workers.start(5)
+        early = workers.ready(0).pid
+        batch = Batch(Listed(orders), workers, tmp_path / "log")
+        batch.run(lambda order, worker, event: heard.append(event["message"]))
+    assert heard == [str(early)] * 2
+    words = (tmp_path / "log" / "worker_0.log").read_text()
+    assert words.splitlines() == ["libraries are here", "this is no answer", "this is no answer"]
+
+
+def test_workers_of_a_batch_that_is_refused_end_and_have_written_nothing(tmp_path):
+    with pytest.raises(RequestError), Workers(["cpu"] * 2, (sys.executable, "-c", EAGER)) as workers:
+        workers.start(2)
+        processes = [workers.ready(number) for number in range(2)]
+        plan_jobs([Row("line 1", {"task": "image", "colour": "red"})], tmp_path)
+    assert all(process.returncode is not None for process in processes) and not any(tmp_path.iterdir())
+
+
+def test_a_worker_whose_input_ends_while_it_loads_ends_too():
+    code = EAGER.replace('print("libraries are here", file=sys.stderr)', "__import__('time').sleep(600)")
+    process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    process.stdin.close()
+    assert process.wait(timeout=120) == 0
+
+
 def test_the_time_left_follows_from_the_pace(monkeypatch):
     now = [0.0]
     monkeypatch.setattr("ddrep_core.batch.live.time.monotonic", lambda: now[0])

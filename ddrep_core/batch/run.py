@@ -144,6 +144,9 @@ class Workers:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.kill()  # those that worked have ended; the others have nothing to lose
+        for worker, words in self._running.values():
+            worker.wait()
+            words.close()
 
     def start(self, count: int) -> None:
         """Start the first `count`; one that cannot be is told of when it gets an order."""
