@@ -169,6 +169,9 @@ def batch(
     devices: Devices = None,
     retries: Retries = 1,
     ray: Annotated[str | None, typer.Option("--ray", help="A Ray cluster's HOST:PORT, or auto (ddrep[ray]).")] = None,
+    results_to: Annotated[
+        str | None, typer.Option("--results-to", help="Send finished results there, too: s3://bucket/night (fsspec).")
+    ] = None,
     check: Annotated[bool, typer.Option("--check", help="Look through everything and run nothing.")] = False,
     overwrite: Overwrite = False,
     events: Events = False,
@@ -178,6 +181,7 @@ def batch(
     with _answering(debug):
         from ddrep_core.batch.batch import choose_workers, run_batch
         from ddrep_core.batch.command import rows_and_base, tell_summary
+        from ddrep_core.batch.results import Results
         from ddrep_core.batch.run import Workers
 
         rows, base, common = rows_and_base(table, meshes or [], sets or [])
@@ -194,7 +198,10 @@ def batch(
                     print(f"{job.name}  {job.request.get('prompt', '')}")
                 return
             folder = out or Path(table.stem if table else "ddrep-batch")
-            summary = run_batch(jobs, folder, ray or carrier, retries=retries, overwrite=overwrite, events=events)
+            results = Results(results_to) if results_to else None
+            summary = run_batch(
+                jobs, folder, ray or carrier, retries=retries, overwrite=overwrite, events=events, results=results
+            )
         raise typer.Exit(tell_summary(summary, events))
 
 

@@ -13,6 +13,7 @@ from ddrep_core.batch.cluster import Cluster
 from ddrep_core.batch.live import JsonEvents, LiveTable, Tally, ended_state
 from ddrep_core.batch.page import batch_page
 from ddrep_core.batch.plan import PlannedJob
+from ddrep_core.batch.results import Results
 from ddrep_core.batch.run import Batch, Listed, Order, Workers
 from ddrep_core.batch.state import Standing, State, finished, standing
 from ddrep_core.errors import DdrepError, RequestError
@@ -28,6 +29,8 @@ class Summary:
 
     page: Path
     standings: dict[str, Standing]
+    unsent: Sequence[str] = ()
+    """Results that could not be sent where they were to go, and why."""
 
     def count(self, state: State) -> int:
         return sum(each.state == state for each in self.standings.values())
@@ -41,6 +44,7 @@ def run_batch(
     retries: int = 1,
     overwrite: bool = False,
     events: bool = False,
+    results: Results | None = None,
 ) -> Summary:
     """Run the jobs that are not finished, and write index.html beside their folders.
 
@@ -51,6 +55,7 @@ def run_batch(
         retries: how often a job whose run failed is gone on with at once.
         overwrite: replace what other requests made in folders of the same names.
         events: print JSON lines instead of the table.
+        results: where finished jobs' results go, too.
 
     Raises:
         RequestError: folders that hold something else; nothing was started.
@@ -81,6 +86,10 @@ def run_batch(
     )
     page = Page(out, jobs, standings)
 
+    def send(name: str) -> None:
+        if results is not None and standings[name].state is State.DONE:
+            results.add(out / name)
+
     def hear(order: Order, worker: int, event: dict[str, Any]) -> None:
         tally.hear(order, event)
         view.hear(order, worker, event)
@@ -89,12 +98,15 @@ def run_batch(
         elif event["event"] == "ended":
             standings[order.name] = _ended(order, event)
             page.stale = True
+            send(order.name)
 
     def tick() -> None:
         view.draw()
         page.write_now_and_then()
 
     page.write()
+    for job in jobs:
+        send(job.name)
     try:
         if orders:
             if isinstance(carrier, str):
@@ -107,7 +119,9 @@ def run_batch(
             if now.state is State.RUNNING:
                 standings[name] = standing(out / name)
         page.write()
-    return Summary(page.path, standings)
+        if results is not None:
+            results.finish(page.path, out / "batch.json")
+    return Summary(page.path, standings, () if results is None else results.complaints)
 
 
 class Page:
