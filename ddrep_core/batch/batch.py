@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -166,8 +167,9 @@ def choose_workers(devices: Sequence[str], workers: int | None) -> list[str]:
 
 def every_device() -> list[str]:
     """The CUDA devices, or else the CPU. Torch, which takes seconds, is not asked where it was made without CUDA."""
-    if metadata.version("torch").endswith("+cpu"):
-        return ["cpu"]
+    with suppress(metadata.PackageNotFoundError):
+        if metadata.version("torch").endswith("+cpu"):
+            return ["cpu"]
     import torch
 
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0

@@ -11,7 +11,6 @@ import argparse
 import json
 import os
 import queue
-import stat
 import sys
 import threading
 import time
@@ -82,8 +81,9 @@ class Orders:
             return
         self._log = log
         with suppress(OSError), Path(log).open("ab") as file:
-            if stat.S_ISREG(os.fstat(2).st_mode):
-                file.write(os.pread(2, os.fstat(2).st_size, 0))
+            with suppress(OSError), os.fdopen(os.dup(2), "rb") as first:  # not where it is no file
+                first.seek(0)
+                file.write(first.read())
                 file.flush()
             os.dup2(file.fileno(), 2)
             os.dup2(2, 1)
