@@ -71,10 +71,8 @@ def test_the_unet_and_its_controlnet_answer_alike(
     times = torch.linspace(3.5, 900, count)
     told = {"encoder_hidden_states": text[:count], "return_dict": False}
     with torch.no_grad():
-        added = [
-            folder.controlnet(torch.float32)(x, times, controlnet_cond=hint, conditioning_scale=0.7, **told)
-            for folder in (ours, theirs)
-        ]
+        controlnets: list[Any] = [folder.controlnet(torch.float32) for folder in (ours, theirs)]
+        added = [net(x, times, controlnet_cond=hint, conditioning_scale=0.7, **told) for net in controlnets]
         for mine, other in zip((*added[0][0], added[0][1]), (*added[1][0], added[1][1]), strict=True):
             assert torch.equal(mine, other)
         more = {"down_block_additional_residuals": added[0][0], "mid_block_additional_residual": added[0][1]}

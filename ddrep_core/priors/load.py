@@ -84,7 +84,7 @@ def load_prior(
     if source == "bundled" and not loras and ip_adapter is None:  # adapters go by the insides of diffusers' networks
         from ddrep_core.priors.plain.folder import PlainFolder
 
-        folder = PlainFolder(BUNDLED, source)
+        folder = PlainFolder(BUNDLED, "bundled")
     dtype = choose_precision(precision, chosen_device, folder)
     read = [read_controlnet(control, dtype, allow_download) for control in chosen]
     own = [controlnet for controlnet, _ in read]

@@ -119,7 +119,7 @@ class PlainAutoencoder(Network):
         from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
         with torch.device("meta"):
-            network = AutoencoderKL.from_config(dict(self.config))
+            network: Any = AutoencoderKL.from_config(dict(self.config))
         network.load_state_dict(self.state_dict(), assign=True)
         network.eval().requires_grad_(False)
         network.use_tiling = True

@@ -115,7 +115,7 @@ class PlainTokenizer:
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
         self.model_max_length: int = told["model_max_length"]
-        self.pad_token_id: int = self._tokenizer.token_to_id(told["pad_token"])
+        self.pad_token_id = self._tokenizer.get_vocab()[told["pad_token"]]
 
     def __call__(
         self,

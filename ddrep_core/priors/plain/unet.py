@@ -233,7 +233,8 @@ class PlainUNet(Network):
         x = self.mid_block(x, time, text)
         if mid_block_additional_residual is not None:
             x = x + mid_block_additional_residual
-        for up in self.up_blocks:
+        ups: Any = self.up_blocks
+        for up in ups:
             later = left[: -len(up.resnets)]
             x = up(x, left, time, text, later[-1].shape[2:] if uneven and later else None)
         return (self.conv_out(functional.silu(self.conv_norm_out(x))),)
