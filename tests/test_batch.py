@@ -256,6 +256,7 @@ def test_workers_of_a_batch_that_is_refused_end_and_have_written_nothing(tmp_pat
 def test_a_worker_whose_input_ends_while_it_loads_ends_too():
     code = EAGER.replace('print("libraries are here", file=sys.stderr)', "__import__('time').sleep(600)")
     process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdin is not None
     process.stdin.close()
     assert process.wait(timeout=120) == 0
 
