@@ -1,18 +1,23 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Texture, Generate, Panorama; and Write Job, which saves what they would run."""
+"""Texture, Generate, Image to 3D, Panorama; and Write Job, which saves what they would run."""
 
+import time
 from pathlib import Path
+from typing import Any
 
 import bpy
-from bpy.props import EnumProperty, StringProperty
+from bpy.props import EnumProperty, IntProperty, StringProperty
 
 from .. import runtime
-from ..engine.folder import require_space, write_job
+from ..engine.folder import WAIT_SECONDS, require_space, write_job
+from ..engine.manager import Writing
 from ..preferences import preferences
 from ..problems import Problem
 from ..results.kept import kept
+from ..results.objects import MOST_BESIDE
 from ..scene.draft import (
     Draft,
+    from_image_draft,
     generate_draft,
     keep_away,
     panorama_draft,
@@ -117,6 +122,36 @@ class DDREP_OT_generate(_Start, bpy.types.Operator):
     task = "generate"
 
 
+class DDREP_OT_image_to_3d(bpy.types.Operator):
+    """Objects that a picture may show, each another guess at what it hides, side by side from the 3D cursor on"""
+
+    bl_idname = "ddrep.image_to_3d"
+    bl_label = "Image to 3D"
+    bl_options = {"REGISTER"}
+
+    filepath: StringProperty(
+        name="Picture", description="One object, cut out or on a plain ground", subtype="FILE_PATH"
+    )
+    filter_glob: StringProperty(default="*.png;*.jpg;*.jpeg;*.webp;*.tif;*.tiff;*.bmp", options={"HIDDEN"})
+    samples: IntProperty(name="Samples", description="How many guesses", default=4, min=1, max=MOST_BESIDE)
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return allowed(cls, runtime.require_engine)
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+    @telling
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        runtime.require_engine()
+        runtime.queue(from_image_draft(context, Path(bpy.path.abspath(self.filepath)), self.samples))
+        roll(context.scene.ddrep.generate)
+        self.report({"INFO"}, "The job is in the queue. Go on working")
+        return {"FINISHED"}
+
+
 class DDREP_OT_panorama(_Start, bpy.types.Operator):
     """Sample a panorama from words. It becomes the world's environment"""
 
@@ -135,6 +170,9 @@ class DDREP_OT_write_job(bpy.types.Operator):
     directory: StringProperty(name="Folder", description="A new or empty folder for the job", subtype="DIR_PATH")
     task: EnumProperty(name="Task", description="What the job makes", items=TASKS, default="texture")
 
+    _writing: Writing
+    _timer: Any = None
+
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         try:
             require_scene(context, self.task)  # before a folder is looked for in vain
@@ -151,9 +189,40 @@ class DDREP_OT_write_job(bpy.types.Operator):
         target = Path(bpy.path.abspath(self.directory))
         require_space(target)
         about = {**made.scene, "session": "", "document": runtime.current().document}
-        for _ in write_job(target, made.request, made.files, about):
-            pass
-        self.report({"INFO"}, f"The job is written. Run it with: ddrep run {target}")
+        context.window_manager.ddrep.warnings = " ".join(made.warnings)
+        self._writing = write_job(target, made.request, made.files, about)
+        if self._write() and not bpy.app.background:  # a colour is being baked: Blender stays alive
+            self._timer = context.window_manager.event_timer_add(WAIT_SECONDS, window=context.window)
+            context.window_manager.modal_handler_add(self)
+            return {"RUNNING_MODAL"}
+        while self._write():
+            time.sleep(WAIT_SECONDS)
+        return self._written()
+
+    def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        if event.type != "TIMER":
+            return {"PASS_THROUGH"}
+        try:
+            if self._write():
+                return {"PASS_THROUGH"}
+            ended = self._written()
+        except Problem as problem:
+            ended = tell(self, context, problem)
+        self.cancel(context)
+        return ended
+
+    def cancel(self, context: bpy.types.Context) -> None:
+        """No more is written; a folder that is not whole goes."""
+        self._writing.close()
+        if self._timer is not None:
+            context.window_manager.event_timer_remove(self._timer)
+
+    def _write(self) -> bool:
+        """Write until there is something to wait for. Returns whether there is."""
+        return any(waiting is not None for waiting in self._writing)
+
+    def _written(self) -> set[str]:
+        self.report({"INFO"}, f"The job is written. Run it with: ddrep run {self.directory}")
         return {"FINISHED"}
 
 
@@ -177,6 +246,7 @@ CLASSES = (
     DDREP_OT_texture,
     DDREP_OT_texture_each,
     DDREP_OT_generate,
+    DDREP_OT_image_to_3d,
     DDREP_OT_panorama,
     DDREP_OT_write_job,
     DDREP_OT_roll_seed,

@@ -12,6 +12,7 @@ from typing import Any
 import bpy
 import numpy as np
 
+from ..engine.folder import Piece
 from ..problems import Problem
 from .adapters import controlnet, lora, reference
 from .cameras import View, chosen_cameras, chosen_views, left_to_engine, require_cameras
@@ -33,8 +34,13 @@ class Draft:
 
     request: dict[str, Any]
     scene: dict[str, Any]
-    files: dict[str, Iterable[bytes]] = field(default_factory=dict)
+    files: dict[str, Iterable[Piece]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+
+    @property
+    def title(self) -> str:
+        """What the job is called: by its prompt, or its picture."""
+        return self.request.get("prompt") or self.scene.get("title", "")
 
 
 def targets(context: bpy.types.Context) -> list[bpy.types.Object]:
@@ -155,8 +161,10 @@ def texture_draft(
             "deselect what has tiles."
         )
     surface, surface_files = surface_block(settings)
-    kept, pinned_view = keeping(objects, wanted, settings), pinned(settings, names)
+    pinned_view = pinned(settings, names)
     looked_at, pictures = reference(settings, chosen_cameras(scene), names)
+    instances = _shows_instances(depsgraph, objects)
+    kept = keeping(objects, wanted, settings, depsgraph)
     request = {
         **_common(settings, default_prior, "texture"),
         **({} if words is None else {"prompt": words}),
@@ -180,14 +188,17 @@ def texture_draft(
     }
     about = {
         **_about(context, "texture"),
-        "objects": [_object_entry(target) for target in wanted],
+        "objects": [
+            _object_entry(target) | ({"baked": kept.baked[target.mesh.key]} if target.mesh.key in kept.baked else {})
+            for target in wanted
+        ],
         "storage": settings.storage,
         "coverage_map": settings.coverage_map,
     }
-    warnings = list(dict.fromkeys(warning for mesh in targeted for warning in mesh.warnings))
-    if _shows_instances(depsgraph, objects):
+    warnings = list(dict.fromkeys([*(warning for mesh in targeted for warning in mesh.warnings), *kept.warnings]))
+    if instances:
         warnings.append("Instances are not textured; make them real first (Object > Apply > Make Instances Real).")
-    files: dict[str, Iterable[bytes]] = {"inputs/mesh.obj": obj_pieces([*targeted, *in_the_way])}
+    files: dict[str, Iterable[Piece]] = {"inputs/mesh.obj": obj_pieces([*targeted, *in_the_way])}
     if not placement:
         files["inputs/cameras.json"] = [camera_file(views)]
     files |= {**surface_files, **kept.files, **pinned_view.files, **pictures}
@@ -238,6 +249,34 @@ def generate_draft(context: bpy.types.Context, default_prior: str) -> Draft:
         "size": round(settings.size, 6),
     }
     return Draft(request, about, pictures)
+
+
+def from_image_draft(context: bpy.types.Context, picture: Path, samples: int) -> Draft:
+    """Objects that a picture may show, side by side from the 3D cursor on. Raises a Problem where there is no picture.
+
+    Size, faces, texture and seed are those of Generate, whose panel the button stands in; the model is its own.
+    """
+    if not picture.is_file():
+        raise Problem("No picture was chosen. Choose a PNG or JPEG that shows one object.")
+    settings = context.scene.ddrep.generate
+    place = f"inputs/picture{picture.suffix.lower()}"
+    request = {
+        "schema_version": SCHEMA_VERSION,
+        "task": "from_image",
+        "seed": settings.seed,
+        "samples": samples,
+        "device": settings.device,
+        "precision": settings.precision,
+        "from_image": {"picture": place, "faces": settings.faces, "resolution": int(settings.resolution)},
+    }
+    about = {
+        **_about(context, "generate"),
+        "title": picture.stem,
+        "location": list(context.scene.cursor.location),
+        "size": round(settings.size, 6),
+        "side_by_side": True,
+    }
+    return Draft(request, about, {place: file_pieces(picture)})
 
 
 def panorama_draft(context: bpy.types.Context, default_prior: str) -> Draft:
