@@ -19,9 +19,9 @@ from ddrep_core.diffreps.ray_samples import march
 from ddrep_core.diffreps.voxel_nerf import voxel_centres
 from ddrep_core.errors import Cancelled, RequestError
 from ddrep_core.forward_models.field import FieldRenderer, laid_into_space, on_white, rays_of, seen_as
+from ddrep_core.forward_models.kept_network import save_network
 from ddrep_core.forward_models.object_network import ObjectNetwork, ObjectNetworkShape
 from ddrep_core.forward_models.object_prior import SIGMAS, TARGETS, ObjectPrior, load_object_prior, object_prior
-from ddrep_core.forward_models.object_prior import save_object_network as save
 from ddrep_core.forward_models.rig import SHOWN, VIEW_COUNT, mirrored, rig_views, turned
 from ddrep_core.jobs import from_image, generate
 from ddrep_core.jobs.create import create_job
@@ -124,7 +124,7 @@ def test_networks_that_cannot_be_are_refused(wrong: dict[str, int]) -> None:
 
 def test_a_model_is_written_and_read_and_what_is_none_is_refused(tmp_path: Path) -> None:
     network = started(lambda: ObjectNetwork(SMALL), source())
-    save(network, tmp_path / "model", {"steps": 3})
+    save_network(network, SMALL, tmp_path / "model", {"steps": 3})
     prior = load_object_prior(str(tmp_path / "model"))
     seen, levels = torch.rand(1, 8, 4, 16, 16, generator=source(1)), torch.zeros(1, 8)
     with torch.no_grad():

@@ -9,8 +9,9 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parents[1]), str(HERE)]
 
+from ddrep_core.forward_models.kept_network import save_network  # noqa: E402
 from ddrep_core.forward_models.object_network import ObjectNetwork, ObjectNetworkShape  # noqa: E402
-from ddrep_core.forward_models.object_prior import BUNDLED, save_object_network  # noqa: E402
+from ddrep_core.forward_models.object_prior import BUNDLED  # noqa: E402
 from ddrep_core.training.loop import load_state  # noqa: E402
 from prepare import HELD_OUT, work_folder  # noqa: E402
 
@@ -28,10 +29,10 @@ def main() -> None:
     about = {
         "steps": state["step"],
         "core_seconds": round(state["seconds"]),
-        "objects": state["objects"],
+        "objects": state["examples"],
         "kinds_held_out": list(HELD_OUT),
     }
-    save_object_network(network, arguments.folder, about)
+    save_network(network, network.shape, arguments.folder, about)
     print(f"{arguments.folder}: {about}")
 
 
