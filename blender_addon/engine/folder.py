@@ -134,10 +134,10 @@ def encode(data: dict[str, Any]) -> str:
 
 
 def task_of(request: dict[str, Any]) -> str:
-    """What a job makes: an edit makes what it edits, and close-ups a texture."""
+    """What a job makes: an edit makes what it edits, close-ups a texture, a picture objects."""
     task, edit = str(request.get("task", "")), request.get("edit")
-    if task == "detail":
-        return "texture"
+    if (made := {"detail": "texture", "from_image": "generate"}.get(task)) is not None:
+        return made
     return str(edit.get("kind", "")) if task == "edit" and isinstance(edit, dict) else task
 
 

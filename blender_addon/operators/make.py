@@ -1,18 +1,20 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Texture, Generate, Panorama; and Write Job, which saves what they would run."""
+"""Texture, Generate, Image to 3D, Panorama; and Write Job, which saves what they would run."""
 
 from pathlib import Path
 
 import bpy
-from bpy.props import EnumProperty, StringProperty
+from bpy.props import EnumProperty, IntProperty, StringProperty
 
 from .. import runtime
 from ..engine.folder import require_space, write_job
 from ..preferences import preferences
 from ..problems import Problem
 from ..results.kept import kept
+from ..results.objects import MOST_BESIDE
 from ..scene.draft import (
     Draft,
+    from_image_draft,
     generate_draft,
     keep_away,
     panorama_draft,
@@ -117,6 +119,36 @@ class DDREP_OT_generate(_Start, bpy.types.Operator):
     task = "generate"
 
 
+class DDREP_OT_image_to_3d(bpy.types.Operator):
+    """Objects that a picture may show, each another guess at what it hides, side by side from the 3D cursor on"""
+
+    bl_idname = "ddrep.image_to_3d"
+    bl_label = "Image to 3D"
+    bl_options = {"REGISTER"}
+
+    filepath: StringProperty(
+        name="Picture", description="One object, cut out or on a plain ground", subtype="FILE_PATH"
+    )
+    filter_glob: StringProperty(default="*.png;*.jpg;*.jpeg;*.webp;*.tif;*.tiff;*.bmp", options={"HIDDEN"})
+    samples: IntProperty(name="Samples", description="How many guesses", default=4, min=1, max=MOST_BESIDE)
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return allowed(cls, runtime.require_engine)
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+    @telling
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        runtime.require_engine()
+        runtime.queue(from_image_draft(context, Path(bpy.path.abspath(self.filepath)), self.samples))
+        roll(context.scene.ddrep.generate)
+        self.report({"INFO"}, "The job is in the queue. Go on working")
+        return {"FINISHED"}
+
+
 class DDREP_OT_panorama(_Start, bpy.types.Operator):
     """Sample a panorama from words. It becomes the world's environment"""
 
@@ -177,6 +209,7 @@ CLASSES = (
     DDREP_OT_texture,
     DDREP_OT_texture_each,
     DDREP_OT_generate,
+    DDREP_OT_image_to_3d,
     DDREP_OT_panorama,
     DDREP_OT_write_job,
     DDREP_OT_roll_seed,

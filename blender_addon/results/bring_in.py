@@ -13,12 +13,14 @@ from .outcome import SampleResult, read_samples
 
 def prepare(job: Job) -> Iterator[None]:
     """Read what bringing in the first sample needs, a piece a slice. Raises a Problem where it can't be read."""
-    sample = read_samples(job.folder)[0]
+    samples = read_samples(job.folder)
+    sample = samples[0]
     yield
     if job.task == "texture":
         yield from textures.prepare(job.folder, sample)
     elif job.task == "generate":
-        yield from objects.prepare(job.folder, sample)
+        for each in samples if side_by_side(job) else (sample,):
+            yield from objects.prepare(job.folder, each)
     elif job.task == "panorama":
         yield from panorama.prepare(job.folder, sample)
 
@@ -28,6 +30,12 @@ def bring_in(context: bpy.types.Context, job: Job, sample: SampleResult) -> str:
     if job.task == "texture":
         things = textures.bring_in(job.folder, sample)
         return f"Textured {', '.join(thing.name for thing in things)}"
+    if job.task == "generate" and side_by_side(job):
+        discarded = job.folder.scene().get("discarded", [])
+        wanted = [each for each in read_samples(job.folder) if each.number not in discarded]
+        missing = [each for each in wanted if existing_object(job, each) is None]
+        things = [objects.bring_in(job.folder, each, context.scene) for each in missing]
+        return f"Added {', '.join(thing.name for thing in things)}" if things else "All of them are there"
     if job.task == "generate":
         thing = existing_object(job, sample)
         if thing is None:
@@ -38,6 +46,11 @@ def bring_in(context: bpy.types.Context, job: Job, sample: SampleResult) -> str:
         world = panorama.bring_in(job.folder, sample, context.scene)
         return f"Made the world {world.name}"
     raise Problem("This job's result is a picture, which has no place in a scene. Open its folder to see it.")
+
+
+def side_by_side(job: Job) -> bool:
+    """Whether all samples of a job come in together, each in its own place."""
+    return bool(job.folder.scene().get("side_by_side"))
 
 
 def existing_object(job: Job, sample: SampleResult) -> bpy.types.Object | None:

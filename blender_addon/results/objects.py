@@ -26,6 +26,8 @@ from .textures import MARK, load_picture
 
 COMPONENTS = {5120: np.int8, 5121: np.uint8, 5122: np.int16, 5123: np.uint16, 5125: np.uint32, 5126: np.float32}
 WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4}
+MOST_BESIDE = 8  # samples of one job that come in together, side by side
+APART = 1.25  # of their size, from one to the next
 Z_UP = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])  # glTF's Y-up to Blender's Z-up
 
 
@@ -148,9 +150,9 @@ def _accessor(scene: dict[str, Any], binary: bytes, index: int) -> np.ndarray:
     return values[:, 0] if width == 1 else values.copy()
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=MOST_BESIDE)
 def _surfaces_in(path: Path, version: int) -> list[Surface]:
-    """A file's meshes. The last one is kept: it is read in one slice and brought in by the next."""
+    """A file's meshes. The last ones are kept: they are read in one slice each and brought in by the next."""
     return read_glb(path.read_bytes())
 
 
@@ -168,7 +170,8 @@ def prepare(folder: JobFolder, sample: SampleResult) -> Iterator[None]:
 
 
 def _title(folder: JobFolder) -> str:
-    return str(folder.request().get("prompt", ""))[:48].strip() or "Generated"
+    """What its objects are called: after the prompt, or the picture that they were made of."""
+    return str(folder.request().get("prompt") or folder.scene().get("title", ""))[:48].strip() or "Generated"
 
 
 def _mark(folder: JobFolder, sample: SampleResult) -> str:
@@ -203,6 +206,8 @@ def bring_in(folder: JobFolder, sample: SampleResult, scene: bpy.types.Scene) ->
     if isinstance(location, list) and len(location) == 3 and all(isinstance(each, int | float) for each in location):
         parent.location = location
     size = about.get("size")
+    if about.get("side_by_side") and isinstance(size, int | float):
+        parent.location.x += APART * size * sample.number
     parent.empty_display_size = 0.25 * size if isinstance(size, int | float) else 0.25
     parent.ddrep.job, parent.ddrep.sample = folder.name, sample.number
     collection = scene.collection

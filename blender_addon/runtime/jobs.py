@@ -55,7 +55,7 @@ def queue(draft: Draft) -> Job:
         trial.unlink()
     except OSError as error:
         raise disk_problem(error, parent) from error
-    folder = JobFolder(parent / new_folder_name(draft.request["task"], draft.request["prompt"]))
+    folder = JobFolder(parent / new_folder_name(draft.request["task"], draft.title))
     about = {**draft.scene, "session": SESSION, "document": current().document}
     writing = write_job(folder.path, draft.request, draft.files, about)
     job = current().manager.submit(folder, writing, draft.request, about)

@@ -36,6 +36,11 @@ class Draft:
     files: dict[str, Iterable[bytes]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
+    @property
+    def title(self) -> str:
+        """What the job is called: by its prompt, or its picture."""
+        return self.request.get("prompt") or self.scene.get("title", "")
+
 
 def targets(context: bpy.types.Context) -> list[bpy.types.Object]:
     """The objects that would be textured, by name."""
@@ -238,6 +243,34 @@ def generate_draft(context: bpy.types.Context, default_prior: str) -> Draft:
         "size": round(settings.size, 6),
     }
     return Draft(request, about, pictures)
+
+
+def from_image_draft(context: bpy.types.Context, picture: Path, samples: int) -> Draft:
+    """Objects that a picture may show, side by side from the 3D cursor on. Raises a Problem where there is no picture.
+
+    Size, faces, texture and seed are those of Generate, whose panel the button stands in; the model is its own.
+    """
+    if not picture.is_file():
+        raise Problem("No picture was chosen. Choose a PNG or JPEG that shows one object.")
+    settings = context.scene.ddrep.generate
+    place = f"inputs/picture{picture.suffix.lower()}"
+    request = {
+        "schema_version": SCHEMA_VERSION,
+        "task": "from_image",
+        "seed": settings.seed,
+        "samples": samples,
+        "device": settings.device,
+        "precision": settings.precision,
+        "from_image": {"picture": place, "faces": settings.faces, "resolution": int(settings.resolution)},
+    }
+    about = {
+        **_about(context, "generate"),
+        "title": picture.stem,
+        "location": list(context.scene.cursor.location),
+        "size": round(settings.size, 6),
+        "side_by_side": True,
+    }
+    return Draft(request, about, {place: file_pieces(picture)})
 
 
 def panorama_draft(context: bpy.types.Context, default_prior: str) -> Draft:

@@ -367,6 +367,7 @@ class DDREP_PT_generate(_TaskPanel, bpy.types.Panel):
         column.prop(settings, "size")
         column.prop(settings, "resolution", text="Texture")
         draw_button(layout, context, "generate", "Generate", "MESH_MONKEY")
+        layout.operator("ddrep.image_to_3d", icon="IMAGE_DATA")
 
 
 class DDREP_PT_generate_advanced(_AdvancedPanel, bpy.types.Panel):

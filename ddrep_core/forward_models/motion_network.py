@@ -35,8 +35,8 @@ class MotionNetworkShape:
 
     size: int = 32
     views: int = 3
-    fine: int = 48
-    coarse: int = 96
+    fine: int = 32
+    coarse: int = 64
     heads: int = 4
 
 

@@ -25,6 +25,8 @@ from torch.nn import functional
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts" / "forward_models")]
 
+from work import work_folder  # noqa: E402
+
 from ddrep_core.features import PictureFeatures  # noqa: E402
 from ddrep_core.forward_models import (  # noqa: E402
     ForwardPrior,
@@ -40,7 +42,6 @@ from ddrep_core.pictures import to_bytes  # noqa: E402
 from ddrep_core.priors.protocol import karras_sigmas  # noqa: E402
 from ddrep_core.schedules.named import ddim_schedule  # noqa: E402
 from ddrep_core.training.denoiser import started  # noqa: E402
-from prepare import work_folder  # noqa: E402
 
 SIDE, LATENT, CHANNELS = 16, 16, 4
 

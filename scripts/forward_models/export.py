@@ -9,11 +9,13 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parents[1]), str(HERE)]
 
+from work import work_folder  # noqa: E402
+
 from ddrep_core.forward_models.kept_network import save_network  # noqa: E402
 from ddrep_core.forward_models.object_network import ObjectNetwork, ObjectNetworkShape  # noqa: E402
 from ddrep_core.forward_models.object_prior import BUNDLED  # noqa: E402
 from ddrep_core.training.loop import load_state  # noqa: E402
-from prepare import HELD_OUT, work_folder  # noqa: E402
+from prepare import HELD_OUT  # noqa: E402
 
 
 def main() -> None:

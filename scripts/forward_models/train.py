@@ -14,6 +14,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parents[1]), str(HERE)]
 
 from teaching import SEED, Teaching, teach  # noqa: E402
+from work import work_folder  # noqa: E402
 
 from ddrep_core.forward_models.field import FieldRenderer, seen_as  # noqa: E402
 from ddrep_core.forward_models.object_network import ObjectNetwork, ObjectNetworkShape  # noqa: E402
@@ -21,7 +22,6 @@ from ddrep_core.forward_models.object_prior import load_object_network  # noqa: 
 from ddrep_core.forward_models.rig import SHOWN, VIEW_COUNT, mirrored, rig_views, turned  # noqa: E402
 from ddrep_core.training.denoiser import started  # noqa: E402
 from ddrep_core.training.loop import Workers, run_workers  # noqa: E402
-from prepare import work_folder  # noqa: E402
 
 BATCH = 16
 LEVEL = (-0.6, 1.4)  # mean and deviation of ln σ

@@ -15,6 +15,7 @@ sys.path[:0] = [str(HERE.parents[1]), str(HERE)]
 from clips import PHASES, SIDE, make_clips  # noqa: E402
 from teaching import SEED, Teaching, teach  # noqa: E402
 from train import load_objects  # noqa: E402
+from work import work_folder  # noqa: E402
 
 from ddrep_core.forward_models.learn import ObservationLesson, observation_loss  # noqa: E402
 from ddrep_core.forward_models.motion_network import (  # noqa: E402
@@ -26,7 +27,6 @@ from ddrep_core.forward_models.motion_network import (  # noqa: E402
 from ddrep_core.forward_models.motion_prior import MIDDLE, MovingPicture, phases_of  # noqa: E402
 from ddrep_core.training.denoiser import started  # noqa: E402
 from ddrep_core.training.loop import Workers, run_workers  # noqa: E402
-from prepare import work_folder  # noqa: E402
 
 BATCH = 24
 LESSON = ObservationLesson(context=(0,), context_dropped=0.0, deterministic=0.12, level=(-1.0, 1.5))

@@ -93,6 +93,9 @@ class Run:
             assert (job / block["source"]).is_file()
             assert all((job / path).is_file() for path in block["textures"].values())
             self.request = {"samples": 1, **self.request, "task": "texture", "texture": block}
+        if self.request["task"] == "from_image":
+            assert (job / self.request["from_image"]["picture"]).is_file()
+            self.request = {**self.request, "prompt": "", "task": "generate", "generate": {"size": 1.0}}
         self.request.setdefault("samples", 1)
         if self.request["task"] == "texture":  # what a job may leave out
             self.request["texture"] = {"objects": None, **self.request["texture"]}
