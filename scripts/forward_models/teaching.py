@@ -45,6 +45,7 @@ class Teaching:
         loss: of some of them [B] by number: what is made smaller, and what is told of it.
         outer: parts of the network's parameters' names that touch pictures or signals or tell of levels: they are
             taught by Adam, as are vectors, and the other matrices by Muon.
+        begun_with: the model whose weights the network had at first, if any.
     """
 
     shape: Any
@@ -52,6 +53,7 @@ class Teaching:
     batch: int
     loss: Callable[[Tensor, torch.Generator], tuple[Tensor, float]]
     outer: tuple[str, ...]
+    begun_with: str | None = None
 
 
 def teach(network: nn.Module, teaching: Teaching, path: Path, seconds: float, workers: Workers) -> None:
@@ -64,13 +66,13 @@ def teach(network: nn.Module, teaching: Teaching, path: Path, seconds: float, wo
     others = [value for name, value in network.named_parameters() if name not in inner]
     optimizers = (Muon(inner.values(), RATE, weight_decay=WEIGHT_DECAY), torch.optim.Adam(others, RATE, (0.9, 0.98)))
     average, state = MovingAverage(network), load_state(path)
-    step, spent, losses = 0, 0.0, []
+    step, spent, losses, begun_with = 0, 0.0, [], teaching.begun_with
     if state is not None:
         network.load_state_dict(state["network"])
         for optimizer, before in zip(optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(before)
         average.shadow, average.updates = state["average"], state["updates"]
-        step, spent, losses = state["step"], state["seconds"], state["losses"]
+        step, spent, losses, begun_with = (state[key] for key in ("step", "seconds", "losses", "begun_with"))
     begun, saved = time.process_time(), time.monotonic()
 
     def core_seconds() -> float:
@@ -84,7 +86,7 @@ def teach(network: nn.Module, teaching: Teaching, path: Path, seconds: float, wo
                 "network": network.state_dict(), "optimizers": [each.state_dict() for each in optimizers],
                 "average": average.shadow, "updates": average.updates, "step": step,
                 "seconds": now, "losses": losses, "shape": asdict(teaching.shape),
-                "examples": teaching.count,
+                "examples": teaching.count, "begun_with": begun_with,
             },
             path,
         )  # fmt: skip

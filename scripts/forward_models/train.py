@@ -98,7 +98,7 @@ def teach_objects(size: int, seconds: float, begin: str | None, workers: Workers
     def loss(chosen: Tensor, generator: torch.Generator) -> tuple[Tensor, float]:
         return loss_of(network, render, varied(objects[chosen], generator), generator)
 
-    teaching = Teaching(shape, len(objects), BATCH, loss, ("place", "picture.", "head.", "told."))
+    teaching = Teaching(shape, len(objects), BATCH, loss, ("place", "picture.", "head.", "told."), begin)
     teach(network, teaching, folder / "network.pt", seconds, workers)
 
 
