@@ -81,6 +81,8 @@ def start(session: Session) -> Stage:
     found = read_cut_out(session.folder.resolve(settings.picture))
     if found.touches:
         session.warn("The object reaches the edge of the picture: what is cut off there stays cut off.")
+    if found.guessed:
+        session.warn("The object was cut out of a ground of many colours: look at the first picture of views.png.")
     prior: ObjectPrior = session.prior
     known = prior.given({0: seen_as(*found.resized(prior.image_size))}, TARGETS)
     recipe = session.recipe(separate_pictures(known, len(TARGETS)))
