@@ -38,13 +38,12 @@ class MovingPicture:
 
     def __call__(self, signals: Tensor, views: Tensor) -> Tensor:
         """[B, Q, 3, h, w]."""
-        parts = [signals[:, part] for part in (PICTURE, MOTION, IMPORTANCE, BEHIND)]
-        return torch.stack([moved(*parts, self.phases[view]) for view in views.tolist()], 1)
+        return torch.stack([moved(signals, self.phases[view]) for view in views.tolist()], 1)
 
 
-def moved(picture: Tensor, motion: Tensor, importance: Tensor, behind: Tensor, phase: float) -> Tensor:
-    """[B, C, h, w] pictures when φ of the motion is done; at φ = 0 they are as they were. As `splat`."""
-    return splat(picture, phase * motion, importance, behind)
+def moved(signals: Tensor, phase: float) -> Tensor:
+    """[B, 3, h, w] pictures of signals [B, 9, h, w] when φ of their motion is done; at 0 they are as they were."""
+    return splat(signals[:, PICTURE], phase * signals[:, MOTION], signals[:, IMPORTANCE], signals[:, BEHIND])
 
 
 def phases_of(views: int) -> tuple[float, ...]:

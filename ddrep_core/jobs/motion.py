@@ -100,7 +100,7 @@ class Film:
     @staticmethod
     def previews(session: Session, step: StepReport) -> Sequence[Preview]:
         """What is seen later, as it is now."""
-        return [Preview("motion", picture_row(decode(session.prior, step.diffrep.render())))]
+        return [Preview("image", picture_row(decode(session.prior, step.diffrep.render())))]
 
     def finish(self, session: Session, result: Result) -> Made:
         """The films, and how far what moves in them goes."""
@@ -127,12 +127,11 @@ def frames(scene: Scene, signal: Tensor, amount: float) -> Sequence[NDArray[np.u
         torch.cat([signal[MOTION] * scale * amount, signal[IMPORTANCE], of_ground]), scene.small, scene.large
     )
     motion, importance, ground = said.split([2, 1, 3])
-    behind = (scene.large + ground).clamp(0, 1)
+    whole = torch.cat([scene.large, motion, importance, (scene.large + ground).clamp(0, 1)])[None]
     found = []
     for number in range(FRAMES):
         phase = 0.5 - 0.5 * math.cos(2 * math.pi * number / FRAMES)
-        picture = moved(*(each[None] for each in (scene.large, motion, importance, behind)), phase)[0]
-        found.append(to_bytes(picture[:, *scene.window].permute(1, 2, 0).numpy()))
+        found.append(to_bytes(moved(whole, phase)[0][:, *scene.window].permute(1, 2, 0).numpy()))
     return found
 
 
