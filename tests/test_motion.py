@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,12 @@ from ddrep_core.jobs.create import create_job
 from ddrep_core.jobs.motion import FRAMES, furthest, scene_of
 from ddrep_core.jobs.run import run_job
 from ddrep_core.jobs.wish import wish_of
+from ddrep_core.schedules.named import ddim_schedule
 from ddrep_core.training.denoiser import started
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts" / "forward_models"))
+
+from clips import make_clips
 
 
 def source(seed: int = 0) -> torch.Generator:
@@ -229,3 +235,42 @@ def test_the_command_says_what_is_wrong_with_a_picture(
         main(["motion", str(tmp_path / name), "--out", str(tmp_path / "job")])
     assert ended.value.code == 2
     assert words in " ".join(capsys.readouterr().err.split())
+
+
+def drawn_things(count: int) -> Tensor:
+    """[count, 4, 32, 32] sRGB on black, and coverage: discs, boxes and wedges, which no model was taught on."""
+    random, found = np.random.default_rng(1), []
+    for number in range(count):
+        picture = Image.new("RGBA", (128, 128))
+        pencil, box = ImageDraw.Draw(picture), (24, 34, 104, 94)
+        colours = [(*(int(x) for x in random.integers(0, 256, 3)), 255) for _ in range(2)]
+        if number % 3 == 0:
+            pencil.ellipse(box, fill=colours[0])
+        elif number % 3 == 1:
+            pencil.rectangle(box, fill=colours[0])
+        else:
+            pencil.polygon([(64, 34), (104, 94), (24, 94)], fill=colours[0])
+        pencil.rectangle((54, 60, 74, 90), fill=colours[1])
+        values = torch.from_numpy(np.asarray(picture.resize((32, 32), Image.Resampling.BOX), np.float32) / 255)
+        found.append(torch.cat([values[..., :3] * values[..., 3:], values[..., 3:]], 2).permute(2, 0, 1))
+    return torch.stack(found)
+
+
+def test_the_model_that_ships_draws_motion_as_large_as_it_is_where_its_guess_goes_nowhere() -> None:
+    clips = make_clips(drawn_things(24), source(3))
+    prior = load_motion_prior()
+    known = prior.given({0: clips.pictures[:, 0] - 0.5}, prior.targets)
+    plan = ddim_schedule(prior.sigmas, 15)
+    drawn = draw_signals(known, 24, order="joint", schedule=plan, eta=0.75, seed=1).signals[:, MOTION]
+    seen = torch.zeros_like(clips.pictures)
+    seen[:, 0] = clips.pictures[:, 0] - 0.5
+    levels = torch.tensor([0.0, math.inf, math.inf]).expand(24, 3)
+    guess = prior.denoise(seen, levels)[:, MOTION]
+
+    def far(motion: Tensor) -> float:
+        return float((motion.norm(dim=1, keepdim=True) * clips.object).sum() / clips.object.sum())
+
+    truth, drawn_far, guessed_far = far(clips.motion), far(drawn), far(guess)
+    print(f"samples go {drawn_far / truth:.2f} of how far the truth goes, the guess {guessed_far / truth:.2f}")
+    assert 0.75 * truth < drawn_far < 1.25 * truth
+    assert guessed_far < 0.5 * drawn_far
