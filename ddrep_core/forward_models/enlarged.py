@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-ALIKE = 0.08  # sRGB: within which two colours are of one thing
+ALIKE = 0.2  # sRGB: within which two colours are of one thing
 NEAR = 1.0  # small pixels: how far what is near goes
 
 
