@@ -31,7 +31,7 @@ from .engine import process
 from .engine.diagnosis import diagnose
 from .engine.environment import Probe, candidates, python_in
 from .engine.events import EventTail, Progress, duration
-from .engine.folder import JobFolder, new_folder_name, require_space, task_of, write_job
+from .engine.folder import JobFolder, new_folder_name, require_space, task_of, write_whole_job
 from .engine.manager import Job
 from .preferences import preferences
 from .problems import Problem
@@ -260,8 +260,7 @@ def run_batch(options: argparse.Namespace) -> int:
             draft = texture_draft(bpy.context, [thing], _prior(), words=prompt)
             require_space(parent)
             folder = JobFolder(parent / new_folder_name("texture", thing.name))
-            for _ in write_job(folder.path, draft.request, draft.files, {**draft.scene, "session": "", "document": ""}):
-                pass
+            write_whole_job(folder.path, draft.request, draft.files, {**draft.scene, "session": "", "document": ""})
             written.append(folder)
             for warning in draft.warnings:
                 print(f"ddrep: {thing.name}: {warning}", file=sys.stderr)
@@ -328,8 +327,7 @@ def _run_all(options: argparse.Namespace, drafts: Iterator[tuple[str, Draft]]) -
     for title, draft in drafts:
         require_space(parent)
         folder = JobFolder(parent / new_folder_name(draft.request["task"], draft.request["prompt"]))
-        for _ in write_job(folder.path, draft.request, draft.files, {**draft.scene, "session": "", "document": ""}):
-            pass
+        write_whole_job(folder.path, draft.request, draft.files, {**draft.scene, "session": "", "document": ""})
         for warning in draft.warnings:
             print(f"ddrep: {warning}", file=sys.stderr)
         print(f"{title}: {folder.path}")

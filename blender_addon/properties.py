@@ -318,7 +318,7 @@ class DDREP_PG_texture(SamplingSettings, KeepingAway, ShownShape, bpy.types.Prop
     )
     from_texture: BoolProperty(
         name="Start from What It Wears",
-        description="Change the present picture instead of starting from nothing",
+        description="Change the present picture instead of starting from nothing; a node graph is baked into one first",
         default=False,
     )
     change: FloatProperty(

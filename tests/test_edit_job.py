@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 
 import numpy as np
@@ -196,9 +195,9 @@ def test_a_drawing_changes_its_colours_and_keeps_its_shapes_and_the_rest_of_its_
     assert set(made) == {"drawing", "image", "before_after"}
     text = made["drawing"].read_text()
     assert "<!-- a page -->" in text and ">kept</text>" in text and 'cx="16" cy="16" r="9"' in text
-    fills = re.findall(r'fill="#(..)(..)(..)"', text)
-    assert len(fills) == 2
-    shift = np.mean([int(part, 16) for part in fills[0]]) / 255 - 0x4D / 255
+    colours = parse_svg(text.encode())[0].colours
+    assert len(colours) == 2
+    shift = np.mean(colours[0]) - 0x4D / 255
     assert shift == pytest.approx(SHIFT, abs=0.05)
     assert find_origin(folder.path).kind == "vector" and find_origin(made["drawing"]).prompt == "light"
     moved = edited(tmp_path, source, name="moved", steps=3, method="sdedit", moving=["colours", "coordinates"])

@@ -205,3 +205,37 @@ def test_a_job_writes_an_svg_and_its_picture_and_goes_on_after_a_cancel_to_the_s
     run_job(parts.path, resume=True)
     for name in ("drawing.svg", "drawing.png"):
         assert (parts.outputs / name).read_bytes() == (whole.outputs / name).read_bytes()
+
+
+COLOURED = (
+    '<defs><linearGradient id="g"><stop offset="0" stop-color="#fff"/><stop offset="1" stop-color="#06c"/>'
+    '</linearGradient></defs><rect width="16" height="9" fill="url(#g)"/><g opacity="0.6"><circle cx="10" cy="6" r="5"'
+    ' fill="#fd3"/><path d="M2 12 C5 3 9 3 14 13" fill="none" stroke="#222" stroke-width="1.5"/></g>'
+    '<rect x="20" width="4" height="4" fill="#0f0"/>'
+)
+
+
+def test_colours_alone_are_found_exactly_and_stay_colours() -> None:
+    rep = VectorDiffrep(*drawing_of(COLOURED), SIZE, SIZE, moving=("colours",))
+    everywhere, weights = torch.tensor([0]), torch.ones(1, 1, SIZE, SIZE)
+    wanted = rep.copy()
+    with torch.no_grad():
+        away = torch.rand(wanted.theta["colours"].shape, generator=torch.Generator().manual_seed(0))
+        wanted.recolour(away - wanted.moving_colours())
+    solver = choose_solver(rep)
+    assert solver.fit(rep, wanted.render(), everywhere, weights) == 1
+    torch.testing.assert_close(rep.render(), wanted.render(), atol=2e-3, rtol=0)
+    hidden = rep.colour_shares().flatten(1).sum(1) == 0
+    assert int(hidden.sum()) == 1 and bool((rep.theta["colours"][hidden] == 0).all())
+    # Asked for more than a colour can be, the rest makes up for what it can.
+    target = 2 * wanted.render() - 0.5
+    solver.fit(rep, target, everywhere, weights)
+    found = rep.moving_colours()
+    assert bool((found >= 0).all()) and bool((found <= 1).all()) and bool((found == 1).any())
+    leaf = rep.theta["colours"].clone().requires_grad_(True)
+    twin = rep.copy()
+    twin.theta["colours"] = leaf
+    (twin.render() - target).square().sum().backward()
+    slope, inside = leaf.grad, (found > 1e-3) & (found < 1 - 1e-3)
+    assert slope is not None and float(slope[inside].abs().max()) < 0.05
+    assert bool((slope[found >= 1] <= 0.05).all()) and bool((slope[found <= 0] >= -0.05).all())

@@ -14,7 +14,8 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -22,6 +23,17 @@ from ..problems import Problem, disk_problem
 
 LARGEST_JSON_BYTES = 64 * 2**20
 SMALLEST_FREE_BYTES = 256 * 2**20
+WAIT_SECONDS = 0.02
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A piece of an input that is still being made; `words` say what is waited for."""
+
+    words: str
+
+
+Piece = bytes | Waiting
 
 
 class JobFolder:
@@ -171,9 +183,11 @@ def require_space(folder: Path) -> None:
 
 
 def write_job(
-    target: Path, request: dict[str, Any], files: dict[str, Iterable[bytes]], scene: dict[str, Any]
-) -> Iterator[None]:
+    target: Path, request: dict[str, Any], files: Mapping[str, Iterable[Piece]], scene: dict[str, Any]
+) -> Iterator[Waiting | None]:
     """Write a job in slices: consume the iterator a little at a time, and the interface stays alive.
+
+    It yields None after a slice, or what there is to wait for.
 
     The folder appears under its own name only when it is whole.
 
@@ -198,8 +212,9 @@ def write_job(
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("wb") as file:
                 for piece in pieces:
-                    file.write(piece)
-                    yield
+                    if isinstance(piece, bytes):
+                        file.write(piece)
+                    yield piece if isinstance(piece, Waiting) else None
         write_object(part / "blender.json", scene)
         write_object(part / "job.json", request)
         if target.exists():
@@ -211,3 +226,12 @@ def write_job(
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
         raise
+
+
+def write_whole_job(
+    target: Path, request: dict[str, Any], files: Mapping[str, Iterable[Piece]], scene: dict[str, Any]
+) -> None:
+    """Write a job, and wait for all of it; raises what `write_job` does."""
+    for waiting in write_job(target, request, files, scene):
+        if waiting is not None:
+            time.sleep(WAIT_SECONDS)

@@ -18,7 +18,7 @@ from ..problems import Problem, disk_problem
 from . import process
 from .diagnosis import diagnose
 from .events import EventTail, Progress
-from .folder import JobFolder, read_object, task_of, write_object
+from .folder import WAIT_SECONDS, JobFolder, Waiting, read_object, task_of, write_object
 
 ACTIVE = {"preparing", "waiting", "starting", "running", "cancelling"}
 FINAL = {"done", "failed", "cancelled"}
@@ -27,6 +27,7 @@ GRACE_SECONDS = 20.0  # between asking an engine to stop at its next step and en
 LIVENESS_SECONDS = 2.0
 SERVED_SECONDS = 0.5  # between looks at a folder that lies on a network
 MOST_HISTORY = 200
+Writing = Iterator[Waiting | None]
 WAITING_FOR_A_MACHINE = "Waiting for a machine that serves the jobs folder"
 
 
@@ -49,7 +50,7 @@ class Job:
     arrival: bool = False  # finished in this session, not yet brought in
     asked_for: bool = False  # to be brought in, even where that is not done by itself
     handle: "subprocess.Popen[bytes] | None" = None
-    writing: Iterator[None] | None = None
+    writing: Writing | None = None
     cancelled_at: float = 0.0
     looked_at: float = 0.0
     tail: EventTail = field(init=False)
@@ -95,7 +96,7 @@ class Manager:
 
     # What the interface asks for
 
-    def submit(self, folder: JobFolder, writing: Iterator[None], request: dict[str, Any], about: dict[str, Any]) -> Job:
+    def submit(self, folder: JobFolder, writing: Writing, request: dict[str, Any], about: dict[str, Any]) -> Job:
         """Take a job in whose folder is still to be written, a slice at a time, by `writing`."""
         task, prompt = task_of(request), str(request.get("prompt", ""))
         job = Job(folder, "preparing", task, prompt, self.session, writing=writing)
@@ -140,7 +141,7 @@ class Manager:
         if job.state in ("preparing", "waiting", "starting"):
             if job.writing is not None and hasattr(job.writing, "close"):
                 job.writing.close()  # type: ignore[attr-defined]
-            job.writing = None
+            job.writing, job.progress.stage = None, ""
             job.state = "cancelled"
             job.folder.update_scene(stopped=True) if job.folder.path.is_dir() else self.jobs.pop(job.name, None)
         elif job.state == "running":
@@ -172,10 +173,11 @@ class Manager:
     def pump(self, budget: float = SLICE_SECONDS) -> None:
         """Do what there is to do now, for about `budget` seconds at most."""
         deadline = time.perf_counter() + budget
+        preparing = [job for job in self.jobs.values() if job.state == "preparing"]
+        for job in preparing[:1]:  # one after the other: what they wait for takes all of the machine
+            self._write(job, deadline)
         for job in list(self.jobs.values()):
-            if job.state == "preparing":
-                self._write(job, deadline)
-            elif job.state in ("running", "cancelling"):
+            if job.state in ("running", "cancelling"):
                 self._listen(job)
         self._start_next()
         self._step_scan(deadline)
@@ -186,20 +188,25 @@ class Manager:
             for job in list(self.jobs.values()):
                 if job.state == "preparing":
                     self._write(job, float("inf"))
+                if job.writing is not None:
+                    time.sleep(WAIT_SECONDS)
             self._step_scan(float("inf"))
 
     def _write(self, job: Job, deadline: float) -> None:
         try:
             assert job.writing is not None
-            for _ in job.writing:
-                if time.perf_counter() > deadline:
+            for waiting in job.writing:
+                words = waiting.words if waiting is not None else ""
+                if job.progress.stage != words:
+                    job.progress.stage, self.changed = words, True
+                if waiting is not None or time.perf_counter() > deadline:
                     return
             job.state = "waiting"
         except Problem as problem:
             job.state, job.problem = "failed", problem
         except Exception as error:  # a fault of ours must reach the panel, not end the timer
             job.state, job.problem = "failed", Problem(f"The job could not be written: {error}")
-        job.writing = None
+        job.writing, job.progress.stage = None, ""
         self.changed = True
 
     def _hand_over(self) -> None:

@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Texture, Generate, Image to 3D, Panorama; and Write Job, which saves what they would run."""
 
+import time
 from pathlib import Path
+from typing import Any
 
 import bpy
 from bpy.props import EnumProperty, IntProperty, StringProperty
 
 from .. import runtime
-from ..engine.folder import require_space, write_job
+from ..engine.folder import WAIT_SECONDS, require_space, write_job
+from ..engine.manager import Writing
 from ..preferences import preferences
 from ..problems import Problem
 from ..results.kept import kept
@@ -167,6 +170,9 @@ class DDREP_OT_write_job(bpy.types.Operator):
     directory: StringProperty(name="Folder", description="A new or empty folder for the job", subtype="DIR_PATH")
     task: EnumProperty(name="Task", description="What the job makes", items=TASKS, default="texture")
 
+    _writing: Writing
+    _timer: Any = None
+
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         try:
             require_scene(context, self.task)  # before a folder is looked for in vain
@@ -183,9 +189,40 @@ class DDREP_OT_write_job(bpy.types.Operator):
         target = Path(bpy.path.abspath(self.directory))
         require_space(target)
         about = {**made.scene, "session": "", "document": runtime.current().document}
-        for _ in write_job(target, made.request, made.files, about):
-            pass
-        self.report({"INFO"}, f"The job is written. Run it with: ddrep run {target}")
+        context.window_manager.ddrep.warnings = " ".join(made.warnings)
+        self._writing = write_job(target, made.request, made.files, about)
+        if self._write() and not bpy.app.background:  # a colour is being baked: Blender stays alive
+            self._timer = context.window_manager.event_timer_add(WAIT_SECONDS, window=context.window)
+            context.window_manager.modal_handler_add(self)
+            return {"RUNNING_MODAL"}
+        while self._write():
+            time.sleep(WAIT_SECONDS)
+        return self._written()
+
+    def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        if event.type != "TIMER":
+            return {"PASS_THROUGH"}
+        try:
+            if self._write():
+                return {"PASS_THROUGH"}
+            ended = self._written()
+        except Problem as problem:
+            ended = tell(self, context, problem)
+        self.cancel(context)
+        return ended
+
+    def cancel(self, context: bpy.types.Context) -> None:
+        """No more is written; a folder that is not whole goes."""
+        self._writing.close()
+        if self._timer is not None:
+            context.window_manager.event_timer_remove(self._timer)
+
+    def _write(self) -> bool:
+        """Write until there is something to wait for. Returns whether there is."""
+        return any(waiting is not None for waiting in self._writing)
+
+    def _written(self) -> set[str]:
+        self.report({"INFO"}, f"The job is written. Run it with: ddrep run {self.directory}")
         return {"FINISHED"}
 
 

@@ -5,26 +5,13 @@ What was not painted survives, for the new material is a copy: alpha and how it 
 roughness, emission, displacement, whatever hangs on them. Only the colour's own socket is linked anew.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import bpy
 
-# By node type, the input that says which colour a surface has. The first group that a material has one of is painted: a
-# gloss over a diffuse coat keeps its own colour, and only what is nothing but light is painted as light.
-COLORS: tuple[dict[str, str], ...] = (
-    {
-        "BSDF_PRINCIPLED": "Base Color",
-        "BSDF_DIFFUSE": "Color",
-        "BSDF_TOON": "Color",
-        "BSDF_METALLIC": "Base Color",
-        "SUBSURFACE_SCATTERING": "Color",
-        "EEVEE_SPECULAR": "Base Color",
-    },
-    {"BSDF_GLOSSY": "Color", "BSDF_SHEEN": "Color", "BSDF_GLASS": "Color", "BSDF_REFRACTION": "Color"},
-    {"EMISSION": "Color"},
-)
-GROUP_COLORS = ("Base Color", "Color", "Albedo", "Diffuse Color", "Diffuse")  # what a group's colour input is called
+from ..color_sockets import color_sockets, group_ends, outputs, surfaces
+
 ROUGHNESS = 0.6  # of a material that stands in for none
 
 
@@ -46,7 +33,7 @@ def painted(
     material = _like(old, name)
     material[mark[0]] = mark[1]
     tree = material.node_tree
-    ends = [node.inputs["Surface"] for node in _outputs(tree)]
+    ends = surfaces(tree)
     if not _paint(tree, ends, texture, layer, mark):
         shader = tree.nodes.new("ShaderNodeBsdfPrincipled")
         shader.inputs["Roughness"].default_value = ROUGHNESS
@@ -132,70 +119,22 @@ def _like(old: bpy.types.Material | None, name: str) -> bpy.types.Material:
             if node.type == "BSDF_PRINCIPLED":
                 node.inputs["Metallic"].default_value = old.metallic
                 node.inputs["Roughness"].default_value = old.roughness
-    if not _outputs(material.node_tree):
+    if not outputs(material.node_tree):
         material.node_tree.nodes.new("ShaderNodeOutputMaterial")
     return material
 
 
-def _outputs(tree: Any) -> list[Any]:
-    """The nodes that renderers take the surface from."""
-    found = [tree.get_output_node(target) for target in ("ALL", "EEVEE", "CYCLES")]
-    return [node for number, node in enumerate(found) if node is not None and node not in found[:number]]
-
-
 def _paint(tree: Any, ends: Sequence[Any], texture: bpy.types.Image, layer: str, mark: tuple[str, str]) -> bool:
     """Link the picture to the colour of what is shown at `ends`. Returns whether there was a colour to link it to."""
-    shaders = list(dict.fromkeys(_shaders(ends)))
-    for kinds in COLORS:
-        colors = [node.inputs[kinds[node.type]] for node, _ in shaders if node.type in kinds]
-        groups = []
-        for node, output in shaders:
-            if node.type == "GROUP" and node.node_tree is not None and kinds is COLORS[0]:
-                color = next((node.inputs[name] for name in GROUP_COLORS if _is_color(node.inputs.get(name))), None)
-                colors += [color] if color is not None else []
-                groups += [(node, output)] if color is None else []
-        inside = [_paint_group(node, output, texture, layer, mark) for node, output in groups]
-        if colors:
-            _link(tree, colors, texture, layer)
-        if colors or any(inside):
-            return True
-    return False
-
-
-def _paint_group(node: Any, output: str, texture: bpy.types.Image, layer: str, mark: tuple[str, str]) -> bool:
-    """Paint what a group shows at `output`, in a copy of the group: others use it, too."""
-    own = node.node_tree.copy()
-    ends = [
-        socket
-        for each in own.nodes
-        if each.type == "GROUP_OUTPUT" and each.is_active_output
-        for socket in each.inputs
-        if socket.identifier == output
-    ]
-    if not _paint(own, ends, texture, layer, mark):
-        bpy.data.node_groups.remove(own)
-        return False
-    own[mark[0]] = mark[1]
-    node.node_tree = own
-    return True
-
-
-def _shaders(ends: Sequence[Any]) -> Iterator[tuple[Any, str]]:
-    """The nodes that make what arrives at some sockets, and by which output, through mixes and reroutes."""
-    waiting, seen = list(ends), set()
-    while waiting:
-        for link in waiting.pop(0).links:
-            node, output = link.from_node, link.from_socket.identifier
-            if (node.name, output) in seen or node.mute:
-                continue
-            seen.add((node.name, output))
-            yield node, output
-            if node.type != "GROUP":
-                waiting += [socket for socket in node.inputs if socket.type == "SHADER"]
-
-
-def _is_color(socket: Any) -> bool:
-    return socket is not None and socket.type == "RGBA"
+    colors, inside = color_sockets(ends)
+    for node, output in inside:
+        own = node.node_tree.copy()  # others use the group, too
+        own[mark[0]] = mark[1]
+        _paint(own, group_ends(own, output), texture, layer, mark)
+        node.node_tree = own
+    if colors:
+        _link(tree, colors, texture, layer)
+    return bool(colors or inside)
 
 
 def _link(tree: Any, colors: Sequence[Any], texture: bpy.types.Image, layer: str) -> None:

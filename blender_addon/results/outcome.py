@@ -46,6 +46,7 @@ class SampleResult:
     agreement: float | None = None
     coverage_share: float | None = None
     distance: float | None = None  # how far it is from the others on average, 0 (alike) to 1
+    baked: str = ""  # what of a node graph was made a picture first, in words
 
     @property
     def picture(self) -> Path | None:
@@ -70,7 +71,10 @@ def read_samples(folder: JobFolder) -> list[SampleResult]:
             job=folder.name,
         )
     found = [_sample(folder, number, data) for number, data in enumerate(samples) if isinstance(data, dict)]
+    about = folder.scene().get("objects")
+    told = [each.get("baked") for each in about if isinstance(each, dict)] if isinstance(about, list) else []
     for sample in found:
+        sample.baked = ", ".join(each for each in told if isinstance(each, str))
         sample.distance = _distance(result.get("distances"), sample.number, len(samples))
     return found
 

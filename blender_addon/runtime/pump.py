@@ -64,7 +64,8 @@ def pump() -> float | None:
 def _rest() -> float | None:
     """How long until the next slice."""
     known = current()
-    if any(job.state == "preparing" for job in known.manager.jobs.values()):
+    preparing = [job for job in known.manager.jobs.values() if job.state == "preparing"]
+    if preparing and not preparing[0].progress.stage:
         return WRITING_SECONDS
     if measuring():
         return MEASURING_SECONDS

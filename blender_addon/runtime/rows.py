@@ -25,6 +25,8 @@ def words_of(job: Job) -> str:
     progress = job.progress
     if job.state != "running":
         words = WORDS.get(job.state, job.state)
+        if job.state == "preparing" and progress.stage:
+            words = progress.stage
         if job.state == "done" and progress.seconds is not None:
             words += f" in {duration(progress.seconds)}"
         return words

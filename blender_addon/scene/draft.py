@@ -12,6 +12,7 @@ from typing import Any
 import bpy
 import numpy as np
 
+from ..engine.folder import Piece
 from ..problems import Problem
 from .adapters import controlnet, lora, reference
 from .cameras import View, chosen_cameras, chosen_views, left_to_engine, require_cameras
@@ -33,7 +34,7 @@ class Draft:
 
     request: dict[str, Any]
     scene: dict[str, Any]
-    files: dict[str, Iterable[bytes]] = field(default_factory=dict)
+    files: dict[str, Iterable[Piece]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
     @property
@@ -154,14 +155,11 @@ def texture_draft(
     views = [] if placement else chosen_views(context, objects, front)
     names = [view.name for view in views]
     tiled = any(mesh.tiled for mesh in targeted)
-    if tiled and (settings.keep != "NONE" or settings.from_texture):
-        raise Problem(
-            "What is worn in UDIM tiles cannot be kept or started from yet. Keep nothing and start from nothing, or "
-            "deselect what has tiles."
-        )
     surface, surface_files = surface_block(settings)
-    kept, pinned_view = keeping(objects, wanted, settings), pinned(settings, names)
+    pinned_view = pinned(settings, names)
     looked_at, pictures = reference(settings, chosen_cameras(scene), names)
+    instances = _shows_instances(depsgraph, objects)
+    kept = keeping(objects, wanted, settings, depsgraph)
     request = {
         **_common(settings, default_prior, "texture"),
         **({} if words is None else {"prompt": words}),
@@ -185,14 +183,17 @@ def texture_draft(
     }
     about = {
         **_about(context, "texture"),
-        "objects": [_object_entry(target) for target in wanted],
+        "objects": [
+            _object_entry(target) | ({"baked": kept.baked[target.mesh.key]} if target.mesh.key in kept.baked else {})
+            for target in wanted
+        ],
         "storage": settings.storage,
         "coverage_map": settings.coverage_map,
     }
-    warnings = list(dict.fromkeys(warning for mesh in targeted for warning in mesh.warnings))
-    if _shows_instances(depsgraph, objects):
+    warnings = list(dict.fromkeys([*(warning for mesh in targeted for warning in mesh.warnings), *kept.warnings]))
+    if instances:
         warnings.append("Instances are not textured; make them real first (Object > Apply > Make Instances Real).")
-    files: dict[str, Iterable[bytes]] = {"inputs/mesh.obj": obj_pieces([*targeted, *in_the_way])}
+    files: dict[str, Iterable[Piece]] = {"inputs/mesh.obj": obj_pieces([*targeted, *in_the_way])}
     if not placement:
         files["inputs/cameras.json"] = [camera_file(views)]
     files |= {**surface_files, **kept.files, **pinned_view.files, **pictures}

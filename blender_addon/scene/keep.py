@@ -4,78 +4,122 @@
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import bpy
 import numpy as np
 
+from ..engine.folder import Piece
 from ..problems import Problem
 from .meshes import CapturedMesh
 from .slots import Target
+from .worn import Baking, what_is_baked, worn_image
 
 BLEED = 2  # texels that a kept face reaches beyond its edge in the UV map, where no other face lies
 IN_GROUP = 0.5
-SMALL = 16  # texels along a triangle's box: up to here many are drawn at a time
-AT_ONCE = 4096  # such triangles
+SMALL, MIDDLE = (2, 4, 8), 16  # texels along a triangle's box: up to here many are drawn at a time
+AT_ONCE = 16384  # texels that are looked at in a slice
+BAND = 16384  # pixels of a picture that are packed in a slice
 
 
 @dataclass(frozen=True)
 class Keeping:
-    """What a draft adds to the job: entries of job.json's block, and files by their path in the job."""
+    """What a draft adds to the job: entries of job.json's block, and files by their path in the job.
+
+    Args:
+        warnings: what to tell the artist of it.
+        baked: by the mesh's name in the job, what of its colour is baked first.
+    """
 
     block: dict[str, Any]
-    files: dict[str, Iterator[bytes]]
+    files: dict[str, Iterator[Piece]]
+    warnings: list[str] = field(default_factory=list)
+    baked: dict[str, str] = field(default_factory=dict)
 
 
-def keeping(objects: Sequence[bpy.types.Object], targets: Sequence[Target], settings: Any) -> Keeping:
+def keeping(
+    objects: Sequence[bpy.types.Object], targets: Sequence[Target], settings: Any, depsgraph: bpy.types.Depsgraph
+) -> Keeping:
     """The masks and pictures of the targets, as the scene's settings say.
 
     Raises:
-        Problem: nothing is chosen, or all; no picture to keep anything of; one of another size than the texture.
+        Problem: nothing is chosen, or all; nothing is worn to keep anything of; a picture of another size.
     """
     by_name = {thing.name: thing for thing in objects}
-    block: dict[str, Any] = {}
-    files: dict[str, Iterator[bytes]] = {}
+    kept = Keeping({}, {})
+    block, files = kept.block, kept.files
     if settings.keep == "NONE" and not settings.from_texture:
-        return Keeping(block, files)
+        return kept
     size, any_kept, any_free = int(settings.resolution), False, False
-    for number, target in enumerate(targets):
+    baking, baked = Baking(size), []
+    pieces = [(target, tile, own) for target in targets for tile, own in _tiles(target.mesh)]
+    for number, (target, tile, own) in enumerate(pieces):
         mesh, thing = target.mesh, by_name[target.mesh.name]
+        name = f"{mesh.key}.{tile}" if tile else mesh.key
         faces = kept_faces(thing, mesh, settings)
         if faces is not None:
-            any_kept, any_free = any_kept or bool(faces.any()), any_free or not bool(faces.all())
+            faces = faces & own
+            any_kept, any_free = any_kept or bool(faces.any()), any_free or not bool(faces[own].all())
             if not faces.any() and not settings.from_texture:
                 continue
         if mesh.uv is None:
             raise Problem(
-                f"'{thing.name}' gets a new UV map, so nothing of the picture it wears can stay. Use the map it has.",
+                f"'{thing.name}' gets a new UV map, so nothing of what it wears can stay. Use the map it has.",
                 "ddrep.set_uv_source",
                 "Use the active UV map",
                 source="ACTIVE",
             )
-        image = worn_image(thing, mesh, faces)
-        if settings.keep != "NONE":
-            _require_size(image, size, f"The picture that '{thing.name}' wears")
-        block.setdefault("base", []).append({"object": mesh.key, "file": f"inputs/base_{number}.png"})
-        files[f"inputs/base_{number}.png"] = picture_pieces(image)
+        shown = mesh.slots[own if faces is None or not faces.any() else faces]
+        image = worn_image(thing, mesh, [int(slot) for slot in np.unique(shown)])
+        if image is not None:
+            if settings.keep != "NONE":
+                _require_size(image, size, f"The picture that '{thing.name}' wears")
+            files[f"inputs/base_{number}.png"] = picture_pieces(image)
+        else:
+            files[f"inputs/base_{number}.png"] = baking.picture(len(baked))
+            baked.append((thing, target, tile))
+            kept.baked[mesh.key] = what_is_baked(thing, [int(slot) for slot in np.unique(mesh.slots)])
+            told = f"What '{thing.name}' wears is baked into a picture of {size} x {size} first"
+            kept.warnings.append(f"{told}{', for each tile' if tile else ''}: {kept.baked[mesh.key]}.")
+        block.setdefault("base", []).append({"object": name, "file": f"inputs/base_{number}.png"})
         if settings.keep == "IMAGE":
+            if tile:
+                raise Problem(f"A mask is one picture, and '{thing.name}' has tiles. Keep faces, a group or a slot.")
             mask = _mask_image(settings)
             _require_size(mask, size, "The mask")
             values = _pixels(mask)[..., :3].max(axis=2)
             any_kept, any_free = any_kept or bool((values >= 128).any()), any_free or bool((values < 128).any())
-            files[f"inputs/keep_{number}.png"] = iter([png(values)])
+            files[f"inputs/keep_{number}.png"] = png_pieces(values)
         elif faces is not None and faces.any():
-            files[f"inputs/keep_{number}.png"] = mask_pieces(mesh.uv.reshape(-1, 3, 2), faces, size)
+            triangles = mesh.uv.reshape(-1, 3, 2)[own] - _corner(tile)
+            files[f"inputs/keep_{number}.png"] = mask_pieces(triangles, faces[own], size)
         if f"inputs/keep_{number}.png" in files:
-            block.setdefault("keep", []).append({"object": mesh.key, "file": f"inputs/keep_{number}.png"})
+            block.setdefault("keep", []).append({"object": name, "file": f"inputs/keep_{number}.png"})
     if settings.keep != "NONE" and not any_kept:
         raise Problem(NOTHING[settings.keep])
     if settings.keep != "NONE" and not any_free:
         raise Problem("Everything is to be kept, so there is nothing left to paint. Choose less.")
     if settings.from_texture:
         block |= {"from_texture": True, "strength": round(settings.change, 4)}
-    return Keeping(block, files)
+    if baked:
+        baking.snapshot(baked, depsgraph)
+    return replace(kept, warnings=list(dict.fromkeys(kept.warnings)))
+
+
+def _tiles(mesh: CapturedMesh) -> list[tuple[int, np.ndarray]]:
+    """The UDIM tiles of a mesh, and [F] which faces lie in each; tile 0 has all faces where it has none."""
+    if not mesh.tiled or mesh.uv is None:
+        return [(0, np.ones(len(mesh.sizes), bool))]
+    place = np.floor(mesh.uv.reshape(-1, 3, 2).mean(axis=1)).astype(int)
+    tiles = 1001 + place[:, 0] + 10 * place[:, 1]
+    return [(int(tile), tiles == tile) for tile in np.unique(tiles)]
+
+
+def _corner(tile: int) -> tuple[int, int]:
+    """The lower left UV of a tile."""
+    row, column = divmod(tile - 1001, 10) if tile else (0, 0)
+    return column, row
 
 
 NOTHING = {
@@ -103,49 +147,6 @@ def kept_faces(thing: bpy.types.Object, mesh: CapturedMesh, settings: Any) -> np
     return None
 
 
-def worn_image(thing: bpy.types.Object, mesh: CapturedMesh, faces: np.ndarray | None) -> bpy.types.Image:
-    """The one picture that the base colour of these faces shows, straight from the UV map.
-
-    Raises:
-        Problem: they show none, or several.
-    """
-    slots = np.unique(mesh.slots if faces is None or not faces.any() else mesh.slots[faces])
-    found = {slot: _image_of_slot(thing, int(slot)) for slot in slots}
-    images = set(found.values())
-    if images == {None}:
-        raise Problem(
-            f"The material of '{thing.name}' has no picture as its Base Color, so there is nothing to keep or to start "
-            "from. Bake the colour into an Image Texture, or texture it once first."
-        )
-    if len(images) > 1:
-        names = ", ".join(sorted("no picture" if image is None else f"'{image.name}'" for image in images))
-        raise Problem(
-            f"The faces of '{thing.name}' wear several pictures ({names}), and one texture can keep one. Make a "
-            "picture for each slot.",
-            "ddrep.set_material_target",
-            "A picture for each slot",
-            target="SLOTS",
-        )
-    image = images.pop()
-    if image.is_float or image.source == "TILED" or (not image.has_data and not min(image.size)):
-        raise Problem(
-            f"The picture '{image.name}' is no plain picture of 8 bits, so it cannot be kept exactly. Save it as a PNG "
-            "and use that."
-        )
-    return image
-
-
-def _image_of_slot(thing: bpy.types.Object, slot: int) -> bpy.types.Image | None:
-    material = thing.material_slots[slot].material if slot < len(thing.material_slots) else None
-    tree = material.node_tree if material is not None else None
-    for node in tree.nodes if tree is not None else ():
-        if node.type == "BSDF_PRINCIPLED":
-            links = node.inputs["Base Color"].links
-            source = links[0].from_node if links else None
-            return source.image if source is not None and source.type == "TEX_IMAGE" else None
-    return None
-
-
 def _mask_image(settings: Any) -> bpy.types.Image:
     if settings.keep_image is None:
         raise Problem("No mask is chosen. Choose a picture that is white where the texture stays.")
@@ -170,35 +171,41 @@ def _pixels(image: bpy.types.Image) -> np.ndarray:
 
 
 def picture_pieces(image: bpy.types.Image) -> Iterator[bytes]:
-    """A picture as a PNG file, RGBA; its pixels are read now and packed when they are asked for."""
-    pixels = _pixels(image)
-
-    def pieces() -> Iterator[bytes]:
-        yield png(pixels)
-
-    return pieces()
+    """A picture as a PNG file, RGBA; its pixels are read now, rounded and packed a band at a time when asked for."""
+    width, height = image.size
+    values = np.empty(width * height * 4, np.float32)
+    image.pixels.foreach_get(values)
+    return png_pieces(values.reshape(height, width, 4)[::-1])
 
 
-def png(pixels: np.ndarray) -> bytes:
-    """[H, W] grey or [H, W, 4] RGBA bytes."""
+def png_pieces(pixels: np.ndarray) -> Iterator[bytes]:
+    """The pieces of a PNG file: [H, W] grey or [H, W, 4] RGBA, bytes or floats within 0..1; each is soon made."""
     height, width = pixels.shape[:2]
-    rows = np.zeros((height, 1 + pixels[0].size), np.uint8)
-    rows[:, 1:] = pixels.reshape(height, -1)
-    header = struct.pack(">IIBBBBB", width, height, 8, 0 if pixels.ndim == 2 else 6, 0, 0, 0)
-    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows.tobytes(), 6)), (b"IEND", b""))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
-    )
+    yield b"\x89PNG\r\n\x1a\n"
+    yield _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0 if pixels.ndim == 2 else 6, 0, 0, 0))
+    packer = zlib.compressobj(6)
+    band = max(1, BAND * 4 // pixels[0].size)
+    for start in range(0, height, band):
+        part = pixels[start : start + band]
+        if part.dtype != np.uint8:
+            part = np.rint(part.clip(0, 1) * 255).astype(np.uint8)
+        rows = np.zeros((len(part), 1 + part[0].size), np.uint8)
+        rows[:, 1:] = part.reshape(len(part), -1)
+        packed = packer.compress(rows.tobytes())
+        yield _chunk(b"IDAT", packed) if packed else b""
+    yield _chunk(b"IDAT", packer.flush()) + _chunk(b"IEND", b"")
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
 def mask_pieces(triangles: np.ndarray, kept: np.ndarray, size: int) -> Iterator[bytes]:
-    """A mask as a PNG file: white over the kept of UV triangles [F, 3, 2]; drawn when it is asked for."""
-    yield png(mask_of(triangles, kept, size))
-
-
-def mask_of(triangles: np.ndarray, kept: np.ndarray, size: int) -> np.ndarray:
-    """[T, T] bytes: 255 where a kept face lies over a texel's centre, and a little beyond where no other does."""
-    stays, others = (covered(triangles[chosen], size) for chosen in (kept, ~kept))
+    """A mask as a PNG file: white over the kept of UV triangles [F, 3, 2]; drawn in slices when it is asked for."""
+    stays, others = np.zeros((2, size, size), bool)
+    for found, chosen in ((stays, kept), (others, ~kept)):
+        for _ in mark_covered(found, triangles[chosen]):
+            yield b""
     stays &= ~others  # where faces share texels, one that is painted changes them
     for _ in range(BLEED):
         grown = stays.copy()
@@ -206,27 +213,37 @@ def mask_of(triangles: np.ndarray, kept: np.ndarray, size: int) -> np.ndarray:
             for step in (-1, 1):
                 grown |= np.roll(stays, step, axis)
         stays = grown & ~others
-    return np.where(stays, 255, 0).astype(np.uint8)
+        yield b""
+    yield from png_pieces(np.where(stays, np.uint8(255), np.uint8(0)))
 
 
-def covered(triangles: np.ndarray, size: int) -> np.ndarray:
-    """[T, T] which texels' centres lie in one of the UV triangles [F, 3, 2], v upward; the texture repeats."""
-    found = np.zeros((size, size), bool)
-    places = triangles * size - 0.5
+def mark_covered(found: np.ndarray, triangles: np.ndarray) -> Iterator[None]:
+    """Mark, in slices, the texels [T, T] whose centres lie in one of the UV triangles [F, 3, 2], v upward.
+
+    The texture repeats.
+    """
+    places = triangles * len(found) - 0.5
     low = np.ceil(places.min(axis=1) - 1e-9).astype(int)
     high = np.floor(places.max(axis=1) + 1e-9).astype(int)
     spans = (high - low).max(axis=1) + 1
-    small = np.flatnonzero((spans > 0) & (spans <= SMALL))
-    offsets = np.stack(np.meshgrid(np.arange(SMALL), np.arange(SMALL)), axis=-1).reshape(-1, 2)
-    for start in range(0, len(small), AT_ONCE):
-        chosen = small[start : start + AT_ONCE]
-        _mark(found, places[chosen], low[chosen, None] + offsets)
-    for number in np.flatnonzero(spans > SMALL):
+    below = 0
+    for edge in (*SMALL, MIDDLE):
+        offsets = np.stack(np.meshgrid(np.arange(edge), np.arange(edge)), axis=-1).reshape(-1, 2)
+        numbers = np.flatnonzero((spans > below) & (spans <= edge))
+        at_once = max(1, AT_ONCE // len(offsets))
+        for start in range(0, len(numbers), at_once):
+            chosen = numbers[start : start + at_once]
+            _mark(found, places[chosen], low[chosen, None] + offsets)
+            yield
+        below = edge
+    for number in np.flatnonzero(spans > MIDDLE):
         columns = np.arange(low[number, 0], high[number, 0] + 1)
-        for row in range(low[number, 1], high[number, 1] + 1):
-            cells = np.stack([columns, np.full(len(columns), row)], axis=1)
-            _mark(found, places[number : number + 1], cells[None])
-    return found
+        height = max(1, AT_ONCE // len(columns))
+        for row in range(low[number, 1], high[number, 1] + 1, height):
+            rows = np.arange(row, min(row + height, high[number, 1] + 1))
+            cells = np.stack(np.meshgrid(columns, rows), axis=-1).reshape(1, -1, 2)
+            _mark(found, places[number : number + 1], cells)
+            yield
 
 
 def _mark(found: np.ndarray, triangles: np.ndarray, cells: np.ndarray) -> None:

@@ -508,6 +508,8 @@ class DDREP_PT_results(_Tab, bpy.types.Panel):
                 self._draw_sample(grid, job, sample, shown, scale=5)
         else:
             layout.label(text="This job has no result to show", icon="INFO")
+        if samples and samples[0].baked:
+            paragraph(layout, f"Baked first: {samples[0].baked}", icon="RENDER_STILL", width=width_of(context))
         self._draw_paintings(layout, context, job)
         if job.task != "generate" and shown is not None:
             layout.operator("ddrep.show_original", icon="LOOP_BACK").job = job.name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Collection
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Self
 
 import torch
@@ -130,6 +130,26 @@ class VectorDiffrep:
                 values = values.index_add(0, self.free[kind], moved)
             found[kind] = values
         return Numbers(**found)
+
+    def moving_colours(self) -> Tensor:
+        """[K, 3] the colours that may move, as they are drawn now."""
+        return self.numbers().colours[self.free["colours"]].clamp(0, 1)
+
+    def colour_shares(self) -> Tensor:
+        """[K, H, W] how much of each pixel shows each colour that may move: the picture is linear in them."""
+        numbers, columns = self.numbers(), self.free["colours"]
+        shares = []
+        for three in columns.split(3):  # a colour a channel
+            lit = torch.zeros_like(numbers.colours)
+            lit[three, torch.arange(len(three), device=lit.device)] = 1
+            shares.append(self.renderer.render(replace(numbers, colours=lit))[: len(three)])
+        return torch.cat(shares)
+
+    def recolour(self, change: Tensor) -> None:
+        """Move the colours that may move by [K, 3], in place."""
+        theta = self.theta["colours"]
+        wanted = self.moving_colours() + change.to(theta)
+        theta.copy_((wanted - self.start.colours[self.free["colours"]]) / SCALES["colours"])
 
     def svg(self) -> bytes:
         """The file, with what moved."""

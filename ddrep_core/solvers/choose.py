@@ -7,7 +7,9 @@ from ddrep_core.diffreps.image_texture import ImageTextureDiffrep
 from ddrep_core.diffreps.linearized import LinearizedRendering
 from ddrep_core.diffreps.matrix import MatrixDiffrep
 from ddrep_core.diffreps.protocol import Descended, Diffrep, LinearRendering, Renewing
+from ddrep_core.diffreps.vector import VectorDiffrep
 from ddrep_core.errors import RequestError
+from ddrep_core.solvers.colours import ColourSolver
 from ddrep_core.solvers.encoded import DecodedSolver
 from ddrep_core.solvers.first_order import AdamSolver, WarmStartSolver
 from ddrep_core.solvers.gauss_newton import GaussNewtonSolver
@@ -34,6 +36,8 @@ def choose_solver(rep: Diffrep, solver: str | Solver = "auto") -> Solver:
         return PictureSolver()
     if isinstance(rep, EncodedDiffrep):
         return DecodedSolver(choose_solver(rep.pictures, solver))
+    if isinstance(rep, VectorDiffrep) and solver == "auto" and list(rep.parameters()) == ["colours"]:
+        return ColourSolver()
     rate = rep.learning_rate if isinstance(rep, Descended) else 1e-3
     match solver:
         case "auto" if isinstance(rep, LinearRendering):

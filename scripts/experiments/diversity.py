@@ -8,34 +8,48 @@ certainty), and processor seconds; writes pictures side by side.
     python scripts/experiments/diversity.py textures --mesh spot.obj --prompt "a cow" --weights 0 0.25 --mean 0.4
     python scripts/experiments/diversity.py nerfs --weights 0 2.5 --least-sigma 4 --steps 12
     python scripts/experiments/diversity.py seekers --steps 300
-    python scripts/experiments/diversity.py restore --damage upscale:4 --gammas 0 20
+    python scripts/experiments/diversity.py seekers --on texture --methods gentle gamma --gammas 20
+    python scripts/experiments/diversity.py restore --damage upscale:4 --gammas 0 20 --on siren
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from dataclasses import replace
+import math
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from fields_common import PixelDiffrep, PixelSolver, Stopwatch, parser, psnr, report, sheet
+from fields_common import (
+    DESCENT_SPREAD,
+    PixelDiffrep,
+    PixelSolver,
+    Stopwatch,
+    certainty,
+    parser,
+    psnr,
+    report,
+    sheet,
+)
 from torch import Tensor
+from torch.nn import functional
 
 import ddrep_core as dd
 from ddrep_core.diffreps.latent_pictures import LatentPictures
+from ddrep_core.diffreps.siren import image_siren
 from ddrep_core.diffreps.voxel_nerf import VoxelNerfDiffrep
 from ddrep_core.distillation import SCORE_DISTILLATION, distill, repulsive, variational
 from ddrep_core.distillation.adapter_score import AdapterScore
-from ddrep_core.distillation.restore import RESTORATION, Measurement, blurred, masked, restore, smaller
+from ddrep_core.distillation.restore import RESTORATION, Measurement, Operator, blurred, masked, restore, smaller
 from ddrep_core.features import PictureEmbedding
+from ddrep_core.jobs.restore import COUPLING
 from ddrep_core.sampling import ParticleGuidance, RadialKernel, ddim_schedule, repaint_schedule
+from ddrep_core.views import Views
 from ddrep_core.views.banks import sphere_bank
 
 PROMPTS = ("a duck", "a red car", "a house", "a mushroom")
-JUDGED_AT = (1.0, 2.0, 4.0)
 SAMPLES = 4
 
 
@@ -46,23 +60,6 @@ def similarity(pictures: Tensor, embedding: PictureEmbedding) -> float:
     count = points.shape[1]
     within = points @ points.mT
     return float(((within.sum((1, 2)) - count) / (count * (count - 1))).mean())
-
-
-def certainty(latents: Tensor, prompt: str, others: Sequence[str], prior: Any) -> tuple[float, float]:
-    """How often latents [N, C, h, w] are told as the prompt's among all prompts, and with what probability.
-
-    The same noise for all prompts, so that what remains is what the words explain.
-    """
-    errors = []
-    for words in (prompt, *(each for each in others if each != prompt)):
-        told, total = prior.condition(words, "", None, 1.0), torch.zeros(len(latents))
-        for sigma in JUDGED_AT:
-            noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(0))
-            found = prior.predict_noise(latents + sigma * noise, sigma, told)
-            total += (found - noise).square().flatten(1).sum(1).cpu()
-        errors.append(total)
-    odds = (-0.5 * torch.stack(errors)).softmax(0)
-    return float((odds.argmax(0) == 0).double().mean()), float(odds[0].mean())
 
 
 def images(options: Any, prior: Any, embedding: PictureEmbedding) -> dict[str, Any]:
@@ -118,11 +115,24 @@ def textures(options: Any, prior: Any, embedding: PictureEmbedding) -> dict[str,
             told = certainty(prior.encode(pictures.flatten(0, 1)), options.prompt, others, prior)
         rows += [list(one[:4]) for one in pictures]
         table[name] = entry([similarity(pictures, embedding)], [told], seconds)
-        table[name]["distance"] = round(float((pictures.std(0) * shown).sum() / shown.sum() / 3), 4)
+        table[name]["distance"] = spread(pictures, shown)
+        for ground, changed in grounds(pictures, shown).items():
+            table[name][f"similarity_{ground}"] = round(similarity(changed, embedding), 4)
         table[name]["agreement"] = round(sum(one.agreement or 0.0 for one in made) / SAMPLES, 3)
         print(name, table[name], flush=True)
         sheet(rows, options.out / f"diversity_{Path(options.mesh).stem}.png", 64)
     return table
+
+
+def grounds(pictures: Tensor, shown: Tensor) -> dict[str, Tensor]:
+    """Pictures [N, V, 3, H, W] with less around the mesh that is the same in all: on grey, and cut to its frame."""
+    grey, side = torch.where(shown > 0, pictures, 0.5), pictures.shape[-1]
+    cut = torch.zeros_like(pictures)
+    for view, mask in enumerate(shown[:, 0] > 0):
+        rows, columns = mask.any(1).nonzero().flatten(), mask.any(0).nonzero().flatten()
+        frame = grey[:, view, :, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        cut[:, view] = functional.interpolate(frame, (side, side), mode="bilinear", antialias=True)
+    return {"on_grey": grey, "cut_out": cut}
 
 
 def nerfs(options: Any, prior: Any, embedding: PictureEmbedding) -> dict[str, Any]:
@@ -150,79 +160,162 @@ def nerfs(options: Any, prior: Any, embedding: PictureEmbedding) -> dict[str, An
     return table
 
 
+@dataclass(frozen=True)
+class Sought:
+    """What mode-seekers move.
+
+    Attributes:
+        rep: to be copied; views: of its cameras.
+        rate: of descent, where the options name none; None: the representation's own.
+        shown: [V, 1, H, W] 1 where a picture shows it; what lies beside is white.
+    """
+
+    rep: Any
+    views: Views | None
+    rate: float | None
+    shown: Tensor | None = None
+    controls: dict[str, Tensor] = field(default_factory=dict)
+
+
+def sought(options: Any, prior: Any) -> Sought:
+    shape, size = prior.image_shape, prior.image_size
+    if options.on == "pictures":
+        return Sought(LatentPictures(1, shape), None, 0.03)
+    if options.on == "siren":
+        return Sought(image_siren(shape, output_spread=DESCENT_SPREAD), None, 1e-3)
+    if options.on == "field":
+        views = sphere_bank(options.views, size=size)
+        return Sought(VoxelNerfDiffrep(views, shape, options.grid, levels=1), views, None)
+    mesh = dd.load_mesh(options.mesh)
+    views = dd.orbit_views(count=options.views, target=mesh, width=size, height=size)
+    depth = dd.geometry.depth_maps(mesh, views, size, size, subsamples=2)
+    rep = dd.TextureDiffrep(mesh, views, 1024, shape[0], view_size=shape[1:], texels_per_pixel=0.25)
+    return Sought(rep, views, 0.05, (depth > 0).to(torch.float32), {"depth": depth})
+
+
+def seen(what: Sought, latents: Tensor, prior: Any) -> Tensor:
+    """[N, V, 3, H, W] what is delivered of renders [N, V, C, h, w]."""
+    with torch.no_grad():
+        pictures = prior.decode(latents.flatten(0, 1)).clamp(0, 1).unflatten(0, latents.shape[:2])
+    return pictures if what.shown is None else pictures * what.shown + (1 - what.shown)
+
+
 def seekers(options: Any, prior: Any, embedding: PictureEmbedding) -> dict[str, Any]:
-    """Four pictures by mode-seekers: SDS at its guidance and at VSD's, repelled, and VSD with its learned score."""
-    rate, gentle = options.learning_rate, replace(SCORE_DISTILLATION, guidance_scale=7.5)
+    """Four of a kind by mode-seekers: SDS at its guidance and at VSD's, repelled, and VSD with its learned score."""
+    gentle, what = replace(SCORE_DISTILLATION, guidance_scale=7.5), sought(options, prior)
+    kernel = RadialKernel(options.bandwidth, pooled=what.rep.view_count > 1)
+    vsd = variational(partial(AdapterScore, learning_rate=options.adapter_rate))
+    gammas = [gamma for gamma in options.gammas if gamma]
     methods = {
         "SDS": SCORE_DISTILLATION,
         "SDS, guidance 7.5": gentle,
-        **{f"RSD of it, gamma {gamma:g}": repulsive(gentle, gamma) for gamma in options.gammas if gamma},
-        "VSD": variational(partial(AdapterScore, learning_rate=options.adapter_rate)),
+        **{f"RSD of it, gamma {gamma:g}": repulsive(gentle, gamma, kernel) for gamma in gammas},
+        "VSD": vsd,
+        **{f"RSD of VSD, gamma {gamma:g}": repulsive(vsd, gamma, kernel) for gamma in gammas},
     }
     rows, table = [], {}
-    for name, method in methods.items():
-        watch = Stopwatch()
-        made = distill(
-            LatentPictures(1, prior.image_shape), prior, prompt=options.prompt, samples=SAMPLES, seed=options.seed,
-            method=method.with_settings(steps=options.steps, learning_rate=rate),
-        ).samples  # fmt: skip
-        seconds = watch.read()["processor_seconds"]
-        latents = torch.cat([one.diffrep.render() for one in made]).detach()
-        with torch.no_grad():
-            pictures = prior.decode(latents).clamp(0, 1)
-        told = certainty(latents, options.prompt, PROMPTS, prior)
-        table[name] = entry([similarity(pictures[:, None], embedding)], [told], seconds)
-        table[name]["spread_of_latents"] = round(float(latents.std()), 3)  # 1 is the data's
-        table[name]["saturation"] = round(float((pictures.amax(1) - pictures.amin(1)).mean()), 3)
-        print(name, table[name], flush=True)
-        rows.append(list(pictures))
-        sheet(rows, options.out / "diversity_seekers.png", 96)
+    for name in options.methods or list(methods)[:-1]:
+        chosen = [each for each in methods if each == name or (name.endswith("*") and each.startswith(name[:-1]))]
+        for name, method in ((each, methods[each]) for each in chosen):
+            watch = Stopwatch()
+            made = distill(
+                what.rep, prior, what.views, prompt=options.prompt, samples=SAMPLES, seed=options.seed,
+                method=method.with_settings(steps=options.steps, learning_rate=options.learning_rate or what.rate),
+                controls=what.controls,
+            ).samples  # fmt: skip
+            seconds = watch.read()["processor_seconds"]
+            with torch.no_grad():
+                latents = torch.stack([one.diffrep.render() for one in made])
+                pictures = seen(what, latents, prior)
+                told = certainty(prior.encode(pictures.flatten(0, 1)), options.prompt, PROMPTS, prior)
+            table[name] = entry([similarity(pictures, embedding)], [told], seconds)
+            table[name]["distance"] = spread(pictures, what.shown)
+            table[name]["spread_of_latents"] = round(float(latents.std()), 3)  # 1 is the data's
+            table[name]["saturation"] = round(float((pictures.amax(2) - pictures.amin(2)).mean()), 3)
+            print(name, table[name], flush=True)
+            rows.append([view for one in pictures for view in one[:4]])
+            sheet(rows, options.out / f"diversity_seekers_{options.on}.png", 96 if what.rep.view_count == 1 else 64)
     return table
+
+
+def damage(options: Any, side: int) -> tuple[Operator, Tensor]:
+    """H, and [H, W] what of a picture is to be found."""
+    kind, _, number = options.damage.partition(":")
+    free = torch.ones(side, side)
+    if kind == "upscale":
+        return smaller(side // int(number), side // int(number)), free
+    if kind == "deblur":
+        return blurred(float(number)), free
+    if kind == "inpaint":
+        free[:, : side // 2] = 0
+    else:
+        free = scribbled(side, options.seed)
+    return masked((1 - free)[None]), free
+
+
+def scribbled(side: int, seed: int) -> Tensor:
+    """[H, W] a free-form hole: strokes as a hand draws them, an eighth of a side wide, over about a third."""
+    generator, hole, width = torch.Generator().manual_seed(seed), torch.zeros(side, side), side / 16
+    rows, columns = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
+    while hole.mean() < 1 / 3:
+        place, way = torch.rand(2, generator=generator) * side, float(torch.rand(1, generator=generator)) * 6.28
+        for _ in range(12):
+            hole[(rows - place[0]).square() + (columns - place[1]).square() < width**2] = 1
+            way += float(torch.randn(1, generator=generator)) * 0.6
+            place = (place + width * torch.tensor([math.sin(way), math.cos(way)])).clamp(0, side)
+    return hole
 
 
 def restorations(options: Any, prior: Any, embedding: PictureEmbedding) -> dict[str, Any]:
-    """A picture of which half is known, or a small or a blurred one of it; found four times."""
-    prompt = "a red car"
-    drawn = dd.sample(
-        PixelDiffrep(1, prior.image_shape), prior, prompt=prompt, guidance_scale=5.0, solver=PixelSolver(), seed=3,
-        schedule=ddim_schedule(prior.sigmas, 25),
-    )  # fmt: skip
-    with torch.no_grad():
-        picture = prior.decode(drawn.diffrep.theta)
-    side = picture.shape[-1]
-    known = torch.ones(1, *picture.shape[-2:])
-    known[..., side // 2 :] = 0
-    kind, _, number = options.damage.partition(":")
-    operator = {
-        "inpaint": lambda: masked(known),
-        "upscale": lambda: smaller(side // int(number), side // int(number)),
-        "deblur": lambda: blurred(float(number)),
-    }[kind]()
+    """A picture of which a part is known, or a small or a blurred one of it; found four times.
+
+    On a texture, what is known of is every view of one that was sampled before.
+    """
+    prompt, what = options.prompt, sought(options, prior)
+    told = {"prompt": prompt, "guidance_scale": 5.0, "seed": 3}
+    if what.views is None:
+        plan = ddim_schedule(prior.sigmas, 25)
+        rep = PixelDiffrep(1, prior.image_shape)
+        drawn = dd.sample(rep, prior, solver=PixelSolver(), schedule=plan, **told)
+    else:
+        plan = ddim_schedule(prior.sigmas, 10)
+        drawn = dd.sample(what.rep, prior, what.views, controls=what.controls, schedule=plan, **told)
+    picture = seen(what, drawn.diffrep.render()[None], prior)[0]
+    operator, free = damage(options, picture.shape[-1])
     given = operator(picture)
-    rows, table = [[picture[0], given[0]]], {}
+    covered = free if what.shown is None else free * what.shown
+    rows, table = [[*picture, *given]], {}
     for gamma in options.gammas:
         watch = Stopwatch()
-        method = RESTORATION.with_settings(steps=options.steps, learning_rate=0.1)
+        method = RESTORATION.with_settings(steps=options.steps, learning_rate=options.learning_rate or what.rate or 0.1)
+        guide = (
+            ParticleGuidance(gamma, RadialKernel(pooled=True), least_sigma=1.0) if options.guided and gamma else None
+        )
         answers = restore(
-            prior, Measurement(operator, given), prior.image_shape, prompt=prompt, guidance_scale=3.0,
-            samples=SAMPLES, gamma=gamma, method=method, seed=options.seed,
+            prior, Measurement(operator, given), prior.image_shape, rep=what.rep, prompt=prompt, guidance_scale=3.0,
+            samples=SAMPLES, gamma=0.0 if options.guided else gamma, guide=guide, method=method, seed=options.seed,
+            coupling=options.coupling,
         )  # fmt: skip
-        found = answers.pictures[:, 0]
-        with torch.no_grad():
-            decoded = prior.decode(answers.latents[:, 0])
-        free = slice(side // 2, None) if kind == "inpaint" else slice(None)
+        found, decoded = answers.pictures, seen(what, answers.latents, prior)
+        known = given.expand(SAMPLES, *given.shape).flatten(0, 1)
         table[f"gamma {gamma:g}"] = {
-            "psnr_of_what_is_known": round(psnr(operator(found), given.expand(SAMPLES, *given.shape[1:])), 1),
-            "psnr_of_it_decoded": round(psnr(operator(decoded), given.expand(SAMPLES, *given.shape[1:])), 1),
+            "psnr_of_what_is_known": round(psnr(operator(found.flatten(0, 1)), known), 1),
+            "psnr_of_it_decoded": round(psnr(operator(decoded.flatten(0, 1)), known), 1),
             "psnr_of_the_picture": round(psnr(found, picture.expand_as(found)), 1),
-            "similarity": round(similarity(answers.pictures, embedding), 3),
-            "spread_of_the_rest": round(float(found[..., free].std(0).mean()), 4),
+            "similarity": round(similarity(decoded if what.views is not None else found, embedding), 3),
+            "spread_of_the_rest": spread(decoded if what.views is not None else found, covered),
             **watch.read(),
         }
         print(gamma, table[f"gamma {gamma:g}"], flush=True)
-        rows.append([*found, *decoded])
-        sheet(rows, options.out / f"diversity_{kind}.png", 96)
+        rows += [[*one] for one in decoded] if what.views is not None else [[*found.flatten(0, 1), *decoded[:, 0]]]
+        sheet(rows, options.out / f"diversity_{options.on}_{options.damage.partition(':')[0]}.png", 96)
     return table
+
+
+def spread(pictures: Tensor, shown: Tensor | None) -> float:
+    """The standard deviation of [N, V, 3, H, W] over N, where they show what counts."""
+    away = pictures.std(0)
+    return round(float(away.mean() if shown is None else (away * shown).sum() / shown.expand_as(away).sum()), 4)
 
 
 def ways(options: Any, embedding: PictureEmbedding) -> list[tuple[str, tuple[ParticleGuidance, ...], bool]]:
@@ -255,7 +348,7 @@ def main() -> None:
     arguments.add_argument("--weights", type=float, nargs="+", default=[0.0, 0.5, 1.0])
     arguments.add_argument("--mean", type=float, default=0.0, help="besides: weight of what repels the views' mean")
     arguments.add_argument("--gammas", type=float, nargs="+", default=[0.0, 20.0])
-    arguments.add_argument("--damage", default="inpaint", help="inpaint, upscale:K or deblur:K, as `ddrep restore`")
+    arguments.add_argument("--damage", default="inpaint", help="inpaint, freeform, upscale:K or deblur:K")
     arguments.add_argument("--features", action="store_true", help="repel EfficientNet's features, not x̂0")
     arguments.add_argument("--least-sigma", type=float, default=1.0)
     arguments.add_argument("--bandwidth", type=float, help="h; median²/log n when not given")
@@ -269,7 +362,11 @@ def main() -> None:
     arguments.add_argument("--prompt", default="a duck")
     arguments.add_argument("--views", type=int, default=4)
     arguments.add_argument("--grid", type=int, default=16)
-    arguments.add_argument("--learning-rate", type=float, default=0.03, help="of mode-seekers")
+    arguments.add_argument("--on", choices=("pictures", "siren", "texture", "field"), default="pictures")
+    arguments.add_argument("--methods", nargs="*", help="of mode-seekers, by name; NAME* for all that begin with it")
+    arguments.add_argument("--guided", action="store_true", help="restore: gammas are weights of the guide on x̂0")
+    arguments.add_argument("--coupling", type=float, default=COUPLING, help="restore: rho")
+    arguments.add_argument("--learning-rate", type=float, help="of mode-seekers; what suits --on by default")
     arguments.add_argument("--adapter-rate", type=float, default=1e-3, help="of VSD's adapter")
     arguments.add_argument("--seed", type=int, default=0)
     options = arguments.parse_args()

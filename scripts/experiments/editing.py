@@ -1,8 +1,9 @@
-"""Editing: the methods side by side, on beds of exact objects, on pictures of the bundled prior and on meshes.
+"""Editing: the methods side by side, on beds of exact objects and on pictures of the bundled prior.
 
     python scripts/experiments/editing.py beds
     python scripts/experiments/editing.py pictures
-    python scripts/experiments/editing.py meshes FILE... --quick
+
+Meshes, drawings, panoramas and fields: `editing_kinds.py`.
 
 On beds, each of six objects (strips of 48 texels, seen through eight windows that overlap by a half) has a counterpart
 under other words; what differs is common to all of them, or each object's own, or both. An edit should end at exactly
@@ -10,8 +11,8 @@ its own object's counterpart.
 
 On the bundled prior, what is measured of the decoded pictures:
 
-- fidelity: the mean cosine, in EfficientNet-Lite features, to pictures that were sampled with the new words, less the
-  same of the source: what the edit gained.
+- fidelity: the mean cosine, in EfficientNet-Lite features, to pictures that were sampled with the new words; gain: less
+  the same of the source, what the edit added.
 - distance: `PerceptualDistance` to the source (features at three depths), and the rms in RGB.
 """
 
@@ -40,9 +41,6 @@ from ddrep_core.distillation import (
     posterior_distillation,
 )
 from ddrep_core.features import PerceptualDistance
-from ddrep_core.geometry.raycast import depth_maps
-from ddrep_core.jobs.edit_texture import milder
-from ddrep_core.jobs.views import sampled_views
 from ddrep_core.priors import EmpiricalPrior
 from ddrep_core.sampling import Schedule, Segment, ddim_schedule, karras_levels, lower_levels, sample
 
@@ -266,7 +264,8 @@ class Judge:
         with torch.no_grad():
             away = float(self.distance(2 * after - 1, 2 * self.before - 1))
         rms = float((after - self.before).square().mean().sqrt())
-        return {"gain": self._cosine(after) - self.base, "distance": away, "rms": rms}
+        fidelity = self._cosine(after)
+        return {"fidelity": fidelity, "gain": fidelity - self.base, "distance": away, "rms": rms}
 
 
 def pictures(options: argparse.Namespace) -> None:
@@ -304,63 +303,6 @@ def pictures(options: argparse.Namespace) -> None:
     _keep("pictures", records, options)
 
 
-# Meshes
-
-MATERIALS = ("golden", "zebra striped", "made of red bricks", "green")
-NAMES = {"spot": "cow", "stanford-bunny": "bunny", "teapot": "teapot"}
-
-
-def at_guidance(edit: Edit, guidance: float) -> Edit:
-    return lambda rep, prior, told, sampling, seed: edit(
-        rep, prior, {**told, "guidance_scale": guidance}, sampling, seed
-    )
-
-
-def meshes(options: argparse.Namespace) -> None:
-    """Each mesh, first sampled as wooden, by four other words; judged in the views that were sampled, on white."""
-    prior = dd.load_prior(options.prior, device=options.device)
-    guidance, steps = options.guidance_scale, 15 if options.quick else 50
-    chosen = {
-        f"difference, guidance {each:g}": at_guidance(edit_by_difference(1.0, 1.0, steps), each)
-        for each in options.difference_guidance or [milder(guidance), guidance]
-    }
-    chosen["SDS"] = edit_by_descent(SCORE_DISTILLATION, 60 if options.quick else 300, 0.05)
-    if not options.quick:
-        chosen["DDS"] = edit_by_descent(DELTA_DENOISING, 300, 0.05)
-        chosen["SDEdit 0.7"] = edit_by_sdedit(0.7, steps)
-    records: list[dict[str, Any]] = []
-    for path in options.meshes:
-        mesh, name = dd.load_mesh(path), NAMES.get(path.stem, path.stem)
-        views = sampled_views(4, mesh, prior.image_size)
-        channels, height, width = prior.image_shape
-        rep = dd.TextureDiffrep(mesh, views, 1024, channels, view_size=(height, width), texels_per_pixel=0.25)
-        depth = torch.as_tensor(depth_maps(mesh, views, prior.image_size, prior.image_size, subsamples=2))
-        common = {"views": views, "guidance_scale": guidance, "controls": {"depth": depth}}
-
-        def seen(rep: Any, depth: Tensor = depth) -> Tensor:
-            """What is delivered: what lies behind the mesh is not."""
-            with torch.no_grad():
-                pictures = prior.decode(rep.render()).float().cpu().clamp(0, 1)
-            return torch.where(depth > 0, pictures, 1.0)
-
-        wooden, plan = f"a wooden {name}", ddim_schedule(prior.sigmas, max(steps, 20))
-        source = sample(rep, prior, prompt=wooden, schedule=plan, **common).diffrep
-        for material in MATERIALS:
-            prompt = f"a {name} {material}" if material.startswith("made") else f"a {material} {name}"
-            wanted = [sample(rep, prior, prompt=prompt, schedule=plan, seed=seed, **common).diffrep for seed in (7, 8)]
-            judge, rows = Judge(seen(source), torch.cat([seen(each) for each in wanted])), [list(seen(source))]
-            for method, edit in chosen.items():
-                watch, told = Stopwatch(), {"prompt": prompt, "source_prompt": wooden, **common}
-                result = edit(source, prior, told, {}, 3)
-                rows.append(list(seen(result.diffrep)))
-                about = {"edit": f"{wooden} → {prompt}", "method": method, "nfe": result.nfe, **watch.read()}
-                records.append({**about, **judge(seen(result.diffrep))})
-                print(json.dumps(records[-1]), flush=True)
-                sheet(rows, options.out / f"meshes {prompt}.png", 96)
-    _table(records)
-    _keep("meshes", records, options)
-
-
 def _table(records: list[dict[str, Any]]) -> None:
     print("\n| method | evaluations | gain | distance | of SDS's | rms |\n|---|---|---|---|---|---|")
     names = list(dict.fromkeys(record["method"] for record in records))
@@ -383,17 +325,15 @@ def _keep(name: str, found: Any, options: argparse.Namespace) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["beds", "pictures", "meshes"])
-    parser.add_argument("meshes", nargs="*", type=Path)
+    parser.add_argument("what", choices=["beds", "pictures"])
     parser.add_argument("--quick", action="store_true", help="fewer seeds and steps of descent")
     parser.add_argument("--edits", type=int, default=len(EDITS))
     parser.add_argument("--guidance-scale", type=float, default=2.5)
-    parser.add_argument("--difference-guidance", type=float, nargs="*", help="of textures; a job's and the above")
     parser.add_argument("--prior", default="bundled")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--out", type=Path, default=Path("out/experiments"))
     options = parser.parse_args()
-    {"beds": beds, "pictures": pictures, "meshes": meshes}[options.what](options)
+    {"beds": beds, "pictures": pictures}[options.what](options)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,14 @@
-"""Editing what is no texture: drawings, panoramas and radiance fields, by `ddrep edit`'s sampler and by SDS.
+"""Editing meshes, drawings, panoramas and radiance fields: `ddrep edit`'s sampler and what it is compared with.
 
     npm pack openmoji                                                    (unpacked outside of the repository)
+    python scripts/experiments/editing_kinds.py meshes --meshes spot.obj teapot.obj --guidances 1 1.25 --baselines
     python scripts/experiments/editing_kinds.py drawings --icons OPENMOJI/color/svg
     python scripts/experiments/editing_kinds.py panoramas
     python scripts/experiments/editing_kinds.py fields
 
-Measured as in `editing.py`: gain, of the mean cosine to pictures that were sampled with the new words; distance, of
-features at three depths, to the source. Rows of the sheets: before, each method. What was finished is kept in
+Measured as in `editing.py`: fidelity, the mean cosine to pictures that were sampled with the new words, and gain, what
+of it the edit added; distance, of features at three depths, to the source; rms in sRGB. Told: how sure the prior itself
+is that the pictures are the new words' and not the old ones'. Sheets: before, and after. What was finished is kept in
 OUT/editing_KIND.jsonl, and not made again.
 """
 
@@ -15,15 +17,15 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from editing import Judge
-from fields_common import OwnNoise, PixelDiffrep, PixelSolver, Stopwatch, sheet
+from fields_common import OwnNoise, PixelDiffrep, PixelSolver, Stopwatch, certainty, sheet
 from torch import Tensor
 
 import ddrep_core as dd
@@ -31,15 +33,20 @@ from ddrep_core.diffreps.encoded import EncodedDiffrep
 from ddrep_core.diffreps.panorama import CylinderDiffrep
 from ddrep_core.diffreps.vector import VectorDiffrep
 from ddrep_core.diffreps.voxel_nerf import VoxelNerfDiffrep
-from ddrep_core.distillation import SCORE_DISTILLATION, distill
-from ddrep_core.jobs.edit_procedure import STRENGTH
-from ddrep_core.jobs.edit_vector import DESCENT_RATE, MOVING
+from ddrep_core.distillation import DELTA_DENOISING, POSTERIOR_DISTILLATION, SCORE_DISTILLATION, ModeSeeker, distill
+from ddrep_core.geometry.raycast import depth_maps
+from ddrep_core.jobs.edit_procedure import DESCENT_RATE, DIFFERENCE_ETA, STRENGTH
+from ddrep_core.jobs.edit_vector import DESCENT_RATE as DRAWING_RATE
+from ddrep_core.jobs.edit_vector import MOVING
 from ddrep_core.jobs.generate import FIELD_GUIDANCE
+from ddrep_core.jobs.views import sampled_views
 from ddrep_core.sampling import ddim_schedule, lower_levels, sample
 from ddrep_core.vector import read_svg
 from ddrep_core.views import Views
 from ddrep_core.views.banks import sphere_bank
 
+MATERIALS = ("golden", "zebra striped", "made of red bricks", "green")
+NAMES = {"spot": "cow", "stanford-bunny": "bunny", "teapot": "teapot"}
 DRAWINGS = {
     "1F34E": ("a red apple", "a green apple"),
     "1F697": ("a red car", "a blue car"),
@@ -74,22 +81,28 @@ FIELDS = (
 
 @dataclass(frozen=True)
 class Case:
-    """One edit.
+    """What there is before one edit.
 
     Attributes:
         rep: shows the source; views: of cameras, where it has any.
-        rate: of descent; descent: its evaluations, each of `views_per_step` views.
+        views_per_step: of descent, and of the sampler where there are cameras.
+        rate: of descent.
         seen: pictures [B, 3, H, W] to judge a representation by.
         wanted: pictures that were sampled with the new words.
+        controls: of the prior.
     """
 
-    words: tuple[str, str]
     rep: Any
     views: Views | None
     views_per_step: int | None
     rate: float | None
     seen: Callable[[Any], Tensor]
     wanted: Tensor
+    controls: dict[str, Tensor] = field(default_factory=dict)
+
+
+Words = tuple[str, str]
+Prepare = Callable[[], Case]
 
 
 def pictures_of(prior: Any, prompt: str, guidance: float, steps: int, count: int = 4) -> Tensor:
@@ -107,110 +120,199 @@ def decoded(prior: Any, rep: Any, indices: Tensor | None = None) -> Tensor:
         return prior.decode(rep.render(indices)).float().cpu().clamp(0, 1)
 
 
-def drawings(prior: Any, options: argparse.Namespace) -> Iterator[Case]:
-    for name, words in list(DRAWINGS.items())[: options.count]:
-        drawing, markup = read_svg(options.icons / f"{name}.svg")
-        rep = EncodedDiffrep(VectorDiffrep(drawing, markup, prior.image_size, prior.image_size, moving=MOVING), prior)
+def meshes(prior: Any, options: argparse.Namespace) -> Iterator[tuple[Words, Prepare]]:
+    """Each mesh, first sampled as wooden, by four other words; judged as what is delivered, on white."""
+
+    @cache
+    def bare(path: Path) -> tuple[Any, Views, Tensor]:
+        mesh, (channels, height, width) = dd.load_mesh(path), prior.image_shape
+        views = sampled_views(4, mesh, prior.image_size)
+        rep = dd.TextureDiffrep(mesh, views, 1024, channels, view_size=(height, width), texels_per_pixel=0.25)
+        depth = torch.as_tensor(depth_maps(mesh, views, prior.image_size, prior.image_size, subsamples=2))
+        return rep, views, depth
+
+    @cache
+    def textured(path: Path, prompt: str, seed: int) -> Any:
+        rep, views, depth = bare(path)
+        return sample(
+            rep, prior, views, prompt=prompt, guidance_scale=options.guidance_scale, controls={"depth": depth},
+            seed=seed, schedule=ddim_schedule(prior.sigmas, 15),
+        ).diffrep  # fmt: skip
+
+    def prepare(path: Path, words: Words) -> Case:
+        _, views, depth = bare(path)
 
         def seen(rep: Any) -> Tensor:
-            with torch.no_grad():
-                return rep.pictures.render().float().cpu().clamp(0, 1)
+            return torch.where(depth > 0, decoded(prior, rep), 1.0)
 
-        wanted = pictures_of(prior, words[1], options.guidance_scale, options.steps)
-        yield Case(words, rep.edited(), None, None, DESCENT_RATE, seen, wanted)
+        wanted = seen(textured(path, words[1], 7))
+        return Case(textured(path, words[0], 0), views, None, DESCENT_RATE, seen, wanted, {"depth": depth})
+
+    for path in options.meshes:
+        name = NAMES.get(path.stem, path.stem)
+        for material in MATERIALS[: options.count]:
+            after = f"a {name} {material}" if material.startswith("made") else f"a {material} {name}"
+            words = f"a wooden {name}", after
+            yield words, partial(prepare, path, words)
 
 
-def panoramas(prior: Any, options: argparse.Namespace) -> Iterator[Case]:
-    for words in PANORAMAS[: options.count]:
+def drawings(prior: Any, options: argparse.Namespace) -> Iterator[tuple[Words, Prepare]]:
+    def seen(rep: Any) -> Tensor:
+        with torch.no_grad():
+            return rep.pictures.render().float().cpu().clamp(0, 1)
+
+    def prepare(name: str, words: Words) -> Case:
+        drawing, markup = read_svg(options.icons / f"{name}.svg")
+        rep = EncodedDiffrep(VectorDiffrep(drawing, markup, prior.image_size, prior.image_size, moving=MOVING), prior)
+        wanted = pictures_of(prior, words[1], options.guidance_scale, 8)
+        return Case(rep.edited(), None, None, DRAWING_RATE, seen, wanted)
+
+    for name, words in list(DRAWINGS.items())[: options.count]:
+        yield words, partial(prepare, name, words)
+
+
+def panoramas(prior: Any, options: argparse.Namespace) -> Iterator[tuple[Words, Prepare]]:
+    def prepare(words: Words) -> Case:
         made = []
         for prompt, seed in zip(words, (1, 7), strict=True):
             rep = CylinderDiffrep(prior.image_shape)
-            plan = ddim_schedule(prior.sigmas, options.steps)
+            plan = ddim_schedule(prior.sigmas, 12)
             told = {"prompt": prompt, "guidance_scale": options.guidance_scale, "schedule": plan, "seed": seed}
             made.append(sample(rep, prior, **told).diffrep)
         seen = partial(decoded, prior, indices=torch.arange(0, made[0].view_count, 2))
-        yield Case(words, made[0], None, 8, 0.05, seen, seen(made[1]))
+        return Case(made[0], None, 8, DESCENT_RATE, seen, seen(made[1]))
+
+    for words in PANORAMAS[: options.count]:
+        yield words, partial(prepare, words)
 
 
-def fields(prior: Any, options: argparse.Namespace) -> Iterator[Case]:
-    for words in FIELDS[: options.count]:
+def fields(prior: Any, options: argparse.Namespace) -> Iterator[tuple[Words, Prepare]]:
+    def prepare(words: Words) -> Case:
         views = sphere_bank(8, size=prior.image_size)
         rep = VoxelNerfDiffrep(views, prior.image_shape, 40)
         plan = ddim_schedule(prior.sigmas, 20)
         told = {"guidance_scale": FIELD_GUIDANCE, "schedule": plan, "views_per_step": 4}
         source = sample(rep, prior, views, prompt=words[0], **told).diffrep
-        wanted = pictures_of(prior, words[1], options.guidance_scale, options.steps)
-        yield Case(words, source, views, 4, None, partial(decoded, prior), wanted)
+        wanted = pictures_of(prior, words[1], options.guidance_scale, 20)
+        return Case(source, views, 4, None, partial(decoded, prior), wanted)
+
+    for words in FIELDS[: options.count]:
+        yield words, partial(prepare, words)
 
 
-def by_difference(case: Case, prior: Any, guidance: float, steps: int, eta: float, strength: float) -> Any:
-    """As `ddrep edit` does it."""
+KINDS = {"meshes": meshes, "drawings": drawings, "panoramas": panoramas, "fields": fields}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What every method is told."""
+
+    prior: Any
+    words: Words
+    seed: int
+
+
+def by_sampler(
+    case: Case, asked: Asked, guidance: float, steps: int, strength: float, eta: float, from_source: bool
+) -> Any:
+    """As `ddrep edit` does it: the difference, or SDEdit where there are no words for the source."""
     return sample(
-        case.rep, prior, case.views, prompt=case.words[1], source_prompt=case.words[0], guidance_scale=guidance,
-        schedule=ddim_schedule(lower_levels(prior.sigmas, strength), steps), eta=eta, seed=3,
+        case.rep, asked.prior, case.views, prompt=asked.words[1], guidance_scale=guidance, controls=case.controls,
+        source_prompt=asked.words[0] if from_source else None, from_scratch=False, eta=eta, seed=asked.seed,
+        schedule=ddim_schedule(lower_levels(asked.prior.sigmas, strength), steps),
         views_per_step=case.views_per_step if case.views is not None else None,
     )  # fmt: skip
 
 
-def by_descent(case: Case, prior: Any, guidance: float, steps: int) -> Any:
+def by_descent(case: Case, asked: Asked, method: ModeSeeker, guidance: float, steps: int, rate: float | None) -> Any:
     return distill(
-        case.rep, prior, case.views, prompt=case.words[1], guidance_scale=guidance, from_scratch=False, seed=3,
-        method=SCORE_DISTILLATION.with_settings(steps=steps, learning_rate=case.rate),
-        views_per_step=case.views_per_step,
+        case.rep, asked.prior, case.views, prompt=asked.words[1], guidance_scale=guidance, controls=case.controls,
+        method=method.with_settings(steps=steps, learning_rate=rate or case.rate), from_scratch=False, seed=asked.seed,
+        source_prompt=None if method is SCORE_DISTILLATION else asked.words[0], views_per_step=case.views_per_step,
     )  # fmt: skip
+
+
+def methods(options: argparse.Namespace) -> dict[str, Callable[[Case, Asked], Any]]:
+    steps, descent, usual, rate = options.steps, options.descent, options.guidance_scale, options.descent_rate
+    found: dict[str, Callable[[Case, Asked], Any]] = {}
+    for guidance in options.guidances or [usual]:
+        for strength in options.strength or [STRENGTH["difference"]]:
+            name = f"difference, guidance {guidance:g}, strength {strength:g}, {steps} steps, η = {options.eta:g}"
+            found[name] = partial(
+                by_sampler, guidance=guidance, steps=steps, strength=strength, eta=options.eta, from_source=True
+            )
+    for guidance in options.descent_guidances or [usual]:
+        found[f"SDS, guidance {guidance:g}, {descent} steps"] = partial(
+            by_descent, method=SCORE_DISTILLATION, guidance=guidance, steps=descent, rate=rate
+        )
+    if options.baselines:
+        half = descent // 2  # two evaluations each
+        found[f"DDS, {half} steps"] = partial(by_descent, method=DELTA_DENOISING, guidance=usual, steps=half, rate=rate)
+        found[f"PDS, guidance 100, {half} steps"] = partial(
+            by_descent, method=POSTERIOR_DISTILLATION, guidance=100.0, steps=half, rate=rate
+        )
+        found[f"SDEdit 0.7, {steps} steps"] = partial(
+            by_sampler, guidance=usual, steps=steps, strength=STRENGTH["sdedit"], eta=0.75, from_source=False
+        )
+    return found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["drawings", "panoramas", "fields"])
+    parser.add_argument("what", choices=tuple(KINDS))
+    parser.add_argument("--meshes", type=Path, nargs="*", default=[])
     parser.add_argument("--icons", type=Path, help="a folder of OpenMoji's SVG files")
-    parser.add_argument("--count", type=int, default=20, help="edits, at most")
-    parser.add_argument("--steps", type=int, default=15, help="of the difference, two evaluations each")
-    parser.add_argument("--descent", type=int, default=60, help="steps of SDS")
-    parser.add_argument("--strength", type=float, default=STRENGTH["difference"])
-    parser.add_argument("--eta", type=float, nargs="+", default=[0.0, 1.0])
-    parser.add_argument("--guidance-scale", type=float, default=2.5)
+    parser.add_argument("--count", type=int, default=20, help="edits, at most (of each mesh)")
+    parser.add_argument("--steps", type=int, default=15, help="of samplers")
+    parser.add_argument("--descent", type=int, default=60, help="steps of mode-seekers")
+    parser.add_argument("--descent-rate", type=float, help="of mode-seekers; a job's by default")
+    parser.add_argument("--strength", type=float, nargs="*", help="of the difference; a job's by default")
+    parser.add_argument("--eta", type=float, default=DIFFERENCE_ETA)
+    parser.add_argument("--guidance-scale", type=float, default=2.5, help="the prior's usual one")
+    parser.add_argument("--guidances", type=float, nargs="*", help="of the difference; the usual one by default")
+    parser.add_argument("--descent-guidances", type=float, nargs="*", help="of SDS; the usual one by default")
+    parser.add_argument("--baselines", action="store_true", help="DDS, PDS and SDEdit, too")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[3])
     parser.add_argument("--prior", default="bundled")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--out", type=Path, default=Path("out/experiments"))
     options = parser.parse_args()
-    prior, guidance = dd.load_prior(options.prior, device=options.device), options.guidance_scale
-    methods: dict[str, Callable[[Case], Any]] = {
-        f"difference, η = {eta:g}": partial(
-            by_difference, prior=prior, guidance=guidance, steps=options.steps, eta=eta, strength=options.strength
-        )
-        for eta in options.eta
-    }
-    methods["SDS"] = partial(by_descent, prior=prior, guidance=guidance, steps=options.descent)
+    prior = dd.load_prior(options.prior, device=options.device)
     options.out.mkdir(parents=True, exist_ok=True)
     log = options.out / f"editing_{options.what}.jsonl"
     records = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
-    for case in {"drawings": drawings, "panoramas": panoramas, "fields": fields}[options.what](prior, options):
-        edit = " → ".join(case.words)
-        before, rows = case.seen(case.rep), []
-        for name, method in methods.items():
-            picture = options.out / f"{options.what} {case.words[1]} {name}.png"
-            if any((each["edit"], each["method"]) == (edit, name) for each in records):
-                continue
-            watch = Stopwatch()
-            result = method(case)
-            after, about = case.seen(result.diffrep), {"edit": edit, "method": name, "nfe": result.nfe, **watch.read()}
-            rows = [list(before), list(after)]
-            sheet(rows, picture, 96)
-            records.append({**about, **Judge(before, case.wanted)(after)})
-            with log.open("a") as file:
-                file.write(json.dumps(records[-1]) + "\n")
-            print(json.dumps(records[-1]), flush=True)
-    table(records, list(methods))
+    done = {(each["edit"], each["method"], each["seed"]) for each in records}
+    for words, prepare in KINDS[options.what](prior, options):
+        edit, case, judge = " → ".join(words), None, None
+        for name, method in methods(options).items():
+            for seed in options.seeds:
+                if (edit, name, seed) in done:
+                    continue
+                if case is None or judge is None:
+                    case = prepare()
+                    judge = Judge(case.seen(case.rep), case.wanted)
+                watch = Stopwatch()
+                result = method(case, Asked(prior, words, seed))
+                spent, after = watch.read()["processor_seconds"], case.seen(result.diffrep)
+                picture = options.out / f"{options.what} {words[1]} {name} {seed}.png"
+                sheet([list(judge.before), list(after)], picture, 96)
+                with torch.no_grad():
+                    told = certainty(prior.encode(after.to(prior.device)).cpu(), words[1], words[:1], prior)[1]
+                about = {"edit": edit, "method": name, "seed": seed, "nfe": result.nfe, "processor_seconds": spent}
+                records.append({**about, **judge(after), "told": told})
+                with log.open("a") as file:
+                    file.write(json.dumps(records[-1]) + "\n")
+                print(json.dumps(records[-1]), flush=True)
+    table(records)
 
 
-def table(records: list[dict[str, Any]], names: list[str]) -> None:
-    print("| method | edits | evaluations | gain | distance | rms |\n|---|---|---|---|---|---|")
-    for name in names:
+def table(records: list[dict[str, Any]]) -> None:
+    columns = ("nfe", "processor_seconds", "fidelity", "gain", "told", "distance", "rms")
+    print(f"| method | edits | {' | '.join(columns)} |\n|{'---|' * (len(columns) + 2)}")
+    for name in dict.fromkeys(each["method"] for each in records):
         own = [each for each in records if each["method"] == name]
-        mean = {key: float(np.mean([each[key] for each in own])) for key in ("nfe", "gain", "distance", "rms")}
-        gain, distance = f"{mean['gain']:+.3f}", f"{mean['distance']:.3f}"
-        print(f"| {name} | {len(own)} | {mean['nfe']:g} | {gain} | {distance} | {mean['rms']:.3f} |")
+        mean = {key: float(np.mean([each[key] for each in own])) for key in columns}
+        print(f"| {name} | {len(own)} | {' | '.join(f'{mean[key]:.4g}' for key in columns)} |")
 
 
 if __name__ == "__main__":

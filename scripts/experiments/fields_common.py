@@ -29,6 +29,9 @@ PROMPTS = (
 )  # fmt: skip
 
 
+JUDGED_AT = (1.0, 2.0, 4.0)
+"""σ at which the prior is asked whose picture it is: where what a picture shows is decided."""
+
 DESCENT_SPREAD = 0.3
 """Of a SIREN's output weights where it is moved along gradients: with the large ones that Gauss-Newton prefers, Adam
 follows worse (40 steps a pull-back: 26 dB instead of 34)."""
@@ -132,6 +135,23 @@ def features(pictures: Tensor) -> Tensor:
         found = torch.nn.functional.adaptive_avg_pool2d(pictures, 8).flatten(1)
         return torch.nn.functional.normalize(found - found.mean(1, keepdim=True), dim=1)
     return torch.from_numpy(network(pictures.permute(0, 2, 3, 1).cpu().numpy()))
+
+
+def certainty(latents: Tensor, prompt: str, others: Sequence[str], prior: Any) -> tuple[float, float]:
+    """How often latents [N, C, h, w] are told as the prompt's among all prompts, and with what probability.
+
+    The same noise for all prompts, so that what remains is what the words explain.
+    """
+    errors = []
+    for words in (prompt, *(each for each in others if each != prompt)):
+        told, total = prior.condition(words, "", None, 1.0), torch.zeros(len(latents))
+        for sigma in JUDGED_AT:
+            noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(0))
+            found = prior.predict_noise(latents + sigma * noise, sigma, told)
+            total += (found - noise).square().flatten(1).sum(1).cpu()
+        errors.append(total)
+    odds = (-0.5 * torch.stack(errors)).softmax(0)
+    return float((odds.argmax(0) == 0).double().mean()), float(odds[0].mean())
 
 
 def change_by_prior(pictures: Tensor, prior: Any, prompt: str, views: Any, guidance_scale: float) -> float:
