@@ -46,10 +46,6 @@ class ObservationLesson:
 class SignalNetwork(nn.Module):
     """A small denoiser of signals [D] from V views of few numbers: a `SignalDenoiser`.
 
-    Beside the residual network there is a way through that is linear in what is seen, with gains that the levels set:
-    such is the mean of a Gaussian given its views, and a network that has to bend its way to it draws too little
-    variance.
-
     Args:
         views: V.
         numbers: C h w of one.
@@ -61,17 +57,15 @@ class SignalNetwork(nn.Module):
         super().__init__()
         self.deviation = deviation
         self.network = ResidualNetwork(views * numbers, size, 3 * views, width)
-        self.gains = nn.Sequential(nn.Linear(3 * views, width), nn.SiLU(), nn.Linear(width, width))
-        self.into, self.out = nn.Linear(views * numbers, width, bias=False), nn.Linear(width, size)
 
     def forward(self, seen: Tensor, levels: Tensor) -> Tensor:
         rows = seen.flatten(2)
         there = (~levels.isinf()).to(rows)
         level = torch.where(levels.isinf(), 1.0, levels).to(rows)
-        scaled = (rows * (there / (level**2 + self.deviation**2).sqrt())[..., None]).flatten(1)
+        scaled = rows * (there / (level**2 + self.deviation**2).sqrt())[..., None]
         clean = (levels == 0).to(rows)
         told = torch.cat([there, clean, there * level.clamp_min(1e-3).log() / 4], 1)
-        return self.network(scaled, told) + self.out(self.gains(told) * self.into(scaled))
+        return self.network(scaled.flatten(1), told)
 
 
 def learn_signals(
