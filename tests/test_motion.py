@@ -52,6 +52,8 @@ def slow_splat(pictures: Tensor, motion: Tensor, importance: Tensor, behind: Ten
                 for v in range(height):
                     for u in range(width):
                         part = max(0.0, 1 - abs(to_x - u)) * max(0.0, 1 - abs(to_y - v))
+                        if not part:
+                            continue
                         strength = part * math.exp(float(importance[b, 0, y, x]))
                         colour[:, v, u] += strength * pictures[b, :, y, x]
                         weight[v, u] += strength
