@@ -13,7 +13,7 @@ from ddrep_core.errors import RequestError
 from ddrep_core.priors.learned import CODE, LearnedPrior
 from ddrep_core.sampling import sample
 from ddrep_core.schedules.named import ddim_schedule
-from ddrep_core.training.codes import Codes, train_law, train_with_codes
+from ddrep_core.training.codes import Codes, colours, forms, train_law, train_with_codes
 from ddrep_core.training.denoiser import Denoiser, Lesson, ResidualNetwork, started
 
 FAR = torch.tensor([[2.0, 0.0], [-2.0, 0.0], [0.0, 2.0]])
@@ -24,11 +24,11 @@ def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def draw(count: int, source: torch.Generator) -> tuple[Tensor, Tensor]:
+def draw(count: int, source: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
     """Three modes in the plane, seen by the encoder through other noise than by the denoiser."""
     mode = torch.multinomial(SHARES, count, replacement=True, generator=source)
     one, other = (FAR[mode] + 0.1 * torch.randn(count, 2, generator=source) for _ in range(2))
-    return one, other
+    return one, other, torch.zeros(count, 0)
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +66,26 @@ def test_the_first_codes_may_be_kept_and_the_rest_drawn_anew() -> None:
     later = drawn.clone()
     later[:, 2] = 0
     torch.testing.assert_close(codes.next_logits(drawn, 2), codes.next_logits(later, 2))
+
+
+def test_a_look_at_forms_does_not_see_colours_and_one_at_colours_not_where_they_are() -> None:
+    """So a code that is read from forms alone stays when a picture is painted anew, and the other way round."""
+    pattern = torch.rand(6, 1, 20, generator=generator(9))
+    ends = torch.rand(2, 6, 3, 1, generator=generator(10))
+    painted = ends[0] * 0.4 + pattern * (1 + ends[1])
+    anew = painted.flip(1) * 0.5 + 0.1
+    torch.testing.assert_close(forms(painted), forms(anew), atol=1e-3, rtol=0)
+    turned = painted[:, :, torch.randperm(20, generator=generator(11))]
+    torch.testing.assert_close(colours(painted), colours(turned))
+
+    looks = [lambda seen: forms(seen.reshape(-1, 3, 20)), lambda seen: colours(seen.reshape(-1, 3, 20))]
+    codes = started(lambda: Codes(60, 2, 5, 16, looks), generator(12))
+    logits, said = codes.logits(painted.flatten(1)), codes.logits(anew.flatten(1))
+    torch.testing.assert_close(logits[:, 0], said[:, 0], atol=1e-3, rtol=0)
+    torch.testing.assert_close(logits[:, 1], codes.logits(turned.flatten(1))[:, 1])
+    assert float((logits[:, 1] - said[:, 1]).detach().abs().max()) > 0.01
+    with pytest.raises(ValueError, match="1 looks for 2 codes"):
+        Codes(60, 2, 5, looks=looks[:1])
 
 
 def nearest(shown: LinearDiffrep) -> list[int]:

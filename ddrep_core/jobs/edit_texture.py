@@ -27,7 +27,9 @@ from ddrep_core.jobs.task import Made, Stage
 from ddrep_core.jobs.texture import (
     PREVIEW_TEXTURE,
     Texturing,
+    mirrored_mesh,
     rays_across,
+    refuse_kept_mirrors,
     sheet_of_views,
     surface_controls,
     tell_left_out,
@@ -49,7 +51,9 @@ otherwise."""
 
 def start(session: Session, settings: EditRequest, path: Path) -> Stage:
     """The views of a textured mesh, as the prior sees them."""
-    mesh = load_mesh(path, settings.mesh_up, objects=settings.objects, root=session.folder.path)
+    refuse_kept_mirrors(settings)
+    root = session.folder.path
+    mesh = load_mesh(path, settings.mesh_up, objects=settings.objects, root=root, udim=settings.udim)
     mesh = replace(mesh, both_sides=settings.both_sides)
     pictures = {name: session.folder.resolve(picture) for name, picture in (settings.textures or {}).items()}
     textures = base_colors(mesh, session.folder.path, pictures)
@@ -62,8 +66,12 @@ def start(session: Session, settings: EditRequest, path: Path) -> Stage:
     tell_left_out(session, outlook)
     mesh, views = outlook.mesh, outlook.views
     told = {"mesh": settings.source, "resolution": resolution, "front_degrees": settings.front_degrees}
+    told |= {"symmetry": settings.symmetry}
     space = "latent" if settings.method in MODE_SEEKERS else "auto"
     wanted = TextureRequest.model_validate({**told, "depth": settings.depth, "space": space})
+    if settings.symmetry is not None:
+        mesh = mirrored_mesh(session, mesh, wanted)
+        outlook = replace(outlook, mesh=mesh)
     rep = texture_diffrep(mesh, views, prior, wanted, portion(looking, 0, 0.5))
     size = prior.image_size
     renderer = Renderer(mesh, textures)

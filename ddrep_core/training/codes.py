@@ -4,13 +4,17 @@ Xu et al., "DisCo-Diff: Enhancing Continuous Diffusion Models with Discrete Late
 encoder looks at a clean sample and says m codes out of k each; the denoiser hears them, and so has one mode at a time
 to draw. What it draws from nothing needs codes of its own: an autoregressive network learns their law afterwards.
 
-Where one object has many views, the encoder looks at another view than the denoiser does. So the codes can say only
-what views have in common, and one draw of them is shared by all views of an object.
+Where one object has many views, the encoder looks at another view than the denoiser does, or at all of them. So the
+codes can say only what views have in common, and one draw of them is shared by all views of an object.
+
+What a code says is what its encoder can see. With a look for each (`forms`, `colours`) one says the layout and another
+the paint: the former may be kept and the latter drawn anew. The paper parts them by the resolution at which a U-Net
+hears them, which leaves it to training who says what.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -18,10 +22,27 @@ from torch import Tensor, nn
 from ddrep_core.process import Diffusion, Process
 from ddrep_core.training.denoiser import Denoiser, Lesson, ResidualNetwork
 
-DrawPairs = Callable[[int, torch.Generator], tuple[Tensor, Tensor]]
-"""A number of clean samples [count, N], and what the encoder looks at for each [count, M]."""
+DrawSeen = Callable[[int, torch.Generator], tuple[Tensor, Tensor, Tensor]]
+"""A number of clean samples [count, N], what the encoder looks at for each [count, M], and what else the denoiser is
+told of it [count, K], after the codes: which view it is, say (K = 0: nothing)."""
+Look = Callable[[Tensor], Tensor]
+"""What of the encoder's samples [B, M] one code is read from [B, ·]."""
 UNTOLD = 0.1
 """How often the denoiser is told no code, so that it can do without."""
+USAGE = 0.05
+"""How much the entropy of a code's shares over a batch counts, in nats: without it few choices are ever taken."""
+
+
+def forms(pictures: Tensor) -> Tensor:
+    """[B, P] light and dark of pictures [B, C, P], each in its own contrast: nothing of their colours."""
+    light = pictures.sum(1)
+    light = light - light.mean(1, keepdim=True)
+    return light / light.square().mean(1, keepdim=True).add(1e-4).sqrt()
+
+
+def colours(pictures: Tensor) -> Tensor:
+    """[B, 3 C] mean, least and largest of each channel of pictures [B, C, P]: nothing of where they are."""
+    return torch.cat([pictures.mean(2), pictures.amin(2), pictures.amax(2)], 1)
 
 
 class Codes(nn.Module):
@@ -30,13 +51,20 @@ class Codes(nn.Module):
     Args:
         size: M, of what the encoder looks at.
         count, choices: m and k.
+        looks: m of them, what each code is read from; all of it for all codes when not given.
     """
 
-    def __init__(self, size: int, count: int, choices: int, width: int = 64) -> None:
+    def __init__(
+        self, size: int, count: int, choices: int, width: int = 64, looks: Sequence[Look] | None = None
+    ) -> None:
         super().__init__()
         self.count, self.choices = count, choices
-        self.encoder = nn.Sequential(
-            nn.Linear(size, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, count * choices)
+        self.looks: Sequence[Look] = (_everything,) if looks is None else looks
+        if looks is not None and len(looks) != count:
+            raise ValueError(f"{len(looks)} looks for {count} codes")
+        seen = torch.rand(1, size)
+        self.encoder = nn.ModuleList(
+            _encoder(look(seen).shape[1], width, count * choices // len(self.looks)) for look in self.looks
         )
         self.law = ResidualNetwork(count * choices, choices, count, width)  # told which code is next
 
@@ -47,13 +75,14 @@ class Codes(nn.Module):
 
     def logits(self, seen: Tensor) -> Tensor:
         """[B, m, k] of samples [B, M]."""
-        return self.encoder(seen).reshape(-1, self.count, self.choices)
+        said = [encoder(look(seen)) for encoder, look in zip(self.encoder, self.looks, strict=True)]
+        return torch.cat(said, 1).reshape(-1, self.count, self.choices)
 
-    def soft(self, seen: Tensor, generator: torch.Generator, temperature: float = 1.0) -> Tensor:
-        """[B, m k] near one-hot, with a gradient (Gumbel-Softmax)."""
-        logits = self.logits(seen)
+    def soft(self, logits: Tensor, generator: torch.Generator) -> Tensor:
+        """[B, m k] draws by logits [B, m, k], near one-hot, with a gradient (Gumbel-Softmax). Straight-through ones,
+        one-hot, were worse: their gradient is not that of what is heard."""
         uniform = torch.rand(logits.shape, generator=generator).clamp(1e-9, 1 - 1e-7)
-        return ((logits - (-uniform.log()).log()) / temperature).softmax(2).flatten(1)
+        return (logits - (-uniform.log()).log()).softmax(2).flatten(1)
 
     def read(self, seen: Tensor) -> Tensor:
         """[B, m] the codes of samples, the likeliest."""
@@ -90,32 +119,38 @@ class Codes(nn.Module):
 
 def train_with_codes(
     denoiser: Denoiser,
-    codes: Codes,
-    draw: DrawPairs,
+    codes: Codes | None,
+    draw: DrawSeen,
     lesson: Lesson,
     generator: torch.Generator,
     process: Process | None = None,
 ) -> list[float]:
-    """Stage 1 (Eq. 4.1): denoiser and encoder together; the loss of every step."""
+    """Stage 1 (Eq. 4.1): denoiser and encoder together, or a denoiser without codes; the loss of every step."""
     process = process or Diffusion()
-    trained = [*denoiser.parameters(), *codes.encoder.parameters()]
+    trained = [*denoiser.parameters(), *(() if codes is None else codes.encoder.parameters())]
     optimizer = torch.optim.Adam(trained, lesson.learning_rate)
     losses = []
     for step in range(lesson.steps):
         optimizer.param_groups[0]["lr"] = lesson.learning_rate * (1 - 0.9 * step / lesson.steps)
-        clean, seen = draw(lesson.batch, generator)
+        clean, seen, told = draw(lesson.batch, generator)
         sigma = (lesson.level[0] + lesson.level[1] * torch.randn(lesson.batch, generator=generator)).exp().to(clean)
         x, _ = process.perturb(clean, sigma, generator)
-        told = codes.soft(seen, generator) * (torch.rand(lesson.batch, 1, generator=generator) >= UNTOLD)
+        usage = torch.zeros(())
+        if codes is not None:
+            logits = codes.logits(seen)
+            said = codes.soft(logits, generator) * (torch.rand(lesson.batch, 1, generator=generator) >= UNTOLD)
+            told = torch.cat([said, told], 1)
+            shares = logits.softmax(2).mean(0)
+            usage = -(shares * shares.clamp_min(1e-9).log()).sum(1).mean()
         loss = (denoiser.weight(sigma) * (denoiser(x, sigma, told) - clean).square().mean(1)).mean()
         optimizer.zero_grad()
-        loss.backward()
+        (loss - USAGE * usage).backward()
         optimizer.step()
         losses.append(loss.detach())
     return torch.stack(losses).tolist()
 
 
-def train_law(codes: Codes, draw: DrawPairs, lesson: Lesson, generator: torch.Generator) -> list[float]:
+def train_law(codes: Codes, draw: DrawSeen, lesson: Lesson, generator: torch.Generator) -> list[float]:
     """Stage 2 (Eq. 4.2): the law of the codes that the encoder reads; its loss in nats of every step."""
     optimizer = torch.optim.Adam(codes.law.parameters(), lesson.learning_rate)
     losses = []
@@ -132,3 +167,13 @@ def train_law(codes: Codes, draw: DrawPairs, lesson: Lesson, generator: torch.Ge
         optimizer.step()
         losses.append(loss.detach())
     return torch.stack(losses).tolist()
+
+
+def _everything(seen: Tensor) -> Tensor:
+    return seen
+
+
+def _encoder(inputs: int, width: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Linear(inputs, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, outputs)
+    )

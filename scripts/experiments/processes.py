@@ -37,7 +37,7 @@ from ddrep_core.process import Diffusion, Poisson, Process
 from ddrep_core.process.levels import karras_levels
 from ddrep_core.sampling import CommonNoise, Schedule, Segment, sample
 from ddrep_core.solvers.first_order import WarmStartSolver
-from ddrep_core.training.codes import Codes, train_law, train_with_codes
+from ddrep_core.training.codes import Codes, colours, forms, train_law, train_with_codes
 from ddrep_core.training.denoiser import Denoiser, Lesson, ResidualNetwork, started, train
 from ddrep_core.training.stable_target import target_variance
 from ddrep_core.views.banks import sphere_bank
@@ -198,9 +198,9 @@ def beds() -> Iterator[tuple[str, Callable[[], Any], Tensor, Any, Callable[[], A
 def codes() -> None:
     print("V10: eight Gaussians of radius 3, spread .2; a denoiser of width 64 with and without one code of eight")
 
-    def draw(count: int, source: torch.Generator) -> tuple[Tensor, Tensor]:
+    def draw(count: int, source: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         x, _ = ring(count, source, 3.0, 0.2)
-        return x, x
+        return x, x, torch.zeros(count, 0)
 
     lesson = Lesson(steps=4000, batch=512)
     plain = Denoiser(started(lambda: ResidualNetwork(2, 2, 1), generator(0)), 2.1)
@@ -253,109 +253,161 @@ def codes() -> None:
         )
 
 
-def strips(count: int, source: torch.Generator) -> Tensor:
-    """[count, 3, 24] bands that close: one of six pairs of colours, one of four patterns, at any phase."""
-    pairs = torch.tensor(
+LAYOUTS, PAIRS = 8, 6
+
+
+def strips(count: int, source: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """[count, 3, 24] bands that close, the layout of each (1 to 4 waves, two ways round) and its pair of colours."""
+    colours_of = torch.tensor(
         [[[1, 0, 0], [1, 1, 0]], [[0, 0, 1], [0, 1, 1]], [[0, 0.5, 0], [0.8, 1, 0.4]],
          [[0.1, 0.1, 0.1], [0.9, 0.9, 0.9]], [[0.6, 0, 0.6], [1, 0.6, 0.8]], [[0.5, 0.3, 0.1], [0.9, 0.7, 0.5]]]
     )  # fmt: skip
-    colour = pairs[torch.randint(6, (count,), generator=source)]
-    waves = torch.tensor([1.0, 2.0, 3.0, 4.0])[torch.randint(4, (count,), generator=source)]
-    phase = torch.rand(count, generator=source)
-    place = torch.arange(24) / 24
+    pair = torch.randint(PAIRS, (count,), generator=source)
+    layout = torch.randint(LAYOUTS, (count,), generator=source)
+    waves, phase = 1.0 + layout // 2, (layout % 2) / 2 + 0.04 * torch.randn(count, generator=source)
+    place, colour = torch.arange(24) / 24, colours_of[pair]
     share = 0.5 + 0.5 * torch.tanh(3 * torch.sin(2 * math.pi * (waves[:, None] * place + phase[:, None])))
-    return (colour[:, 0, :, None] * (1 - share[:, None]) + colour[:, 1, :, None] * share[:, None]).float()
+    band = (colour[:, 0, :, None] * (1 - share[:, None]) + colour[:, 1, :, None] * share[:, None]).float()
+    return band, layout, pair
 
 
-def windows(strip: Tensor, offsets: Tensor) -> Tensor:
-    """[count, 36] what is seen of each from an offset, twelve wide."""
-    place = (offsets[:, None] + torch.arange(12)) % 24
-    return strip.gather(2, place[:, None].expand(-1, 3, -1)).flatten(1)
+OFFSETS = torch.arange(0, 24, 3)
+"""Where the eight views of a band begin; each is twelve wide."""
 
 
-def views() -> None:
-    print("One code for all views of a band: windows of 12 of 24, eight of them; a denoiser of single windows")
+def seen_once(count: int, source: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """One view of each band, the whole of it for the encoder, and which view it is."""
+    band, view = strips(count, source)[0], torch.randint(len(OFFSETS), (count,), generator=source)
+    place = (OFFSETS[view, None] + torch.arange(12)) % 24
+    window = band.gather(2, place[:, None].expand(-1, 3, -1)).flatten(1)
+    return window, band.flatten(1), torch.eye(len(OFFSETS))[view]
 
-    def pairs(count: int, source: torch.Generator) -> tuple[Tensor, Tensor]:
-        strip = strips(count, source)
-        one, other = (torch.randint(24, (count,), generator=source) for _ in range(2))
-        return windows(strip, one), windows(strip, other)
 
-    lesson = Lesson(steps=6000, batch=256, level=(-0.8, 1.4))
-    width = 128
-    plain = Denoiser(started(lambda: ResidualNetwork(36, 36, 1, width), generator(0)), 0.5)
-    train(plain, lambda count, source: pairs(count, source)[0], lesson, generator(1))
-    book = started(lambda: Codes(36, 2, 6), generator(2))
-    told = Denoiser(started(lambda: ResidualNetwork(36, 36, 1 + book.size, width), generator(0)), 0.5)
-    train_with_codes(told, book, pairs, lesson, generator(1))
-    train_law(book, pairs, Lesson(steps=1500), generator(3))
-    read = book.read(pairs(4000, generator(4))[1])
-    print(f"codes in use: {len(read.unique(dim=0))} of 36")
-    offsets = torch.arange(0, 24, 3)
+def views(steps: int = 5000) -> None:
+    print("One code for all views of a band: eight windows of 12 of 24; a denoiser of single windows, told which it is")
+    lesson, width = Lesson(steps=steps, batch=256, learning_rate=3e-3, level=(0.2, 1.6)), 128
+    plain = Denoiser(started(lambda: ResidualNetwork(36, 36, 1 + len(OFFSETS), width), generator(0)), 0.5)
+    train_with_codes(plain, None, seen_once, lesson, generator(1))
+    looks = [lambda seen: forms(seen.reshape(-1, 3, 24)), lambda seen: colours(seen.reshape(-1, 3, 24))]
+    book = started(lambda: Codes(72, 2, 8, looks=looks), generator(2))
+    told = Denoiser(started(lambda: ResidualNetwork(36, 36, 1 + book.size + len(OFFSETS), width), generator(0)), 0.5)
+    train_with_codes(told, book, seen_once, lesson, generator(1))
+    train_law(book, seen_once, Lesson(steps=1500), generator(3))
+    everything, layout, pair = strips(3000, generator(6))
+    read = book.read(everything.flatten(1))
+    print(f"pairs of codes in use: {len(read.unique(dim=0))} of 64, for {LAYOUTS * PAIRS} kinds; nats that code 1 says "
+          f"of the layout {known(read[:, 0], layout):.2f} of {math.log(LAYOUTS):.2f}, of the colours "
+          f"{known(read[:, 0], pair):.2f}; code 2 {known(read[:, 1], layout):.2f}, and {known(read[:, 1], pair):.2f} "
+          f"of {math.log(PAIRS):.2f}")  # fmt: skip
+    window, whole, which = seen_once(4000, generator(7))
+    code = book.one_hot(book.read(whole))
+    print("error of x̂0 of one view, rms, at σ = .3, 1, 3, 10:")
+    for name, denoiser, heard in (("no code", plain, which), ("code", told, torch.cat([code, which], 1))):
+        row = []
+        for sigma in (0.3, 1.0, 3.0, 10.0):
+            x = window + sigma * torch.randn(window.shape, generator=generator(8))
+            with torch.no_grad():
+                row.append(float((denoiser(x, torch.full((len(x),), sigma), heard) - window).square().mean().sqrt()))
+        print(f"  {name}: " + ", ".join(f"{each:.3f}" for each in row))
     rows = [
-        channel * 24 + (int(offset) + column) % 24 for offset in offsets for channel in range(3) for column in range(12)
+        channel * 24 + (int(offset) + column) % 24 for offset in OFFSETS for channel in range(3) for column in range(12)
     ]
     matrix = torch.zeros(len(rows), 72)
     matrix[torch.arange(len(rows)), torch.tensor(rows)] = 1
     rep = LinearDiffrep(matrix, image_shape=(3, 1, 12))
-    levels = tuple(np.geomspace(40, 0.02, 400))
-    everything = strips(3000, generator(6))
-    print("| | steps | views agree at σ > 5 | at 1 to 5 | at the end | distance to the nearest band |")
+    sigmas = tuple(np.geomspace(40, 0.02, 400))
+    priors = {
+        "no code": LearnedPrior(plain, (3, 1, 12), code_size=len(OFFSETS), sigmas=sigmas),
+        "code": LearnedPrior(told, (3, 1, 12), code_size=book.size + len(OFFSETS), sigmas=sigmas),
+    }
+
+    def drawn(
+        name: str, steps: int, seed: int, codes: Tensor | None
+    ) -> tuple[Tensor, float, list[tuple[float, float]]]:
+        """The band, the views' agreement and their disagreement at every level."""
+        heard = torch.eye(len(OFFSETS))
+        if codes is not None:
+            heard = torch.cat([book.one_hot(codes).expand(len(OFFSETS), -1), heard], 1)
+        seen: list[tuple[float, float]] = []
+        result = sample(
+            rep, priors[name], schedule=Schedule((Segment((*karras_levels(40.0, 0.02, steps), 0.0)),)), eta=0.75,
+            seed=seed, guidance_scale=1.0, controls={CODE: heard},
+            callback=lambda step: seen.append((step.sigma, min(1.0, step.disagreement or 0.0))),
+        )  # fmt: skip
+        return result.diffrep.theta.detach().flatten(), float(result.agreement or 0.0), seen
+
+    def nearest(band: Tensor) -> tuple[int, int, float]:
+        """Layout and colours of the band that is nearest, and how far that is."""
+        far = (everything.flatten(1) - band).square().mean(1)
+        return int(layout[far.argmin()]), int(pair[far.argmin()]), float(far.min().sqrt())
+
+    print("| | steps | views agree at σ > 5 | at 1 to 5 | at the end | from the nearest band |")
     print("| --- | --- | --- | --- | --- | --- |")
-    for steps in (15, 40):
-        for name in ("no code", "code", "code of another object for each view"):
-            prior = LearnedPrior(
-                plain if name == "no code" else told, (3, 1, 12),
-                code_size=0 if name == "no code" else book.size, sigmas=levels,
-            )  # fmt: skip
+    for steps in (8, 15, 40):
+        for name in ("no code", "code", "another code for each view"):
             high, middle, final, near = [], [], [], []
             for seed in range(24):
-                controls = {}
+                codes = None
                 if name != "no code":
-                    count = 1 if name == "code" else len(offsets)
-                    controls = {CODE: book.one_hot(book.draw(count, generator(100 + seed)))}
-                seen: list[tuple[float, float]] = []
-                result = sample(
-                    rep, prior, schedule=Schedule((Segment((*karras_levels(40.0, 0.02, steps), 0.0)),)), eta=0.75,
-                    seed=seed, guidance_scale=1.0, controls=controls,
-                    callback=lambda step, seen=seen: seen.append((step.sigma, step.disagreement or 0.0)),
-                )  # fmt: skip
+                    codes = book.draw(1 if name == "code" else len(OFFSETS), generator(100 + seed))
+                band, agreement, seen = drawn("no code" if codes is None else "code", steps, seed, codes)
                 high.append(np.mean([1 - each for sigma, each in seen if sigma > 5]))
                 middle.append(np.mean([1 - each for sigma, each in seen if 1 < sigma <= 5]))
-                final.append(result.agreement)
-                band = result.diffrep.theta[:, 0] if result.diffrep.theta.ndim == 2 else result.diffrep.theta
-                near.append(float((everything.flatten(1) - band.flatten()).square().mean(1).min().sqrt()))
+                final.append(agreement)
+                near.append(nearest(band)[2])
             print(
                 f"| {name} | {steps} | {np.mean(high):.3f} | {np.mean(middle):.3f} | {np.mean(final):.3f} | "
                 f"{np.mean(near):.3f} |"
             )
+    kept, painted = 0, 0
+    for seed in range(24):
+        codes = book.draw(1, generator(200 + seed))
+        others = book.draw(64, generator(300 + seed), fixed=codes[0, :1])
+        other = others[others[:, 1] != codes[0, 1]][:1]
+        first, second = (nearest(drawn("code", 15, seed, each)[0]) for each in (codes, other))
+        kept += first[0] == second[0]
+        painted += first[1] != second[1]
+    print(
+        f"the layout's code kept, the colours' drawn anew, 15 steps: {kept} of 24 layouts stay, {painted} are repainted"
+    )
+
+
+def known(code: Tensor, kind: Tensor) -> float:
+    """Mutual information in nats of two lists of numbers."""
+    joint = torch.zeros(int(code.max()) + 1, int(kind.max()) + 1)
+    joint.index_put_((code, kind), torch.ones(len(code)), accumulate=True)
+    joint = joint / joint.sum()
+    apart = joint.sum(1, keepdim=True) * joint.sum(0, keepdim=True)
+    return float((joint * ((joint + 1e-12) / (apart + 1e-12)).log()).sum())
 
 
 def capacity() -> None:
-    print("V9 in small: y ~ ½N(±1, .04 I) in 10-D, seen in 200-D; MMD of 1000 draws (five kernels)")
-    source = generator(0)
-    lift = torch.randn(200, 10, generator=source)
+    print("V9: y ~ ½N(±1, .04 I) in 10-D, 2,000 points seen in 1000-D; MMD of 2,000 draws (five kernels)")
+    lift = torch.randn(1000, 10, generator=generator(0))
 
-    def draw(count: int, source: torch.Generator) -> Tensor:
+    def made(count: int, source: torch.Generator) -> Tensor:
         sign = 2.0 * torch.randint(2, (count, 1), generator=source) - 1
         y = (sign + 0.2 * torch.randn(count, 10, generator=source)) / math.sqrt(1.04)
-        return y @ lift.T + 0.01 * torch.randn(count, 200, generator=source)
+        return y @ lift.T + 0.01 * torch.randn(count, 1000, generator=source)
 
-    truth = draw(1000, generator(1))
-    scale = float(truth.std())
-    print("| inner width | " + " | ".join(f"D = {each:g}" for each in (16, 128, 2048, math.inf)) + " |")
+    data, truth = made(2000, generator(1)), made(2000, generator(5))
+
+    def draw(count: int, source: torch.Generator) -> Tensor:
+        return data[torch.randint(len(data), (count,), generator=source)]
+
+    print(f"two draws of the data: {mmd(data, truth):.4f}")
+    print("| width | " + " | ".join(f"D = {each:g}" for each in (100, 1000, 10_000, math.inf)) + " |")
     print("| --- " * 5 + "|")
     for width in (8, 32):
         row = []
-        for dimensions in (16.0, 128.0, 2048.0, math.inf):
+        for dimensions in (100.0, 1000.0, 10_000.0, math.inf):
             process = of(dimensions)
-            denoiser = Denoiser(started(lambda width=width: ResidualNetwork(200, 200, 1, width), generator(2)), scale)
-            train(denoiser, draw, Lesson(steps=3000, batch=128, level=(0.2, 1.4)), generator(3), process)
+            network = started(lambda width=width: ResidualNetwork(1000, 1000, 1, width, 4), generator(2))
+            denoiser = Denoiser(network, 1.0)
+            train(denoiser, draw, Lesson(steps=3000, batch=128), generator(3), process)
             clean = torch.no_grad()(lambda x, sigma, d=denoiser: d(x, torch.full((len(x),), sigma)))
-            drawn = heun(
-                clean, starts(process, 1000, 200, 150.0, generator(4)), (*karras_levels(150.0, 0.003, 40), 0.0)
-            )
-            row.append(mmd(drawn, truth))
+            first = starts(process, 2000, 1000, 50.0, generator(4))
+            row.append(mmd(heun(clean, first, (*karras_levels(50.0, 0.001, 50), 0.0)), truth))
         print(f"| {width} | " + " | ".join(f"{each:.3f}" for each in row) + " |")
 
 
@@ -379,14 +431,14 @@ def robust() -> None:
 
     truth = draw(1500, generator(1))
     levels = (*karras_levels(80.0, 0.01, 30), 0.0)
-    print("| D | as trained | + .1 σ noise a step | + .2 σ | weights in 6 bits | in 5 bits |")
-    print("| --- | --- | --- | --- | --- | --- |")
+    print("| D | as trained | + .1 σ noise a step | + .2 σ | weights in fp8 | int8 | 6 bits | 5 bits |")
+    print("| --- " * 8 + "|")
     for dimensions in (8.0, 64.0, 2048.0, math.inf):
         process = of(dimensions)
         denoiser = Denoiser(started(lambda: ResidualNetwork(32, 32, 1, 64), generator(2)), 0.75)
         train(denoiser, draw, Lesson(steps=4000, batch=256, level=(-0.5, 1.5)), generator(3), process)
         row = []
-        for share, bits in ((0.0, 0), (0.1, 0), (0.2, 0), (0.0, 6), (0.0, 5)):
+        for share, bits in ((0.0, 0), (0.1, 0), (0.2, 0), (0.0, FP8), (0.0, 8), (0.0, 6), (0.0, 5)):
             told = quantised(denoiser, bits) if bits else denoiser
             clean = torch.no_grad()(lambda x, sigma, told=told: told(x, torch.full((len(x),), sigma)))
             extra = generator(5)
@@ -400,14 +452,20 @@ def robust() -> None:
     print(f"two draws of the data: {wasserstein(truth, draw(1500, generator(7))):.3f}")
 
 
+FP8 = -8
+
+
 def quantised(denoiser: Denoiser, bits: int) -> Denoiser:
-    """Each weight matrix rounded to that many bits."""
+    """Each weight matrix rounded to that many bits; `FP8`: to eight with four of exponent, after scaling to 1."""
     import copy
 
     coarse = copy.deepcopy(denoiser)
     with torch.no_grad():
         for weights in coarse.parameters():
-            if weights.ndim == 2:
+            if weights.ndim == 2 and bits == FP8:
+                scale = weights.abs().max()
+                weights.copy_((weights / scale).to(torch.float8_e4m3fn).to(weights) * scale)
+            elif weights.ndim == 2:
                 step = weights.abs().max() / (2 ** (bits - 1) - 1)
                 weights.copy_((weights / step).round() * step)
     return coarse
