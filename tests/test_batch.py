@@ -355,6 +355,19 @@ def run_batch_command(*arguments, cwd):
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300, check=False)
 
 
+def test_a_table_of_pictures_is_looked_through_without_torch(tmp_path):
+    """Which takes seconds: the workers load it meanwhile."""
+    table = write(tmp_path, "t.jsonl", '{"task": "image", "prompt": "a duck", "steps": 2}\n')
+    code = (
+        "import sys; from ddrep_core.cli import main\n"
+        "try: main()\n"
+        "except SystemExit as end: print(end.code or 0, [each for each in ('torch', 'scipy') if each in sys.modules])"
+    )
+    command = [sys.executable, "-c", code, "batch", str(table), "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
+    assert done.stdout.splitlines() == ["001-image-a-duck  a duck", "0 []"]
+
+
 def test_a_batch_from_the_shell_runs_and_skips_what_is_done(tmp_path):
     table = write(tmp_path, "night.jsonl", "")
     small = {"task": "image", "width": 16, "height": 16, "steps": 1}

@@ -81,6 +81,13 @@ def test_the_unet_and_its_controlnet_answer_alike(
         assert torch.equal(*(net(x, times, **told, **more)[0] for net in nets))
 
 
+def test_layers_have_the_same_names_in_the_same_order(ours: PlainFolder, theirs: ModelFolder) -> None:
+    """What is drawn at random for one after the other (`adapters.low_rank`) is the same on both."""
+    nets = [folder.network("unet", torch.float32) for folder in (ours, theirs)]
+    linear = [[name for name, each in net.named_modules() if isinstance(each, torch.nn.Linear)] for net in nets]
+    assert linear[0] == linear[1]
+
+
 @pytest.mark.parametrize("tiles", [False, True])
 def test_the_autoencoders_answer_alike_and_so_do_their_gradients(
     ours: PlainFolder, theirs: ModelFolder, tiles: bool

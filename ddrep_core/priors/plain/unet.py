@@ -195,8 +195,6 @@ class PlainUNet(Network):
             Down(before, width, time, groups, eps, _heads(kind, count), heard, width == widths[-1])
             for before, width, kind, count in zip(befores, widths, told.down_block_types, heads, strict=True)
         )
-        middle = _heads(told.mid_block_type, heads[-1])
-        self.mid_block = Middle(widths[-1], time, groups, eps, middle, heard)
         backwards = list(zip(widths[::-1], befores[::-1], told.up_block_types, heads[::-1], strict=True))
         above = widths[-1]
         self.up_blocks = nn.ModuleList()
@@ -205,6 +203,8 @@ class PlainUNet(Network):
             last = len(self.up_blocks) == len(widths) - 1
             self.up_blocks.append(Up(joined, width, time, groups, eps, _heads(kind, count), heard, last))
             above = width
+        middle = _heads(told.mid_block_type, heads[-1])  # diffusers' modules stand in this order, too
+        self.mid_block = Middle(widths[-1], time, groups, eps, middle, heard)
         self.conv_norm_out = nn.GroupNorm(groups, widths[0], eps=eps)
         self.conv_out = nn.Conv2d(widths[0], told.out_channels, 3, padding=1)
 
