@@ -44,8 +44,9 @@ from ddrep_core.report.renderer import Renderer
 from ddrep_core.sampling.sample import Result
 from ddrep_core.views import Views
 
-GUIDANCE_SHARE = 1 / 6
-"""Of what guidance adds to 1, how much a texture's edit by difference takes where nobody says otherwise."""
+GUIDANCE_SHARE, SPARED = 1 / 6, 2.5
+"""Of what the prior's own guidance has above `SPARED`, how much a texture's edit by difference takes where nobody says
+otherwise."""
 
 
 def start(session: Session, settings: EditRequest, path: Path) -> Stage:
@@ -87,7 +88,7 @@ def start(session: Session, settings: EditRequest, path: Path) -> Stage:
     controls = surface_controls(mesh, views, prior, settings.depth, seen)
     recipe = session.recipe(rep, views, controls=controls, push=OF_SURFACES)
     if settings.method == "difference" and session.request.guidance_scale is None:
-        recipe = replace(recipe, guidance_scale=milder(recipe.guidance_scale))
+        recipe = replace(recipe, guidance_scale=milder(recipe.guidance_scale, recipe.negative_prompt))
     rest = portion(looking, 0.5, 1)
     small = min(PREVIEW_TEXTURE, resolution)
     shown = {name: each.at(small) for name, each in worn.items()}
@@ -97,13 +98,16 @@ def start(session: Session, settings: EditRequest, path: Path) -> Stage:
     return Stage(procedure(session, recipe, known=known), editing.finish, texturing.previews)
 
 
-def milder(guidance_scale: float) -> float:
+def milder(guidance_scale: float, negative_prompt: str = "") -> float:
     """The guidance of a texture's edit by difference, from the prior's usual one.
 
     Making something needs guidance to be a thing at all. An edit has its picture already, and a texture its shape:
-    guidance then carries the change too far, and gains nothing by it (docs/methods.md).
+    guidance then carries the change too far, and gains little by it (docs/methods.md). Negative words are only heard
+    above 1, and get a share of all that is above it.
     """
-    return guidance_scale if guidance_scale <= 1 else 1 + GUIDANCE_SHARE * (guidance_scale - 1)
+    if guidance_scale <= 1:
+        return guidance_scale
+    return 1 + GUIDANCE_SHARE * max(0.0, guidance_scale - (1.0 if negative_prompt.strip() else SPARED))
 
 
 def showing(rep: Any, seen: Tensor, prior: Prior) -> Any:
