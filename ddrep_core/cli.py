@@ -20,7 +20,7 @@ from rich.console import Console
 
 from ddrep_core import __version__
 from ddrep_core.cli_options import option_parameters, parameter, plain, takes
-from ddrep_core.errors import Cancelled, DdrepError
+from ddrep_core.errors import Cancelled, DdrepError, RequestError
 from ddrep_core.jobs.create import create_job
 from ddrep_core.jobs.events import JsonLines, ProgressLine
 from ddrep_core.jobs.folder import JobFolder, read_json
@@ -169,6 +169,9 @@ def batch(
     devices: Devices = None,
     retries: Retries = 1,
     ray: Annotated[str | None, typer.Option("--ray", help="A Ray cluster's HOST:PORT, or auto (ddrep[ray]).")] = None,
+    results_to: Annotated[
+        str | None, typer.Option("--results-to", help="Send finished results there, too: s3://bucket/night (fsspec).")
+    ] = None,
     check: Annotated[bool, typer.Option("--check", help="Look through everything and run nothing.")] = False,
     overwrite: Overwrite = False,
     events: Events = False,
@@ -176,27 +179,29 @@ def batch(
 ) -> None:
     """Run many jobs: finished ones are skipped, broken ones tried again. Status 1 if one failed."""
     with _answering(debug):
-        from ddrep_core.batch.batch import run_batch
+        from ddrep_core.batch.batch import choose_workers, run_batch
         from ddrep_core.batch.command import rows_and_base, tell_summary
-        from ddrep_core.batch.plan import plan_jobs
+        from ddrep_core.batch.results import Results
+        from ddrep_core.batch.run import Workers
 
         rows, base, common = rows_and_base(table, meshes or [], sets or [])
-        jobs = plan_jobs(rows, base, common)
-        if check:
-            for job in jobs:
-                print(f"{job.name}  {job.request.get('prompt', '')}")
-            return
-        folder = out or Path(table.stem if table else "ddrep-batch")
-        summary = run_batch(
-            jobs,
-            folder,
-            devices=[each.strip() for each in (devices or "").split(",") if each.strip()],
-            workers=workers,
-            retries=retries,
-            overwrite=overwrite,
-            events=events,
-            ray=ray,
-        )
+        named = [each.strip() for each in (devices or "").split(",") if each.strip()]
+        if ray is not None and (named or workers):
+            raise RequestError("A Ray cluster has its own devices.", "Leave out --devices and --workers, or --ray.")
+        with Workers([] if check or ray is not None else choose_workers(named, workers)) as carrier:
+            carrier.start(len(rows))  # they load their libraries while the table is looked through
+            from ddrep_core.batch.plan import plan_jobs
+
+            jobs = plan_jobs(rows, base, common)
+            if check:
+                for job in jobs:
+                    print(f"{job.name}  {job.request.get('prompt', '')}")
+                return
+            folder = out or Path(table.stem if table else "ddrep-batch")
+            results = Results(results_to) if results_to else None
+            summary = run_batch(
+                jobs, folder, ray or carrier, retries=retries, overwrite=overwrite, events=events, results=results
+            )
         raise typer.Exit(tell_summary(summary, events))
 
 

@@ -9,20 +9,24 @@ import textwrap
 from pathlib import Path, PurePosixPath
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ddrep_core.batch.batch import choose_workers
-from ddrep_core.batch.command import rows_and_base
+from ddrep_core.batch.batch import choose_workers, run_batch
+from ddrep_core.batch.command import rows_and_base, tell_summary
 from ddrep_core.batch.live import Tally
 from ddrep_core.batch.page import batch_page
 from ddrep_core.batch.plan import plan_jobs
-from ddrep_core.batch.run import Batch, Listed, Order
+from ddrep_core.batch.results import Results
+from ddrep_core.batch.run import Batch, Listed, Order, Workers
 from ddrep_core.batch.state import Standing, State, standing
 from ddrep_core.batch.table import Cell, Row, read_table, sweep_rows
 from ddrep_core.errors import Cancelled, DdrepError, RequestError
 from ddrep_core.geometry.load import demo_mesh_path
 from ddrep_core.jobs.folder import JobFolder
+from ddrep_core.jobs.run import run_job
+from ddrep_core.priors import GaussianPrior
 
 MESH = str(demo_mesh_path())
 
@@ -177,8 +181,9 @@ def carried_out(tmp_path, names, workers=2, **settings):
         (tmp_path / name).mkdir()
         orders.append(Order(name, tmp_path / name, model=name[-1]))
     heard = []
-    batch = Batch(Listed(orders), ["cpu"] * workers, tmp_path / "log", worker=(sys.executable, "-c", FAKE), **settings)
-    batch.run(lambda order, worker, event: heard.append((order.name, worker, event)))
+    with Workers(["cpu"] * workers, (sys.executable, "-c", FAKE)) as started:
+        batch = Batch(Listed(orders), started, tmp_path / "log", **settings)
+        batch.run(lambda order, worker, event: heard.append((order.name, worker, event)))
     return heard
 
 
@@ -210,8 +215,94 @@ def test_a_signal_ends_running_jobs_and_starts_no_other(tmp_path):
     for order in orders:
         order.folder.mkdir()
     with pytest.raises(Cancelled):
-        Batch(Listed(orders), ["cpu"], tmp_path / "log", worker=(sys.executable, "-c", FAKE)).run(stop)
+        Batch(Listed(orders), Workers(["cpu"], (sys.executable, "-c", FAKE)), tmp_path / "log").run(stop)
     assert set(heard) == {"waits"}
+
+
+# The worker itself, but for what takes time: it says that it is ready, and every job is done at once.
+EAGER = """
+import sys
+from ddrep_core.batch import worker
+def load(): print("libraries are here", file=sys.stderr)
+def run_one(path, models, say):
+    print("this is no answer")
+    return {"job": str(path), "event": "ended", "status": 0, "message": str(__import__("os").getpid()), "fix": ""}
+worker.load_libraries, worker.run_one = load, run_one
+worker.main()
+"""
+
+
+def test_workers_that_were_started_before_there_was_an_order_carry_it_out(tmp_path):
+    orders = [Order(name, tmp_path / name) for name in ("a", "b")]
+    heard = []
+    with Workers(["cpu"], (sys.executable, "-c", EAGER)) as workers:
+        workers.start(5)
+        early = workers.ready(0).pid
+        batch = Batch(Listed(orders), workers, tmp_path / "log")
+        batch.run(lambda order, worker, event: heard.append(event["message"]))
+    assert heard == [str(early)] * 2
+    words = (tmp_path / "log" / "worker_0.log").read_text()
+    assert words.splitlines() == ["libraries are here", "this is no answer", "this is no answer"]
+
+
+def test_workers_of_a_batch_that_is_refused_end_and_have_written_nothing(tmp_path):
+    with pytest.raises(RequestError), Workers(["cpu"] * 2, (sys.executable, "-c", EAGER)) as workers:
+        workers.start(2)
+        processes = [workers.ready(number) for number in range(2)]
+        plan_jobs([Row("line 1", {"task": "image", "colour": "red"})], tmp_path)
+    assert all(process.returncode is not None for process in processes) and not any(tmp_path.iterdir())
+
+
+def test_a_worker_whose_input_ends_while_it_loads_ends_too():
+    code = EAGER.replace('print("libraries are here", file=sys.stderr)', "__import__('time').sleep(600)")
+    process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdin is not None
+    process.stdin.close()
+    assert process.wait(timeout=120) == 0
+
+
+def finished_jobs(folder, count):
+    """Small pictures of a prior in closed form."""
+    rows = [Row(str(n), {"task": "image", "width": 8, "height": 8, "steps": 1, "name": f"n{n}"}) for n in range(count)]
+    jobs = plan_jobs(rows, folder)
+    for job in jobs:
+        run_job(job.write(folder).path, load_prior=lambda request: GaussianPrior(torch.full((3, 8, 8), 0.5), 0.01))
+    return jobs
+
+
+@pytest.mark.parametrize("scheme", ["memory://{}", "file://{}"])
+def test_finished_results_go_to_storage_of_any_kind_once(tmp_path, monkeypatch, scheme):
+    out, address = tmp_path / "out", scheme.format(tmp_path / "bucket")
+    jobs = finished_jobs(out, 2)
+    for number in range(2):
+        results = Results(address)
+        sent, put = [], results._files.put_file
+        monkeypatch.setattr(
+            results._files, "put_file", lambda *told, sent=sent, put=put: sent.append(told) or put(*told)
+        )
+        summary = run_batch(jobs, out, Workers(["cpu"]), results=results)
+        monkeypatch.undo()
+        assert not summary.unsent and summary.count(State.DONE) == 2
+        # The second time all is there: only the batch's own files are sent, which may have changed.
+        assert (number == 0) == any(told[1].endswith("result.json") for told in sent)
+    for path in out.rglob("*"):
+        if path.is_file() and ("outputs" in path.parts or path.name in ("job.json", "index.html", "batch.json")):
+            place = f"{results._root}/{path.relative_to(out).as_posix()}"
+            assert results._files.cat_file(place) == path.read_bytes()
+
+
+def test_results_that_cannot_be_sent_are_told_of_and_cost_nothing(tmp_path, monkeypatch):
+    results = Results(f"memory://{tmp_path}")
+
+    def full(*told):
+        raise OSError("the bucket is full")
+
+    monkeypatch.setattr(results._files, "put_file", full)
+    summary = run_batch(finished_jobs(tmp_path, 1), tmp_path, Workers(["cpu"]), results=results)
+    assert summary.count(State.DONE) == 1 and "n0: the bucket is full" in summary.unsent
+    assert tell_summary(summary, events=True) == 1
+    with pytest.raises(RequestError, match="nowhere"):
+        Results("nowhere://x")
 
 
 def test_the_time_left_follows_from_the_pace(monkeypatch):
@@ -262,6 +353,19 @@ def test_workers_are_spread_over_devices():
 def run_batch_command(*arguments, cwd):
     command = [sys.executable, "-m", "ddrep_core", "batch", *map(str, arguments)]
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300, check=False)
+
+
+def test_a_table_of_pictures_is_looked_through_without_torch(tmp_path):
+    """Which takes seconds: the workers load it meanwhile."""
+    table = write(tmp_path, "t.jsonl", '{"task": "image", "prompt": "a duck", "steps": 2}\n')
+    code = (
+        "import sys; from ddrep_core.cli import main\n"
+        "try: main()\n"
+        "except SystemExit as end: print(end.code or 0, [each for each in ('torch', 'scipy') if each in sys.modules])"
+    )
+    command = [sys.executable, "-c", code, "batch", str(table), "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
+    assert done.stdout.splitlines() == ["001-image-a-duck  a duck", "0 []"]
 
 
 def test_a_batch_from_the_shell_runs_and_skips_what_is_done(tmp_path):

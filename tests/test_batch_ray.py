@@ -58,7 +58,7 @@ def test_a_node_that_dies_costs_no_job(tmp_path, three_nodes):
         job.write(tmp_path / "out")
     Cluster([Order(job.name, tmp_path / "out" / job.name) for job in jobs], cluster.address).run(hear)
     assert killed and begun.count(killed[0]) == 2
-    summary = run_batch(jobs, tmp_path / "out", ray=cluster.address)
+    summary = run_batch(jobs, tmp_path / "out", cluster.address)
     assert summary.count(State.DONE) == 2
 
 

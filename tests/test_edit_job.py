@@ -22,6 +22,7 @@ from ddrep_core.jobs import run as run_module
 from ddrep_core.jobs.create import create_job
 from ddrep_core.jobs.edit_procedure import carried_over
 from ddrep_core.jobs.edit_source import find_origin
+from ddrep_core.jobs.edit_texture import milder
 from ddrep_core.jobs.folder import JobFolder, write_json
 from ddrep_core.jobs.run import run_job
 from ddrep_core.jobs.wish import wish_of
@@ -118,7 +119,8 @@ def test_a_textured_mesh_is_edited_and_its_result_can_be_edited_again(tmp_path, 
     source = textured_cube(tmp_path)
     folder = edited(tmp_path, source)
     run_job(folder.path)
-    assert heard == [1.5, 1.5]  # a sixth of what the prior's own guidance adds to 1, for source and target
+    assert heard == [1.25, 1.25]  # a sixth of what the prior's own guidance has above 2.5, for source and target
+    assert milder(2.5) == 1 and milder(1.0) == 1 and milder(2.5, "dull") == 1.25  # above 1, negative words are heard
     made = files(folder)
     assert {"mesh", "texture", "before_after", "contact_sheet"} <= set(made)
     seen = pixels(Path(str(made["coverage"])))[..., 0] == 1

@@ -15,7 +15,7 @@ from ddrep_core.diffreps import LinearDiffrep
 from ddrep_core.errors import RequestError
 from ddrep_core.priors import GaussianMixturePrior, GaussianPrior
 from ddrep_core.sampling import Given, Guide, Look, ddim_schedule, keeping, repaint_schedule, sample
-from ddrep_core.sampling.given import known_pixels
+from ddrep_core.sampling.given import Asking, known_pixels
 from ddrep_core.schedules.schedule import Schedule, Segment
 
 _spec = importlib.util.spec_from_file_location(
@@ -54,11 +54,36 @@ def test_a_row_given_its_left_half(correlation: float) -> None:
     values = torch.tensor([1.2, 1.0, 0.6, 0.9, 0, 0, 0, 0], dtype=torch.float64)
     mean, variance = experiment.conditional(covariance, kept, values)
     prior, schedule = experiment.gaussian(covariance), repaint_schedule(SIGMAS, 25)
-    one, all_ = (experiment.draws(prior, kept.tolist(), values, schedule, 0.75, probes, DRAWS)[0] for probes in (1, 4))
+    (one, nfe), (all_, most) = (
+        experiment.draws(prior, kept.tolist(), values, schedule, 0.75, probes, DRAWS) for probes in (None, 4)
+    )
+    assert nfe < 0.55 * most  # one answer a step, and now and then another
     chance = TOLERATED * float(variance.sum().sqrt())
     assert float((all_.mean(0) - mean).norm()) < 0.02 * float(mean.norm()) + chance
     assert float((one.mean(0) - all_.mean(0)).norm()) < 0.05 * float(mean.norm())
     assert abs(float((one.var(0) / variance).mean()) - 1) < 0.15
+
+
+def test_where_one_answer_is_not_enough_more_are_asked_for() -> None:
+    """A row that depends on itself smoothly: how the mean follows from what is kept, against four answers a step."""
+    covariance, kept = experiment.smooth(8, 2.0), torch.arange(8) < 4
+    noise = torch.randn(300, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    values = noise @ torch.linalg.cholesky(covariance).T
+    prior, schedule = experiment.gaussian(covariance), repaint_schedule(SIGMAS, 12)
+    one, some, four = (
+        experiment.draws(prior, kept.tolist(), values, schedule, 0.75, probes, 300)[0] for probes in (1, None, 4)
+    )
+    assert float((one - four).norm() / four.norm()) > 0.25
+    assert float((some - four).norm() / four.norm()) < 0.1
+
+
+def test_how_often_is_asked_follows_what_answers_told() -> None:
+    asking = Asking()
+    counts = []
+    for told in (0.9, 0.9, 0.9, 0.01, 0.01, *[0.01] * 10):
+        asking.hear(told)
+        counts.append(asking.count)
+    assert counts == [3, 4, 4, 3, 2, 1, 1, 1, 1, 1, 2, 1, 1, 1, 1]
 
 
 def test_known_pixels_count_most_beside_what_is_free() -> None:

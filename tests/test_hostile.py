@@ -7,37 +7,19 @@ from __future__ import annotations
 
 import os
 import random
-import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
-import torch
-from hostile import ODD, attempt, mutated, picture, seeds, spoilt_bytes, write
+from hostile import KINDS, ODD, attempt, case_again, kept_cases, seeds, write
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
-from ddrep_core.batch.plan import plan_jobs
-from ddrep_core.batch.table import read_table
-from ddrep_core.errors import RequestError
-from ddrep_core.jobs.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from ddrep_core.vector import read_svg
 
 MOST_SECONDS = 2.0  # of processor time
 bounded = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 numbers = st.integers(0, 2**32)
-SVG = b"""<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 20 20"><defs><linearGradient id="g"><stop offset="0"
-stop-color="red"/></linearGradient></defs><g transform="rotate(3)">
-<path fill="url(#g)" d="M3 4 H15 V17 A3 4 0 1 0 5 6Z"/><use href="#g"/></g></svg>"""
-TABLES = {
-    "t.csv": b'mesh,prompt,seed,cameras\nmesh.obj,"red, old bricks",3,orbit:4\nmesh.obj,wood,,\n',
-    "t.jsonl": b'{"mesh": "mesh.obj", "prompt": "red", "seed": 3}\n{"task": "image", "prompt": "x"}\n',
-    "t.yaml": b"defaults: {steps: 2}\njobs:\n  - {mesh: mesh.obj, prompt: oak}\n"
-    b"sweep: {mesh: [mesh.obj], seed: [1, 2]}\n",
-    "t.json": b'[{"mesh": "mesh.obj", "prompt": "red", "both_sides": true}]',
-}
 
 
 class Soon:
@@ -58,19 +40,27 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.parametrize("number", range(10))
+@pytest.mark.parametrize("number", range(len(seeds())))
 def test_the_seeds_are_sound(folder: Path, number: int) -> None:
     write(folder, seeds()[number])
     assert attempt(folder) == "taken"
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @bounded
-@given(numbers)
-def test_a_spoilt_job_is_taken_or_refused(folder: Path, number: int) -> None:
-    chance = random.Random(number)
-    write(folder, mutated(chance.choice(seeds()), chance))
+@given(number=numbers)
+def test_what_is_spoilt_is_taken_or_refused(folder: Path, kind: str, number: int) -> None:
     with Soon():
-        attempt(folder)
+        KINDS[kind](folder, random.Random(number))
+
+
+def test_what_was_refused_once_is_refused_or_taken_still(folder: Path) -> None:
+    """The corpus has one of every way to be refused that ten thousand and more spoilt files came to."""
+    cases = kept_cases()
+    assert {name.split("/")[0] for name in cases} == KINDS.keys()
+    for name, files in cases.items():
+        with Soon():
+            case_again(folder, name.split("/")[0], files)
 
 
 @pytest.mark.parametrize("odd", [each for each in ODD if isinstance(each, str)], ids=lambda odd: ascii(odd)[:20])
@@ -89,56 +79,6 @@ def test_any_name_of_a_file_is_found_or_refused(folder: Path, block: str, odd: s
     files["job.json"] = json.dumps(request).encode()
     write(folder, files)
     attempt(folder)
-
-
-@bounded
-@given(numbers, st.sampled_from(sorted(TABLES)))
-def test_a_spoilt_table_is_read_or_refused(folder: Path, number: int, name: str) -> None:
-    chance = random.Random(number)
-    write(folder, {name: spoilt_bytes(TABLES[name], chance), "mesh.obj": seeds()[0]["inputs/mesh.obj"]})
-    with Soon():
-        try:
-            plan_jobs(read_table(folder / name), folder)
-        except RequestError as error:
-            str(error).encode()
-
-
-@bounded
-@given(numbers)
-def test_a_spoilt_drawing_is_read_or_refused(folder: Path, number: int) -> None:
-    write(folder, {"drawing.svg": spoilt_bytes(SVG, random.Random(number))})
-    with Soon():
-        try:
-            read_svg(folder / "drawing.svg")
-        except RequestError as error:
-            str(error).encode()
-
-
-@bounded
-@given(numbers, st.sampled_from(["state.json", "state.safetensors"]))
-def test_a_spoilt_checkpoint_is_passed_over(folder: Path, number: int, name: str) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
-    tensors = {"theta": torch.ones(3)}
-    write_checkpoint(folder, Checkpoint(tensors, {"step": 1}))
-    path = write_checkpoint(folder, Checkpoint(tensors, {"step": 2})) / name
-    spoilt = spoilt_bytes(path.read_bytes(), random.Random(number))
-    whole = spoilt == path.read_bytes()
-    path.write_bytes(spoilt)
-    found, complaints = read_checkpoint(folder)
-    assert found is not None and torch.equal(found.tensors["theta"], torch.ones(3))
-    assert whole or found.numbers["step"] == 2 or complaints
-
-
-@bounded
-@given(numbers)
-def test_a_spoilt_mask_is_read_or_refused(folder: Path, number: int) -> None:
-    chance = random.Random(number)
-    files = dict(chance.choice([seeds()[1], seeds()[3], seeds()[7]]))
-    kind = chance.choice(["PNG", "JPEG", "TIFF", "GIF", "BMP"])
-    files["inputs/mask.png"] = spoilt_bytes(picture(suffix=kind), chance)
-    write(folder, files)
-    with Soon():
-        attempt(folder)
 
 
 CANARY = """

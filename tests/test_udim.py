@@ -12,7 +12,6 @@ import pytest
 import torch
 from PIL import Image
 
-from ddrep_core.cli import main
 from ddrep_core.errors import DdrepWarning, RequestError
 from ddrep_core.geometry.base_color import base_colors
 from ddrep_core.geometry.glb import write_glb
@@ -112,15 +111,3 @@ def test_a_job_writes_a_texture_for_each_tile(tmp_path: Path, monkeypatch: pytes
     for entry, picture in zip(record["objects"], pictures.values(), strict=True):
         fine = np.asarray(Image.open(closely.path / entry["texture"]))
         assert fine.shape == picture.shape and not np.array_equal(fine, picture)
-
-
-@pytest.mark.parametrize("words", [["--from-texture"], ["--keep", "mask.png"]])
-def test_what_tiles_wear_is_not_read_yet(
-    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    strip_obj(tmp_path / "strip.obj")
-    Image.fromarray(np.tri(32, dtype=np.uint8) * 255).save(tmp_path / "mask.png")
-    with pytest.raises(SystemExit) as ended:
-        main(["texture", "strip.obj", "-p", "a wall", "--udim", "-o", "job", *words])
-    assert ended.value.code == 2 and "UDIM tiles cannot be kept" in capsys.readouterr().err

@@ -25,7 +25,7 @@ def version_of(python: str) -> tuple[int, int] | None:
     """(3, 11) of an interpreter that can make environments, or None."""
     code = "import sys, venv, ensurepip; print(*sys.version_info[:2])"
     try:
-        answer = subprocess.run([python, "-I", "-c", code], capture_output=True, text=True, timeout=30, check=True)
+        answer = subprocess.run([python, "-I", "-c", code], capture_output=True, text=True, timeout=120, check=True)
         major, minor = answer.stdout.split()
     except (OSError, subprocess.SubprocessError, ValueError):
         return None

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import bpy
+import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from color_sockets import color_sockets, group_ends, source_of, surfaces
@@ -44,10 +45,21 @@ def bake(folder: Path) -> None:
     for thing, each in zip(target.objects, told["objects"], strict=True):
         thing.name = each["name"]  # its random number is its name's
         scene.collection.objects.link(thing)
-        picture = _bake(thing, each["layer"], each["slot"], told["size"])
+        layer = _shifted(thing.data, each["layer"], each["tile"]) if each["tile"] else each["layer"]
+        picture = _bake(thing, layer, each["slot"], told["size"])
         picture.filepath_raw, picture.file_format = str(folder / each["file"]), "PNG"
         picture.save()
         scene.collection.objects.unlink(thing)
+
+
+def _shifted(mesh: Any, layer: str, tile: int) -> str:
+    """A UV map in which a UDIM tile lies where the first one does: what is shown goes by the old one."""
+    row, column = divmod(tile - 1001, 10)
+    uv = np.empty(len(mesh.loops) * 2, np.float32)
+    mesh.uv_layers[layer].uv.foreach_get("vector", uv)
+    made = mesh.uv_layers.new(name="tile", do_init=False)
+    made.uv.foreach_set("vector", (uv.reshape(-1, 2) - np.float32((column, row))).ravel())
+    return made.name
 
 
 def _bake(thing: Any, layer: str, slot: int | None, size: int) -> Any:

@@ -14,15 +14,13 @@ def detail_draft(folder: JobFolder, sample: SampleResult, prompt: str, strength:
     """Paint what the views of a texture see, but do not resolve.
 
     Raises:
-        Problem: no words, no texture of one picture an object, or the job's folder lacks what this begins with.
+        Problem: no words, no texture, or the job's folder lacks what this begins with.
     """
     if not prompt.strip():
         raise Problem("Close-ups want words for what the object is.")
     result = Result(folder, sample)
-    result.require_plain("painted closely")
+    result.require_texture("painted closely")
     request = result.common("detail", prompt, SAMPLING)
     source, told = result.mesh()
-    if symmetry := result.made.get("symmetry"):
-        told["symmetry"] = symmetry
     block = {**told, "source": source, "textures": result.textures(), "strength": round(strength, 6)}
     return result.draft({**request, "cameras": result.cameras(), "detail": block})

@@ -155,11 +155,6 @@ def texture_draft(
     views = [] if placement else chosen_views(context, objects, front)
     names = [view.name for view in views]
     tiled = any(mesh.tiled for mesh in targeted)
-    if tiled and (settings.keep != "NONE" or settings.from_texture):
-        raise Problem(
-            "What is worn in UDIM tiles cannot be kept or started from yet. Keep nothing and start from nothing, or "
-            "deselect what has tiles."
-        )
     surface, surface_files = surface_block(settings)
     pinned_view = pinned(settings, names)
     looked_at, pictures = reference(settings, chosen_cameras(scene), names)

@@ -33,7 +33,6 @@ def edit_draft(folder: JobFolder, sample: SampleResult, prompt: str, source_prom
         block["source"] = result.take_made(sample.panorama, "inputs/panorama.png")
         block["projection"] = "sphere"
     elif result.kind == "texture":
-        result.require_plain("edited")
         block["source"], told = result.mesh()
         block |= {**told, "textures": result.textures()}
         request["cameras"] = result.cameras()

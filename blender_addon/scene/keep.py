@@ -4,7 +4,7 @@
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import bpy
@@ -53,11 +53,14 @@ def keeping(
         return kept
     size, any_kept, any_free = int(settings.resolution), False, False
     baking, baked = Baking(size), []
-    for number, target in enumerate(targets):
+    pieces = [(target, tile, own) for target in targets for tile, own in _tiles(target.mesh)]
+    for number, (target, tile, own) in enumerate(pieces):
         mesh, thing = target.mesh, by_name[target.mesh.name]
+        name = f"{mesh.key}.{tile}" if tile else mesh.key
         faces = kept_faces(thing, mesh, settings)
         if faces is not None:
-            any_kept, any_free = any_kept or bool(faces.any()), any_free or not bool(faces.all())
+            faces = faces & own
+            any_kept, any_free = any_kept or bool(faces.any()), any_free or not bool(faces[own].all())
             if not faces.any() and not settings.from_texture:
                 continue
         if mesh.uv is None:
@@ -67,28 +70,32 @@ def keeping(
                 "Use the active UV map",
                 source="ACTIVE",
             )
-        slots = [int(slot) for slot in np.unique(mesh.slots if faces is None or not faces.any() else mesh.slots[faces])]
-        image = worn_image(thing, mesh, slots)
+        shown = mesh.slots[own if faces is None or not faces.any() else faces]
+        image = worn_image(thing, mesh, [int(slot) for slot in np.unique(shown)])
         if image is not None:
             if settings.keep != "NONE":
                 _require_size(image, size, f"The picture that '{thing.name}' wears")
             files[f"inputs/base_{number}.png"] = picture_pieces(image)
         else:
             files[f"inputs/base_{number}.png"] = baking.picture(len(baked))
-            baked.append((thing, target))
-            what = kept.baked[mesh.key] = what_is_baked(thing, [int(slot) for slot in np.unique(mesh.slots)])
-            kept.warnings.append(f"What '{thing.name}' wears is baked into a picture of {size} x {size} first: {what}.")
-        block.setdefault("base", []).append({"object": mesh.key, "file": f"inputs/base_{number}.png"})
+            baked.append((thing, target, tile))
+            kept.baked[mesh.key] = what_is_baked(thing, [int(slot) for slot in np.unique(mesh.slots)])
+            told = f"What '{thing.name}' wears is baked into a picture of {size} x {size} first"
+            kept.warnings.append(f"{told}{', for each tile' if tile else ''}: {kept.baked[mesh.key]}.")
+        block.setdefault("base", []).append({"object": name, "file": f"inputs/base_{number}.png"})
         if settings.keep == "IMAGE":
+            if tile:
+                raise Problem(f"A mask is one picture, and '{thing.name}' has tiles. Keep faces, a group or a slot.")
             mask = _mask_image(settings)
             _require_size(mask, size, "The mask")
             values = _pixels(mask)[..., :3].max(axis=2)
             any_kept, any_free = any_kept or bool((values >= 128).any()), any_free or bool((values < 128).any())
             files[f"inputs/keep_{number}.png"] = png_pieces(values)
         elif faces is not None and faces.any():
-            files[f"inputs/keep_{number}.png"] = mask_pieces(mesh.uv.reshape(-1, 3, 2), faces, size)
+            triangles = mesh.uv.reshape(-1, 3, 2)[own] - _corner(tile)
+            files[f"inputs/keep_{number}.png"] = mask_pieces(triangles, faces[own], size)
         if f"inputs/keep_{number}.png" in files:
-            block.setdefault("keep", []).append({"object": mesh.key, "file": f"inputs/keep_{number}.png"})
+            block.setdefault("keep", []).append({"object": name, "file": f"inputs/keep_{number}.png"})
     if settings.keep != "NONE" and not any_kept:
         raise Problem(NOTHING[settings.keep])
     if settings.keep != "NONE" and not any_free:
@@ -97,7 +104,22 @@ def keeping(
         block |= {"from_texture": True, "strength": round(settings.change, 4)}
     if baked:
         baking.snapshot(baked, depsgraph)
-    return kept
+    return replace(kept, warnings=list(dict.fromkeys(kept.warnings)))
+
+
+def _tiles(mesh: CapturedMesh) -> list[tuple[int, np.ndarray]]:
+    """The UDIM tiles of a mesh, and [F] which faces lie in each; tile 0 has all faces where it has none."""
+    if not mesh.tiled or mesh.uv is None:
+        return [(0, np.ones(len(mesh.sizes), bool))]
+    place = np.floor(mesh.uv.reshape(-1, 3, 2).mean(axis=1)).astype(int)
+    tiles = 1001 + place[:, 0] + 10 * place[:, 1]
+    return [(int(tile), tiles == tile) for tile in np.unique(tiles)]
+
+
+def _corner(tile: int) -> tuple[int, int]:
+    """The lower left UV of a tile."""
+    row, column = divmod(tile - 1001, 10) if tile else (0, 0)
+    return column, row
 
 
 NOTHING = {

@@ -7,13 +7,13 @@ from typing import Any
 
 from ..engine.folder import JobFolder, task_of
 from ..problems import Problem
-from ..results.outcome import SampleResult
+from ..results.outcome import SampleResult, tile_path
 from .draft import SCHEMA_VERSION, Draft, file_pieces
 
 SAME = ("prior", "controlnet", "controlnets", "loras", "negative_prompt", "device", "precision", "max_batch", "seed")
 """What any job takes over from the one that made the result."""
 ABOUT = ("format", "task", "scene", "blend", "blender", "objects", "storage", "coverage_map")
-OF_MESH = ("mesh_up", "objects", "depth", "front_degrees", "both_sides")
+OF_MESH = ("mesh_up", "objects", "depth", "front_degrees", "both_sides", "symmetry", "udim")
 BLOCKS = ("texture", "edit", "detail")  # of jobs whose result is a textured mesh
 
 
@@ -71,12 +71,18 @@ class Result:
         return self.take(made.get("mesh") or made.get("source"), "inputs/mesh.obj"), told
 
     def textures(self) -> dict[str, str]:
-        """The pictures that it made, by their objects' names. Raises a Problem where they are gone."""
+        """The pictures that it made, by their objects' names, of UDIM tiles with their numbers.
+
+        Raises a Problem where they are gone.
+        """
         if not self.sample.objects:
             raise Problem("The textures of this sample are gone. Make it again.")
+        named = {each.key: each.texture for each in self.sample.objects if not each.tiles}
+        for each in self.sample.objects:
+            named |= {f"{each.key}.{tile}": tile_path(each.texture, each.tiles[0], tile) for tile in each.tiles}
         return {
-            each.key: self.take_made(each.texture, f"inputs/texture_{number:03d}.png")
-            for number, each in enumerate(self.sample.objects)
+            name: self.take_made(path, f"inputs/texture_{number:03d}.png")
+            for number, (name, path) in enumerate(named.items())
         }
 
     def cameras(self) -> str:
@@ -84,12 +90,10 @@ class Result:
         cameras = str(self.request.get("cameras", "orbit:8"))
         return self.take(cameras, cameras) if "/" in cameras else cameras
 
-    def require_plain(self, what: str) -> None:
-        """Raises a Problem where the result is no texture that lies in one picture an object."""
+    def require_texture(self, what: str) -> None:
+        """Raises a Problem where the result is no texture."""
         if self.kind != "texture":
             raise Problem(f"Textures can be {what}; this result is none.")
-        if self.made.get("udim") or any(each.tiles for each in self.sample.objects):
-            raise Problem(f"This texture lies in UDIM tiles, which cannot be {what} yet. Use one picture an object.")
 
     def draft(self, request: dict[str, Any]) -> Draft:
         """The next job, whose result lands where this one lies."""

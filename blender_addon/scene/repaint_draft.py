@@ -11,7 +11,7 @@ from .draft import Draft
 from .of_result import Result
 
 SAMPLING = ("guidance_scale", "steps", "eta", "schedule")
-OF_TEXTURE = ("resolution", "space", "symmetry", "intrinsics", "normals_model", "delight")
+OF_TEXTURE = ("resolution", "space", "intrinsics", "normals_model", "delight")
 
 
 def cameras_of(folder: JobFolder, sample: int = 0) -> list[str]:
@@ -28,7 +28,7 @@ def cameras_of(folder: JobFolder, sample: int = 0) -> list[str]:
 
 def require_repaintable(folder: JobFolder, sample: SampleResult) -> None:
     """Raises a Problem where a result has no view that could be painted over."""
-    Result(folder, sample).require_plain("repainted")
+    Result(folder, sample).require_texture("repainted")
 
 
 def repaint_draft(
@@ -48,12 +48,12 @@ def repaint_draft(
         strength: how much the other views may change.
 
     Raises:
-        Problem: no words, no texture of one picture an object, or the job's folder lacks what this begins with.
+        Problem: no words, no texture, or the job's folder lacks what this begins with.
     """
     if not prompt.strip():
         raise Problem("Say in words what it should look like now.")
     result = Result(folder, sample)
-    result.require_plain("repainted")
+    result.require_texture("repainted")
     request = result.common("texture", prompt, SAMPLING)
     mesh, told = result.mesh()
     worn = [{"object": key, "file": path} for key, path in result.textures().items()]

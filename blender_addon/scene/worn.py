@@ -116,11 +116,16 @@ class Baking:
     process: "Popen[bytes] | None" = None
     names: list[str] = field(default_factory=list)
 
-    def snapshot(self, wanted: Sequence[tuple[bpy.types.Object, Target]], depsgraph: bpy.types.Depsgraph) -> None:
+    def snapshot(
+        self, wanted: Sequence[tuple[bpy.types.Object, Target, int]], depsgraph: bpy.types.Depsgraph
+    ) -> None:
         """Take copies of objects and of all that they wear, in the order in which `picture` is asked for them.
 
+        Args:
+            wanted: of a UDIM tile, with its number; else 0.
+
         Raises:
-            Problem: this Blender has no Cycles, or the copies can't be written.
+            Problem: this Blender has no Cycles, or tiles were painted and not saved.
         """
         if not bpy.app.build_options.cycles:
             raise Problem(
@@ -130,14 +135,14 @@ class Baking:
         place = Path(self.folder.name)
         objects, copies = [], []
         try:
-            for number, (thing, target) in enumerate(wanted):
+            for number, (thing, target, tile) in enumerate(wanted):
                 copies.append(_copy_of(thing, depsgraph))
                 objects.append({
                     "name": thing.name, "copy": copies[-1].name, "layer": target.mesh.layer, "slot": target.slot,
-                    "file": f"{number}.png",
+                    "tile": tile, "file": f"{number}.png",
                 })  # fmt: skip
                 self.names.append(thing.name)
-            images = _unsaved([thing for thing, _ in wanted], place)
+            images = _unsaved([thing for thing, *_ in wanted], place)
             bpy.data.libraries.write(str(place / "scene.blend"), {*copies}, path_remap="ABSOLUTE", fake_user=True)
         finally:
             for copy in copies:
@@ -206,8 +211,10 @@ def _unsaved(things: Sequence[bpy.types.Object], place: Path) -> list[dict[str, 
     trees = [slot.material.node_tree for thing in things for slot in thing.material_slots if slot.material is not None]
     told = []
     for image in dict.fromkeys(image for tree in trees for image in images_of(tree)):
-        if not image.is_dirty or image.source == "TILED":
+        if not image.is_dirty:
             continue
+        if image.source == "TILED":
+            raise Problem(f"The tiles of '{image.name}' were painted and not saved. Use Image > Save All Images first.")
         pixels = np.empty(image.size[0] * image.size[1] * image.channels, np.float32)
         image.pixels.foreach_get(pixels)
         copy = bpy.data.images.new("copy", *image.size, alpha=True, float_buffer=image.is_float)

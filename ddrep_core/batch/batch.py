@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from ddrep_core.batch.cluster import Cluster
 from ddrep_core.batch.live import JsonEvents, LiveTable, Tally, ended_state
 from ddrep_core.batch.page import batch_page
 from ddrep_core.batch.plan import PlannedJob
-from ddrep_core.batch.run import Batch, Listed, Order
+from ddrep_core.batch.results import Results
+from ddrep_core.batch.run import Batch, Listed, Order, Workers
 from ddrep_core.batch.state import Standing, State, finished, standing
 from ddrep_core.errors import DdrepError, RequestError
 from ddrep_core.jobs.folder import JobFolder, told_in_words, write_bytes, write_json
-from ddrep_core.priors.load import choose_device
 
 PAGE_SECONDS = 5.0
 MOST_WORKERS = 256
@@ -30,6 +30,8 @@ class Summary:
 
     page: Path
     standings: dict[str, Standing]
+    unsent: Sequence[str] = ()
+    """Results that could not be sent where they were to go, and why."""
 
     def count(self, state: State) -> int:
         return sum(each.state == state for each in self.standings.values())
@@ -38,33 +40,28 @@ class Summary:
 def run_batch(
     jobs: Sequence[PlannedJob],
     out: Path,
+    carrier: Workers | str,
     *,
-    devices: Sequence[str] = (),
-    workers: int | None = None,
     retries: int = 1,
     overwrite: bool = False,
     events: bool = False,
-    ray: str | None = None,
+    results: Results | None = None,
 ) -> Summary:
     """Run the jobs that are not finished, and write index.html beside their folders.
 
     Args:
         jobs: as `plan_jobs` makes them.
         out: the folder for theirs.
-        devices: "cpu", "cuda:0", ...; every CUDA device, or else the CPU, when none is named.
-        workers: how many processes; one a device when not given.
+        carrier: who carries the jobs out: this machine's workers, or the address of a Ray cluster.
         retries: how often a job whose run failed is gone on with at once.
         overwrite: replace what other requests made in folders of the same names.
         events: print JSON lines instead of the table.
-        ray: a Ray cluster's address, which carries the jobs out instead of this machine's devices.
+        results: where finished jobs' results go, too.
 
     Raises:
-        RequestError: wrong devices, or folders that hold something else; nothing was started.
+        RequestError: folders that hold something else; nothing was started.
         Cancelled: Ctrl-C; the same call goes on.
     """
-    if ray is not None and (devices or workers):
-        raise RequestError("A Ray cluster has its own devices.", "Leave out --devices and --workers, or --ray.")
-    chosen = choose_workers(devices, workers) if ray is None else ["ray"] * len(jobs)
     with told_in_words(out):
         out.mkdir(parents=True, exist_ok=True)
     complaints = []
@@ -83,8 +80,16 @@ def run_batch(
         if standings[job.name].state != State.DONE
     ]
     tally = Tally(len(orders), len(jobs) - len(orders))
-    view = JsonEvents() if events else LiveTable(tally, chosen)
+    view = (
+        JsonEvents()
+        if events
+        else LiveTable(tally, ["ray"] * len(jobs) if isinstance(carrier, str) else carrier.devices)
+    )
     page = Page(out, jobs, standings)
+
+    def send(name: str) -> None:
+        if results is not None and standings[name].state is State.DONE:
+            results.add(out / name)
 
     def hear(order: Order, worker: int, event: dict[str, Any]) -> None:
         tally.hear(order, event)
@@ -94,25 +99,30 @@ def run_batch(
         elif event["event"] == "ended":
             standings[order.name] = _ended(order, event)
             page.stale = True
+            send(order.name)
 
     def tick() -> None:
         view.draw()
         page.write_now_and_then()
 
     page.write()
+    for job in jobs:
+        send(job.name)
     try:
         if orders:
-            if ray is None:
-                Batch(Listed(orders), chosen[: len(orders)], out / "workers", retries).run(hear, tick)
+            if isinstance(carrier, str):
+                Cluster(orders, carrier, retries).run(hear, tick)
             else:
-                Cluster(orders, ray, retries).run(hear, tick)
+                Batch(Listed(orders), carrier, out / "workers", retries).run(hear, tick)
     finally:
         view.close()
         for name, now in standings.items():
             if now.state is State.RUNNING:
                 standings[name] = standing(out / name)
         page.write()
-    return Summary(page.path, standings)
+        if results is not None:
+            results.finish(page.path, out / "batch.json")
+    return Summary(page.path, standings, () if results is None else results.complaints)
 
 
 class Page:
@@ -136,17 +146,34 @@ class Page:
 def choose_workers(devices: Sequence[str], workers: int | None) -> list[str]:
     """Each worker's device.
 
+    Args:
+        devices: "cpu", "cuda:0", ...; every CUDA device, or else the CPU, when none is named.
+        workers: how many processes; one a device when not given.
+
     Raises:
         RequestError: a device that is not there, or no worker.
     """
     if workers is not None and not 1 <= workers <= MOST_WORKERS:
         raise RequestError(f"A batch has 1 to {MOST_WORKERS} workers, not {workers}.")
     if not devices:
-        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        devices = [f"cuda:{number}" for number in range(count)] or [str(choose_device("auto"))]
-    for device in devices:
-        choose_device(device)
+        devices = every_device()
+    elif set(devices) != {"cpu"}:
+        from ddrep_core.priors.load import choose_device
+
+        for device in devices:
+            choose_device(device)
     return [devices[number % len(devices)] for number in range(workers or len(devices))]
+
+
+def every_device() -> list[str]:
+    """The CUDA devices, or else the CPU. Torch, which takes seconds, is not asked where it was made without CUDA."""
+    with suppress(metadata.PackageNotFoundError):
+        if metadata.version("torch").endswith("+cpu"):
+            return ["cpu"]
+    import torch
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    return [f"cuda:{number}" for number in range(count)] or ["cpu"]
 
 
 def _ended(order: Order, event: dict[str, Any]) -> Standing:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -45,12 +46,16 @@ def rows_and_base(table: Path | None, meshes: list[str], sets: list[str]) -> tup
 
 
 def tell_summary(summary: Summary, events: bool) -> int:
-    """Print where everything is; the exit status: 1 where a job failed."""
+    """Print where everything is; the exit status: 1 where a job failed or was not sent."""
     failed = summary.count(State.FAILED)
+    for complaint in summary.unsent:
+        print(f"not sent: {complaint}", file=sys.stderr)
+    if summary.unsent:
+        print("The results are here all the same; the same command tries again.", file=sys.stderr)
     if not events:
         print(f"{summary.count(State.DONE)} done, {failed} failed")
         for name, now in summary.standings.items():
             if now.state is State.FAILED:
                 print(f"  {name}: {now.reason}")
         print(f"page             {summary.page}")
-    return 1 if failed else 0
+    return 1 if failed or summary.unsent else 0

@@ -16,14 +16,11 @@ from pydantic.fields import FieldInfo
 from ddrep_core.batch.run import MODEL_KEYS
 from ddrep_core.batch.table import Cell, Row
 from ddrep_core.errors import DdrepError, RequestError
-from ddrep_core.geometry.load import load_mesh
 from ddrep_core.jobs.create import create_job
 from ddrep_core.jobs.edit_source import PICTURES
 from ddrep_core.jobs.folder import JobFolder
 from ddrep_core.jobs.request import SCHEMA_VERSION, TASKS, Request, parse_request
 from ddrep_core.jobs.wish import BESIDE_REFERENCE, Wish, wish_of
-from ddrep_core.schedules.parse import check_schedule
-from ddrep_core.views import Views
 
 MOST_COMPLAINTS = 20
 LONGEST_SLUG = 48
@@ -127,7 +124,10 @@ def _planned(row: Row, number: int, count: int, base: Path) -> PlannedJob:
             raise RequestError(f"it names no {key}.")
     wish = wish_of(task, values, base)
     parsed = parse_request({"schema_version": SCHEMA_VERSION, **wish.request}, "the job")
-    check_schedule(parsed.schedule)
+    if parsed.schedule != Request.model_fields["schedule"].default:
+        from ddrep_core.schedules.parse import check_schedule  # torch comes with it
+
+        check_schedule(parsed.schedule)
     name = _safe(name, number) if name is not None else _name(number, count, wish.called, parsed)
     return PlannedJob(name, row.where, wish)
 
@@ -161,8 +161,12 @@ def _check_files(job: PlannedJob, readable: dict[Any, str | None]) -> None:
     own = job.request[job.request["task"]]
     files = {f"inputs/{place}": path for place, path in job.wish.copies.items()}
     if (cameras := files.get(job.request.get("cameras", ""))) is not None:
+        from ddrep_core.views import Views
+
         _once(readable, cameras, lambda: Views.load(cameras))
     if (mesh := files.get(own.get("mesh", own.get("source", "")))) is not None and mesh.suffix.lower() not in PICTURES:
+        from ddrep_core.geometry.load import load_mesh  # here: a table of pictures need not wait for it
+
         up, objects = own.get("mesh_up", "auto"), own.get("objects")
         _once(readable, (mesh, up, tuple(objects or ())), lambda: load_mesh(mesh, up, objects=objects))
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from ddrep_core.batch.claim import Claim, Claims
 from ddrep_core.batch.live import JsonEvents, ended_state
-from ddrep_core.batch.run import MODEL_KEYS, WORKER, Batch, Order, Tell
+from ddrep_core.batch.run import MODEL_KEYS, WORKER, Batch, Order, Tell, Workers
 from ddrep_core.errors import Cancelled, DdrepError, RequestError, RunError
 from ddrep_core.jobs.events import FINAL, add_event, last_event
 from ddrep_core.jobs.folder import JobBusy, JobFolder, read_json, told_in_words
@@ -160,7 +160,7 @@ def serve(
         retries: how often a job whose run failed is gone on with at once.
         listener: told of each job's events, and of its end.
         beat_seconds, stale_seconds: how often we say that we live, and how long others may say nothing.
-        worker: the command that starts one (`batch.run.Batch`).
+        worker: the command that starts one (`batch.run.Workers`).
 
     Returns:
         how many jobs failed.
@@ -175,7 +175,7 @@ def serve(
     with told_in_words(logs):
         logs.mkdir(exist_ok=True)
     source = Served(folder.resolve(), once, stale_seconds)
-    batch = Batch(source, devices, logs, retries, worker)
+    batch = Batch(source, Workers(devices, worker), logs, retries)
     failed, beaten = 0, time.monotonic()
     running: dict[Path, Order] = {}
     lost: set[Path] = set()
@@ -203,7 +203,8 @@ def serve(
                     lost.add(path)
                     batch.kill(order)
 
-    batch.run(hear, tick)
+    with batch.workers:
+        batch.run(hear, tick)
     return failed
 
 

@@ -1,7 +1,8 @@
 """One process that runs jobs one after another and keeps the model: `python -m ddrep_core.batch.worker`.
 
-It reads {"job": folder} lines and answers with the job's events, each with its folder, and last {"event": "ended",
-"status": exit status, "message": ..., "fix": ...}. When its input ends, so does it, between two steps of a job.
+It reads {"job": folder, "log": file} lines and answers with the job's events, each with its folder, and last {"event":
+"ended", "status": exit status, "message": ..., "fix": ...}; what it says beside goes to the log. Until the first line
+comes it loads libraries. When its input ends, so does it, between two steps of a job.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -47,22 +50,43 @@ class Models:
 
 
 class Orders:
-    """The jobs to do, read beside the work, so that the end of the input is seen while a job runs."""
+    """The jobs to do, read beside the work: the end of the input is seen while a job runs, or libraries are loaded."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._waiting: queue.SimpleQueue[Path | None] = queue.SimpleQueue()
+        self._heard_of = 0  # jobs, and
+        self._done = 0  # how many of them have ended
+        self._log: str | None = None
         self.under_way: Path | None = None
         self.orphaned = False  # whoever gave the order has gone
         threading.Thread(target=self._read, name="ddrep-orders", daemon=True).start()
 
     def _read(self) -> None:
         for line in self._stream:
-            self._waiting.put(Path(json.loads(line)["job"]))
+            told = json.loads(line)
+            self._write_to(told.get("log"))
+            self._heard_of += 1
+            self._waiting.put(Path(told["job"]))
+        if self._done == self._heard_of:
+            end()  # also in the middle of loading libraries
         if (path := self.under_way) is not None:
             self.orphaned = True
             JobFolder(path).cancel_file.touch()
         self._waiting.put(None)
+
+    def _write_to(self, log: str | None) -> None:
+        """From now on, what is said beside the answers goes there; what was said before comes first."""
+        if log is None or log == self._log:
+            return
+        self._log = log
+        with suppress(OSError), Path(log).open("ab") as file:
+            with suppress(OSError), os.fdopen(os.dup(2), "rb") as first:  # not where it is no file
+                first.seek(0)
+                file.write(first.read())
+                file.flush()
+            os.dup2(file.fileno(), 2)
+            os.dup2(2, 1)
 
     def next(self) -> Path | None:
         """The next job, None at the end."""
@@ -72,6 +96,19 @@ class Orders:
     def done(self) -> None:
         """The job is at its end: whatever happens now is not its business."""
         self.under_way = None
+        self._done += 1
+
+
+def load_libraries() -> None:
+    """What nearly every job needs."""
+    with uncollected():
+        import_module("ddrep_core.jobs.run")
+
+
+def end() -> None:
+    """At once: every answer is flushed, every file closed, and taking torch apart would take seconds."""
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def run_one(path: Path, models: Models, say: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
@@ -80,8 +117,8 @@ def run_one(path: Path, models: Models, say: Callable[[dict[str, Any]], None]) -
     def listener(event: dict[str, Any]) -> None:
         say({"job": str(path), **event})
 
-    with uncollected():
-        from ddrep_core.jobs.run import run_job  # torch comes with it
+    load_libraries()
+    from ddrep_core.jobs.run import run_job  # torch comes with it
 
     status, message, fix = 0, "", ""
     try:
@@ -114,14 +151,14 @@ def main() -> None:
             pass  # whoever asked has gone; the end of the input says so, too
 
     orders = Orders(sys.stdin)
+    load_libraries()
     while (path := orders.next()) is not None:
         ended = run_one(path, models, say)
         if orders.orphaned and ended["status"] == Cancelled.exit_status:
             add_event(JobFolder(path), "waiting")  # no person stopped it
         orders.done()  # before it is told: then the input may end at once
         say(ended)
-    sys.stderr.flush()
-    os._exit(0)  # every answer is flushed, every file closed; taking torch apart would take seconds
+    end()
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -203,8 +204,12 @@ class Baker:
         self._laplacian = sparse.csr_array((scaled, stiff.indices, stiff.indptr), shape=stiff.shape)
         self.graph = replace(graph, laplacian=self._laplacian)  # the one in double precision is not needed any more
         del graph, stiff, scaled
-        system = self._laplacian + sparse.diags_array((density + self._tie).astype(np.float32))
-        self._multigrid = Multigrid(system.tocsr(), self.graph.aggregates)
+        self._diagonal = (density + self._tie).astype(np.float32)
+
+    @cached_property
+    def _multigrid(self) -> Multigrid:
+        """Made when something is first solved for: who only draws wants none."""
+        return Multigrid((self._laplacian + sparse.diags_array(self._diagonal)).tocsr(), self.graph.aggregates)
 
     def _seen(self, caster: RayCaster, views: Views, progress: Progress) -> NDArray[np.bool_]:
         """[N] which texels some camera with a weight sees straight enough to paint; asked once for 2 x 2 texels.
@@ -270,6 +275,17 @@ class Baker:
         np.clip(values, 0.0, 1.0, out=values)
         delivering = counted(self.graph.parts, portion(progress, solved, 1))
         return self._mirror({part.part.name: self._texture(part, values) for part in delivering})
+
+    def marked(self, pictures: Mapping[str, NDArray[np.uint8]]) -> dict[str, BakedTexture]:
+        """What parts wear, [T, T, 3] by their names, marked by what is seen as if it had been baked. Solves nothing."""
+        nothing = np.zeros((self.graph.node_count, 3), np.float32)
+        coverage = {part.part.name: self._texture(part, nothing).coverage for part in self.graph.parts}
+        if self.mirrored is not None:
+            coverage = self.mirrored.write_marks(coverage)
+        return {
+            name: BakedTexture(torch.from_numpy(pictures[name]).permute(2, 0, 1) / 255, coverage[name])
+            for name in coverage
+        }
 
     def settled(self, baked: dict[str, BakedTexture]) -> dict[str, BakedTexture]:
         """Textures whose colours were changed, with what holds by construction put right: mirrored, and kept."""

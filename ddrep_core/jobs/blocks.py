@@ -69,12 +69,14 @@ class TextureRequest(Coloured):
     keep: Annotated[list[OfObject], Option("Job", ("--keep",)), Later()] = Field(
         default_factory=list,
         max_length=256,
-        description="Texels that stay: MASK or OBJECT=MASK, in UV space, white is kept; may be repeated.",
+        description="Texels that stay: MASK or OBJECT=MASK, in UV space, white is kept; of a tile OBJECT.1001=MASK. "
+        "May be repeated.",
     )
     base: Annotated[list[OfObject], Option("Job", ("--base",)), Later()] = Field(
         default_factory=list,
         max_length=256,
-        description="What is worn now, PICTURE or OBJECT=PICTURE; the mesh's own when not given. May be repeated.",
+        description="What is worn now, PICTURE or OBJECT=PICTURE (OBJECT.1001=PICTURE); the mesh's own when not given. "
+        "May be repeated.",
     )
     from_texture: Annotated[bool, JOB, Later()] = Field(
         False, description="Start from what is worn now, as far as --strength says."
@@ -229,7 +231,13 @@ class EditRequest(Block):
         default_factory=list,
         max_length=256,
         description="What stays: a mask of the picture's or the texture's size, white is kept. Of a mesh MASK or "
-        "OBJECT=MASK, in UV space; may be repeated.",
+        "OBJECT=MASK, in UV space, of a UDIM tile OBJECT.1001=MASK; may be repeated.",
+    )
+    symmetry: Annotated[Literal["x", "y", "z"] | None, JOB, Later()] = Field(
+        None, description="Of a mesh: both sides share their texels; the job's own where a job made it."
+    )
+    udim: Annotated[bool, JOB, Later()] = Field(
+        False, description="Of a mesh: UVs lie in UDIM tiles; the job's own where a job made it."
     )
 
 
@@ -282,6 +290,17 @@ class FromImageRequest(ObjectRequest):
     own_prior: ClassVar[str] = "ddrep_core.forward_models.object_prior:load_object_prior"
 
     picture: RelativePath = Field(description="One object, cut out (PNG with transparency) or before a plain ground.")
+
+
+class MotionRequest(Block):
+    """Short films of what may move in one picture, and where to: MP4 and GIF, there and back."""
+
+    own_prior: ClassVar[str] = "ddrep_core.forward_models.motion_prior:load_motion_prior"
+
+    picture: RelativePath = Field(description="An object before a quiet ground: PNG, JPEG, ...")
+    amount: Annotated[float, JOB] = Field(
+        1.0, gt=0, le=2, description="How much of the motion to show: 1 is what the model thinks of, 0.5 half of it."
+    )
 
 
 def _damage(value: str) -> str:

@@ -72,10 +72,7 @@ def start(session: Session) -> Stage:
         worn[part.name] = Worn(to_uint8(texture), np.zeros((resolution, resolution), bool))
     baker = Baker(mesh, views, resolution, (size, size), progress=looking)
     pictures = Present.of(baker, worn).pictures
-    baked = {
-        name: replace(each, image=torch.from_numpy(worn[name].picture).permute(2, 0, 1) / 255)
-        for name, each in baker.bake(pictures).items()
-    }
+    baked = baker.marked({name: each.picture for name, each in worn.items()})
 
     def write(session: Session, found: dict[str, BakedTexture], more: dict[str, Any]) -> Made:
         made = write_textured_mesh(session, mesh, found, settings.front_degrees)

@@ -81,7 +81,7 @@ def kind_of(file: Path) -> Kind:
     )
 
 
-def _of_surface(settings: TextureRequest | DetailRequest) -> dict[str, Any]:
+def _of_surface(settings: TextureRequest | DetailRequest | EditRequest) -> dict[str, Any]:
     """What a job that painted a mesh says of it."""
     return {
         "front_degrees": settings.front_degrees,
@@ -98,7 +98,7 @@ def _of_job(path: Path) -> Origin:
         edited = request.settings(EditRequest)
         kind: Kind = kind_of(folder.resolve(edited.source)) if edited.kind == "auto" else edited.kind
         what = next(file for task, file in FILE_OF.values() if task == kind)
-        kept = {"front_degrees": edited.front_degrees, "projection": edited.projection}
+        kept = {**_of_surface(edited), "projection": edited.projection}
     elif request.task in FILE_OF:
         kind, what = FILE_OF[request.task]
         kept = {}

@@ -27,7 +27,9 @@ from ddrep_core.jobs.task import Made, Stage
 from ddrep_core.jobs.texture import (
     PREVIEW_TEXTURE,
     Texturing,
+    mirrored_mesh,
     rays_across,
+    refuse_kept_mirrors,
     sheet_of_views,
     surface_controls,
     tell_left_out,
@@ -42,13 +44,16 @@ from ddrep_core.report.renderer import Renderer
 from ddrep_core.sampling.sample import Result
 from ddrep_core.views import Views
 
-GUIDANCE_SHARE = 1 / 6
-"""Of what guidance adds to 1, how much a texture's edit by difference takes where nobody says otherwise."""
+GUIDANCE_SHARE, SPARED = 1 / 6, 2.5
+"""Of what the prior's own guidance has above `SPARED`, how much a texture's edit by difference takes where nobody says
+otherwise."""
 
 
 def start(session: Session, settings: EditRequest, path: Path) -> Stage:
     """The views of a textured mesh, as the prior sees them."""
-    mesh = load_mesh(path, settings.mesh_up, objects=settings.objects, root=session.folder.path)
+    refuse_kept_mirrors(settings)
+    root = session.folder.path
+    mesh = load_mesh(path, settings.mesh_up, objects=settings.objects, root=root, udim=settings.udim)
     mesh = replace(mesh, both_sides=settings.both_sides)
     pictures = {name: session.folder.resolve(picture) for name, picture in (settings.textures or {}).items()}
     textures = base_colors(mesh, session.folder.path, pictures)
@@ -61,8 +66,12 @@ def start(session: Session, settings: EditRequest, path: Path) -> Stage:
     tell_left_out(session, outlook)
     mesh, views = outlook.mesh, outlook.views
     told = {"mesh": settings.source, "resolution": resolution, "front_degrees": settings.front_degrees}
+    told |= {"symmetry": settings.symmetry}
     space = "latent" if settings.method in MODE_SEEKERS else "auto"
     wanted = TextureRequest.model_validate({**told, "depth": settings.depth, "space": space})
+    if settings.symmetry is not None:
+        mesh = mirrored_mesh(session, mesh, wanted)
+        outlook = replace(outlook, mesh=mesh)
     rep = texture_diffrep(mesh, views, prior, wanted, portion(looking, 0, 0.5))
     size = prior.image_size
     renderer = Renderer(mesh, textures)
@@ -79,7 +88,7 @@ def start(session: Session, settings: EditRequest, path: Path) -> Stage:
     controls = surface_controls(mesh, views, prior, settings.depth, seen)
     recipe = session.recipe(rep, views, controls=controls, push=OF_SURFACES)
     if settings.method == "difference" and session.request.guidance_scale is None:
-        recipe = replace(recipe, guidance_scale=milder(recipe.guidance_scale))
+        recipe = replace(recipe, guidance_scale=milder(recipe.guidance_scale, recipe.negative_prompt))
     rest = portion(looking, 0.5, 1)
     small = min(PREVIEW_TEXTURE, resolution)
     shown = {name: each.at(small) for name, each in worn.items()}
@@ -89,13 +98,16 @@ def start(session: Session, settings: EditRequest, path: Path) -> Stage:
     return Stage(procedure(session, recipe, known=known), editing.finish, texturing.previews)
 
 
-def milder(guidance_scale: float) -> float:
+def milder(guidance_scale: float, negative_prompt: str = "") -> float:
     """The guidance of a texture's edit by difference, from the prior's usual one.
 
     Making something needs guidance to be a thing at all. An edit has its picture already, and a texture its shape:
-    guidance then carries the change too far, and gains nothing by it (docs/methods.md).
+    guidance then carries the change too far, and gains little by it (docs/methods.md). Negative words are only heard
+    above 1, and get a share of all that is above it.
     """
-    return guidance_scale if guidance_scale <= 1 else 1 + GUIDANCE_SHARE * (guidance_scale - 1)
+    if guidance_scale <= 1:
+        return guidance_scale
+    return 1 + GUIDANCE_SHARE * max(0.0, guidance_scale - (1.0 if negative_prompt.strip() else SPARED))
 
 
 def showing(rep: Any, seen: Tensor, prior: Prior) -> Any:

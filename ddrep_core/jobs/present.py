@@ -49,11 +49,11 @@ def worn_by(mesh: Mesh, settings: TextureRequest, folder: JobFolder) -> dict[str
                 "Add --keep or --from-texture, or leave --base out.",
             )
         return {}
-    masks = _by_object(mesh, settings.keep, "mask")
-    bases = _by_object(mesh, settings.base, "picture")
+    masks = _by_part(mesh, settings.keep, "mask")
+    bases = _by_part(mesh, settings.base, "picture")
     size, found = settings.resolution, {}
     for part in mesh.textured_parts:
-        mask, base = masks.get(part.object_name), bases.get(part.object_name)
+        mask, base = masks.get(part.name), bases.get(part.name)
         if mask is None and not settings.from_texture:
             continue
         if part.unwrapped and (mask is not None or base is None):  # a result's picture lies in the UVs made for it
@@ -69,7 +69,7 @@ def worn_by(mesh: Mesh, settings: TextureRequest, folder: JobFolder) -> dict[str
         )
         if picture is None:
             raise RequestError(
-                f"'{part.object_name}' has no base-colour picture in {mesh.path.name}.",
+                f"'{_called(part)}' has no base-colour picture in {mesh.path.name}.",
                 "Give one with --base, or leave out what asks for it (--keep, --from-texture).",
             )
         if picture.shape[:2] != (size, size):
@@ -97,9 +97,9 @@ def kept_of(
     """
     if not keep:
         return {}
-    masks, found = _by_object(mesh, keep, "mask"), {}
+    masks, found = _by_part(mesh, keep, "mask"), {}
     for part in mesh.textured_parts:
-        if (mask := masks.get(part.object_name)) is None:
+        if (mask := masks.get(part.name)) is None:
             continue
         picture = to_bytes(pictures[part.name].permute(1, 2, 0).numpy())
         if picture.shape[:2] != (size, size):
@@ -111,7 +111,7 @@ def kept_of(
 
 def _another_size(part: Part, picture: NDArray[np.uint8], size: int) -> RequestError:
     return RequestError(
-        f"The picture that '{part.object_name}' wears is {_size(picture)}, but the texture will be "
+        f"The picture that '{_called(part)}' wears is {_size(picture)}, but the texture will be "
         f"{size} x {size}: kept texels would not stay what they are.",
         _same_size(picture),
     )
@@ -124,7 +124,7 @@ def _refuse_nothing_or_all(worn: Sequence[tuple[Part, Worn]], mesh: Mesh) -> Non
         inside = each.kept[rasterize(part, len(each.kept)).mask]
         if not inside.any() and each.kept.any():
             raise RequestError(
-                f"The mask of '{part.object_name}' keeps no texel that lies on it.", "Was it made for another UV map?"
+                f"The mask of '{_called(part)}' keeps no texel that lies on it.", "Was it made for another UV map?"
             )
         kept_all &= bool(inside.all())
     if not any(each.kept.any() for _, each in worn):
@@ -135,24 +135,39 @@ def _refuse_nothing_or_all(worn: Sequence[tuple[Part, Worn]], mesh: Mesh) -> Non
         raise RequestError("The masks keep everything: nothing is left to paint.", "Black is painted.")
 
 
-def _by_object(mesh: Mesh, entries: Sequence[OfObject], what: str) -> dict[str, OfObject]:
-    """One entry for each object that is textured; those that name none are for all the others."""
-    textured = list(dict.fromkeys(part.object_name for part in mesh.textured_parts))
-    named: dict[str, OfObject] = {}
+def _by_part(mesh: Mesh, entries: Sequence[OfObject], what: str) -> dict[str, OfObject]:
+    """By the names of textured parts, the entry of each: of its UDIM tile, of its object, or the one that names none.
+
+    Raises:
+        RequestError: an entry of nothing that is textured, two for one, one for several tiles.
+    """
+    textured = dict.fromkeys(_called(part) for part in mesh.textured_parts)
+    found: dict[str, tuple[bool, OfObject]] = {}
     for entry in entries:
-        names = textured if entry.object is None else [entry.object]
-        if entry.object is not None and entry.object not in textured:
+        of = [part for part in mesh.textured_parts if entry.object in (None, part.object_name, _called(part))]
+        if not of:
             raise RequestError(
                 f"There is a {what} for '{entry.object}', which is no object that is textured.",
                 f"These are: {', '.join(textured)}.",
             )
-        for name in names:
-            before = named.get(name)
-            if before is not None and (before.object is None) == (entry.object is None):
-                raise RequestError(f"There are two {what}s for '{name}'.", "Give one.")
-            if before is None or before.object is None:
-                named[name] = entry
-    return named
+        tiles = list(dict.fromkeys(_called(part) for part in of if part.tile))
+        if len(tiles) > 1:
+            raise RequestError(
+                f"A {what} lies in one UDIM tile, and here it would be for {len(tiles)} ({', '.join(tiles[:8])}).",
+                f"Name its tile: {tiles[0]}=PICTURE.",
+            )
+        for part in of:
+            before = found.get(part.name)
+            if before is not None and before[0] == (entry.object is not None):
+                raise RequestError(f"There are two {what}s for '{_called(part)}'.", "Give one.")
+            if before is None or entry.object is not None:
+                found[part.name] = entry.object is not None, entry
+    return {name: entry for name, (_, entry) in found.items()}
+
+
+def _called(part: Part) -> str:
+    """An object's name, of a UDIM tile with its number."""
+    return f"{part.object_name}.{part.tile}" if part.tile else part.object_name
 
 
 def _mask(path: Path, size: int) -> NDArray[np.bool_]:

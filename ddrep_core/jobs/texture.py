@@ -24,7 +24,7 @@ from ddrep_core.geometry.signals import control_signals
 from ddrep_core.geometry.symmetry import Mirrored, symmetry_of
 from ddrep_core.geometry.texels import check_texture_repeats
 from ddrep_core.jobs.apart import OF_SURFACES, Box
-from ddrep_core.jobs.blocks import TextureRequest
+from ddrep_core.jobs.blocks import EditRequest, TextureRequest
 from ddrep_core.jobs.detail import Subject, Write, check_detail, detail_stage
 from ddrep_core.jobs.folder import replacing, write_bytes, write_json
 from ddrep_core.jobs.materials import Maps, MaterialModels, data_path, material_models
@@ -70,16 +70,7 @@ def start(session: Session) -> Stage:
     request = session.request
     settings = request.settings(TextureRequest)
     check_detail(settings)
-    if settings.udim and (settings.keep or settings.base or settings.from_texture):
-        raise RequestError(
-            "What is worn in UDIM tiles cannot be kept or started from yet.",
-            "Leave --keep, --base and --from-texture out, or --udim.",
-        )
-    if settings.symmetry is not None and settings.keep:
-        raise RequestError(
-            "What is kept on one side of a mesh would have to be worn on the other, too.",
-            "Leave --keep or --symmetry out.",
-        )
+    refuse_kept_mirrors(settings)
     wanted_palette(settings, session.folder)
     models = material_models(settings)
     session.stage("Reading the mesh")
@@ -246,6 +237,17 @@ class Texturing:
             least_guidance=TEXTURE_GUIDANCE,
             evaluations=evaluations,
             write=write,
+        )
+
+
+def refuse_kept_mirrors(settings: TextureRequest | EditRequest) -> None:
+    """Raises a RequestError where a part is to be kept of a mesh whose sides share their texels."""
+    if settings.symmetry is not None and settings.keep:
+        raise RequestError(
+            "What is kept on one side of a mesh would have to be worn on the other, too.",
+            "Leave --keep out; or edit a copy of the mesh that lies outside of its job: its sides are then two."
+            if isinstance(settings, EditRequest)
+            else "Leave --keep or --symmetry out.",
         )
 
 

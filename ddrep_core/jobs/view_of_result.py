@@ -81,10 +81,10 @@ def _told(request: Request) -> tuple[list[str] | None, bool, float, bool]:
             return texture.objects, texture.both_sides, texture.front_degrees, texture.udim
         case "edit":
             edit = request.settings(EditRequest)
-            return edit.objects, edit.both_sides, edit.front_degrees, False
+            return edit.objects, edit.both_sides, edit.front_degrees, edit.udim
         case "detail":
             detail = request.settings(DetailRequest)
-            return detail.objects, detail.both_sides, detail.front_degrees, False
+            return detail.objects, detail.both_sides, detail.front_degrees, detail.udim
     return None, False, 0.0, False
 
 

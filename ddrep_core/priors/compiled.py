@@ -21,6 +21,8 @@ def compile_network(network: Network, name: str) -> None:
         network: a prior's; its modules are changed in place.
         name: what a person called the prior, for what is said where compiling fails.
     """
+    if torch.are_deterministic_algorithms_enabled():  # the compiler hears of it by this door alone
+        torch.use_deterministic_algorithms(True, warn_only=torch.is_deterministic_algorithms_warn_only_enabled())
     for module in network.modules:
         module.forward = _Compiled(module.forward, name)
 

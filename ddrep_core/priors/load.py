@@ -81,6 +81,11 @@ def load_prior(
     chosen = [Control(str(controlnet), None, controlnet_scale)] if controlnet is not None else []
     chosen = [checked_control(control) for control in (*chosen, *controlnets)]
     folder = find_model_folder(source, chosen_device, precision, allow_download)
+    if source == "bundled" and not loras and ip_adapter is None:  # adapters go by the insides of diffusers' networks
+        from ddrep_core.priors.plain.folder import PlainFolder, is_plain
+
+        if is_plain(folder.files.json("checksums.json")):
+            folder = PlainFolder(BUNDLED, "bundled")
     dtype = choose_precision(precision, chosen_device, folder)
     read = [read_controlnet(control, dtype, allow_download) for control in chosen]
     own = [controlnet for controlnet, _ in read]

@@ -34,11 +34,35 @@ HOLD_WEIGHT = 10.0
 """How much more an observation that is held counts in the fit than what moves."""
 INLAND = 0.05
 """How much a known pixel counts that has no free one beside it, where those that have most of them count 1."""
+MOST_PROBES = 4
+"""How often the prior is asked in one step, where it is asked as often as it takes."""
+TELLING = 0.08
+"""An answer that moved what is free by less than this share of the spread that is left to it told nothing new."""
+LOOK_AGAIN = 5
+"""Steps after which a second answer is asked for where one was enough."""
 WHOLLY = 1e-6
 """A pixel is known where less than this of it is not."""
 
 Again = Callable[[Tensor], Look]
 """[N, B, C, h, w] renders -> what the prior says of them under the same noise."""
+
+
+@dataclass
+class Asking:
+    """How often the prior is asked in the next step: once more where the last answer still told something, once less
+    where it did not. Levels follow each other closely, and what one step needed, the next one does.
+    """
+
+    count: int = 2
+    alone: int = 0
+
+    def hear(self, told: float) -> None:
+        """How far the last answer moved what is free, of the spread that is left to that."""
+        if self.count == 1:
+            self.alone += 1
+            self.count = 2 if self.alone % LOOK_AGAIN == 0 else 1
+        else:
+            self.count = min(MOST_PROBES, self.count + 1) if told > TELLING else self.count - 1
 
 
 @dataclass(frozen=True)
@@ -50,7 +74,8 @@ class Given:
         weights: [V, 1, h, w] how far each pixel is believed: 1 holds it, 0 leaves it free. Between, it is a measurement
             whose noise has (1 − w)/w of a picture's power: of what the prior alone would say, w is replaced.
         probes: how often the prior is asked, in every step, what follows from what is known: each costs an evaluation.
-            0 pastes the known in and nothing else, which is biased; more than one gains little (docs/control.md).
+            None: as often as answers still tell something, `MOST_PROBES` at most; 0 pastes the known in and nothing
+            else, which is biased (docs/control.md).
         hold: how much more a known pixel counts in the fit; 1 where the representation cannot move it anyway.
 
     Raises:
@@ -59,7 +84,7 @@ class Given:
 
     pictures: Tensor
     weights: Tensor
-    probes: int = 1
+    probes: int | None = None
     hold: float = HOLD_WEIGHT
 
     def __post_init__(self) -> None:
@@ -71,7 +96,7 @@ class Given:
             )
         if not bool(((self.weights >= 0) & (self.weights <= 1)).all()):
             raise RequestError("How far a given pixel is believed must lie between 0 and 1.")
-        if self.probes < 0:
+        if self.probes is not None and self.probes < 0:
             raise RequestError(f"What is given cannot be asked about {self.probes} times.")
 
     @property
@@ -130,33 +155,41 @@ class Given:
         beside = beside / beside.amax((1, 2, 3), keepdim=True).clamp_min(1e-12)
         return known * (INLAND + (1 - INLAND) * beside)
 
-    def heeded(self, look: Look, again: Again) -> Look:
+    def heeded(self, look: Look, again: Again, asking: Asking | None = None) -> Look:
         """What the prior would have said, had it known: E[x0 | x, y], as far as its own answers tell.
 
         Args:
             look: of N particles in the B views that this is of, what is known in its place.
             again: the prior.
+            asking: how often it is asked, where `probes` does not say; hears what came of it.
         """
-        clean = look.clean
-        if not math.isinf(look.sigma):
-            known = self.weights > 0
-            counts = self.shore().sqrt()
-            wanted = torch.where(known, self.weights * (self.pictures - clean), 0.0)  # [N, B, C, h, w]
-            left, answers, shares = wanted, [], None
-            asked = bool(known.any()) and not bool(known.all())  # what follows matters to what is free alone
-            for _ in range(self.probes if asked else 0):
-                answer = again(look.render + _scaled(left, known, PUSH * look.sigma)).clean - look.clean
-                answers.append(answer)
-                heard = torch.stack([(counts * each).flatten(2) for each in answers], -1)  # [N, B, CHW, probes]
-                shares = _least_squares(heard, (counts * wanted).flatten(2))
-                follows = (torch.stack(answers, -1) @ shares[..., None, None, :, None])[..., 0]
-                left = torch.where(known, wanted - follows, 0.0)
-            for number, answer in enumerate(answers):
-                assert shares is not None
-                clean = clean + shares[..., number, None, None, None] * answer
-        clean = torch.where(self.weights > 0, self.put(look.clean), clean)
+        clean, known = look.clean, self.weights > 0
+        # What follows matters to what is free alone.
+        if not math.isinf(look.sigma) and bool(known.any()) and not bool(known.all()):
+            asking = asking or Asking()
+            clean = clean + self._follows(look, again, asking, known)
+        clean = torch.where(known, self.put(look.clean), clean)
         # The variance that a step gives back is that of what is not known.
         return replace(look.bent(clean), weights=look.weights * (1 - self.weights), unled=look.clean)
+
+    def _follows(self, look: Look, again: Again, asking: Asking, known: Tensor) -> Tensor:
+        """[N, B, C, h, w] by how much x̂0 moves for what is known."""
+        counts = self.shore().sqrt()
+        wanted = torch.where(known, self.weights * (self.pictures - look.clean), 0.0)
+        left, answers = wanted, []
+        follows = before = torch.zeros_like(look.clean)
+        for _ in range(asking.count if self.probes is None else self.probes):
+            answer = again(look.render + _scaled(left, known, PUSH * look.sigma)).clean - look.clean
+            answers.append(answer)
+            heard = torch.stack([(counts * each).flatten(2) for each in answers], -1)  # [N, B, CHW, probes]
+            shares = _least_squares(heard, (counts * wanted).flatten(2))
+            before, follows = follows, (torch.stack(answers, -1) @ shares[..., None, None, :, None])[..., 0]
+            left = torch.where(known, wanted - follows, 0.0)
+        if self.probes is None:
+            moved = (follows - before)[..., ~known.expand_as(self.pictures)].square().mean().sqrt()
+            spread = look.sigma / math.sqrt(1 + look.sigma**2 / self.power) if self.power > 0 else look.sigma
+            asking.hear(float(moved) / spread)
+        return follows
 
 
 def _scaled(residual: Tensor, known: Tensor, size: float) -> Tensor:

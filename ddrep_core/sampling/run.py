@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ddrep_core.process.diffusion import langevin_share, reach
 from ddrep_core.sampling.disagreement import conflicts, unrelated_share
-from ddrep_core.sampling.given import Given
+from ddrep_core.sampling.given import Asking, Given
 from ddrep_core.sampling.guide import Guide
 from ddrep_core.sampling.look import Ask, Look, together
 from ddrep_core.sampling.particle import Fit, Particle
@@ -30,6 +30,7 @@ class Run:
         views_per_step: B.
         guides: bend what the prior says.
         given: what is known of the views; those of which all is are held in every step.
+        asking: how often the prior is asked what follows from what is given.
         position: steps taken.
         queue: views of the round over the bank that is under way, where B < V.
     """
@@ -39,6 +40,7 @@ class Run:
     views_per_step: int
     guides: Iterable[Guide] = ()
     given: Given | None = None
+    asking: Asking = field(default_factory=Asking)
     position: int = 0
     queue: list[int] = field(default_factory=list)
     _fit: Fit | None = None
@@ -94,7 +96,7 @@ class Run:
             found = self.ask(render, noise, sigma, fit.moving)
         else:
             found = self.ask(given.held(render), noise, sigma, fit.moving)
-            found = given.heeded(found, lambda other: self.ask(other, noise, sigma, fit.moving))
+            found = given.heeded(found, lambda other: self.ask(other, noise, sigma, fit.moving), self.asking)
         if self.guides:
             found = replace(found, joins=any(view not in self.known for view in fit.held))
         for guide in self.guides:

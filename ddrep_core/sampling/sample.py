@@ -357,6 +357,7 @@ def _state(run: Run, walk: Walk, first: int, earlier: list[Result]) -> SamplerSt
             "passes": [particle.passes for particle in run.particles],
             "disagreement": [particle.disagreement for particle in run.particles],
             "queue": list(run.queue),
+            "asking": [run.asking.count, run.asking.alone],
             "seconds": run.ask.clock.settle(),
             "finished": [result.numbers() for result in earlier],
             "walk": walk_numbers,
@@ -369,6 +370,7 @@ def _load(run: Run, walk: Walk, state: SamplerState) -> None:
     try:
         run.position, run.ask.evaluations = int(numbers["position"]), float(numbers["evaluations"])
         run.queue = [int(view) for view in numbers["queue"]]
+        run.asking.count, run.asking.alone = map(int, numbers.get("asking", (2, 0)))
         run.ask.clock.seconds = {part: float(value) for part, value in numbers["seconds"].items()}
         counts = list(zip(numbers["passes"], numbers["disagreement"], strict=True))
         for (prefix, particle), (passes, disagreement) in zip(_named(run), counts, strict=True):

@@ -229,17 +229,6 @@ def test_udim_tiles(addon, cube):
     accepted(addon)
 
 
-def test_what_udim_tiles_wear_is_not_kept(addon, cube):
-    node = cube.material_slots[0].material.node_tree.nodes.new("ShaderNodeTexImage")
-    node.image = bpy.data.images.new("tiles", 16, 16, tiled=True)
-    for number, corner in enumerate(cube.data.uv_layers[0].uv):
-        corner.vector.x += number // 8
-    bpy.context.scene.ddrep.texture.from_texture = True
-    refused(addon, "What is worn in UDIM tiles cannot be kept")
-    bpy.context.scene.ddrep.texture.from_texture = False
-    accepted(addon)
-
-
 def test_two_objects_share_a_mesh_that_needs_uvs(addon, cube):
     cube.data.uv_layers.remove(cube.data.uv_layers[0])
     twin = cube.copy()

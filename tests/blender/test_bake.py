@@ -200,6 +200,33 @@ def test_a_bake_ends_with_its_job_and_one_that_fails_is_told(addon, cube, settin
     assert "nowhere" in job.problem.message
 
 
+def test_tiles_are_baked_and_kept_tile_by_tile(addon, cube, settings, tmp_path):
+    """Two faces of the cube in each of three UDIM tiles, and one of the second tile's selected."""
+    for number, corner in enumerate(cube.data.uv_layers[0].uv):
+        corner.vector.x += number // 8
+    cube.data.polygons[3].select = True
+    made, tree, shader = material("tiled")
+    tree.nodes.new("ShaderNodeTexImage").image = bpy.data.images.new("tiles", 16, 16, tiled=True)
+    third = tree.nodes.new("ShaderNodeVectorMath")
+    third.operation, third.inputs[1].default_value = "MULTIPLY", (1 / 3, 1, 1)
+    tree.links.new(ramp(tree, 0.25), third.inputs[0])
+    tree.links.new(third.outputs[0], shader.inputs["Base Color"])
+    cube.data.materials[0] = made
+    settings.keep = "FACES"
+    folder = write(addon, tmp_path)
+    told = json.loads((folder / "job.json").read_text())["texture"]
+    assert told["udim"] is True and [each["object"] for each in told["base"]] == [f"Cube.{1001 + n}" for n in range(3)]
+    assert [each["object"] for each in told["keep"]] == ["Cube.1002"]
+    uv, face = texels()
+    for number, each in enumerate(told["base"]):
+        u, v = np.moveaxis(uv, -1, 0)
+        expected = encoded(np.stack([(u + number) / 3, v, np.full_like(u, 0.25)], axis=-1))
+        wrong = np.abs(pixels(folder / each["file"])[..., :3] - expected).max(axis=-1)
+        assert wrong[np.isin(face, [2 * number, 2 * number + 1])].max() <= 1
+    kept = png(folder / told["keep"][0]["file"])[..., 0] > 0
+    assert kept[face == 3].all() and not kept[face == 2].any()
+
+
 @pytest.mark.parametrize("change", ["nothing", "mapping", "other map", "linear", "two pictures"])
 def test_only_what_is_shown_as_it_is_is_taken_as_it_is(addon, cube, settings, change):
     worn(cube)

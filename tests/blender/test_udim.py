@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 
 import bpy
@@ -63,3 +64,26 @@ def test_a_result_is_one_image_with_its_tiles(addon, tiled, pump, monkeypatch, t
             assert "<UDIM>" in image.filepath and Path(path).read_bytes() == stored
     image.tiles.active_index = 1
     assert np.std(np.array(image.pixels)) > 0
+    if storage == "PACK":
+        goes_on_from(addon, job, outputs)
+
+
+def goes_on_from(addon, job, outputs):
+    """What begins with such a result is given each tile's picture, and told that it is one."""
+    (sample,) = addon.runtime.samples_of(job)
+    stored = {f"Cube.{number}": next(outputs.glob(f"texture*.{number}.png")) for number in (1001, 1002, 1003)}
+    scene = addon.operators.edits.edit_draft.__globals__["__package__"]
+    repaint = importlib.import_module(f"{scene}.repaint_draft")
+    detail = importlib.import_module(f"{scene}.detail_draft")
+    drafts = {
+        "edit": addon.operators.edits.edit_draft(job.folder, sample, "a golden crate", "a crate", 0.5),
+        "detail": detail.detail_draft(job.folder, sample, "a crate", 0.4),
+        "texture": repaint.repaint_draft(job.folder, sample, "orbit 1", iter([b""]), 128, "a crate", 0.5),
+    }
+    for task, made in drafts.items():
+        block = made.request[task]
+        assert block["udim"] is True
+        named = block.get("textures") or {each["object"]: each["file"] for each in block["base"]}
+        assert set(named) == set(stored)
+        for name, file in named.items():
+            assert b"".join(made.files[file]) == stored[name].read_bytes()

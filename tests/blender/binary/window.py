@@ -3,6 +3,7 @@
 Written as a generator that a timer advances, for the window must stay alive between two steps.
 """
 
+import copy
 import json
 import math
 import os
@@ -155,7 +156,9 @@ def session(addon):
     while job.arrival and time.monotonic() - began < SECONDS:  # it is brought in a piece a slice
         yield 0.2
     yield 1.0
-    report.update(vars(slices), load=os.getloadavg()[0])
+    report.update(copy.deepcopy(vars(slices)), load=os.getloadavg()[0])
+    slices.longest.clear()
+    slices.longest_work.clear()
     report.update(state=job.state, problem=job.problem.message if job.problem else "", imported=job.imported)
     yield from hand("move 500 700", "picture done")
     shown = figure.material_slots[0].material.name if figure.material_slots else ""
@@ -250,7 +253,7 @@ def steered(addon, area, sidebar, space):
         return
     press(area, bpy.ops.ddrep.repaint_view, job=job.name, sample=0, camera="Front")
     began = time.monotonic()
-    while addon.runtime.current().painting is not None and time.monotonic() - began < 120:
+    while addon.runtime.current().painting is not None and time.monotonic() - began < SECONDS:
         yield 0.2
     images = [image for image, *_ in addon.operators.repaint.paintings()]
     report["view"] = list(images[0].size) if images else bpy.context.window_manager.ddrep.problem
