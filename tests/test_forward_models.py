@@ -18,6 +18,7 @@ from ddrep_core.forward_models import (
     draw_signals,
     learn_signals,
     quarters,
+    refined,
 )
 from ddrep_core.forward_models.draw import means
 from ddrep_core.schedules.named import ddim_schedule
@@ -137,6 +138,11 @@ def test_a_patch_has_several_latents_by_their_own_law_and_all_of_them_draw_it() 
     (middle,), (true,), _ = law.posterior({0: patch})
     assert float((drawn.mean(0) - middle).abs().max()) < 0.25
     assert float(covariance(drawn).trace()) == pytest.approx(float(true.trace()), rel=0.2)
+    away = torch.randn(5, 6, generator=source, dtype=torch.float64)
+    nearest = refined(forward, away, {0: patch}, noise=1e-4, rounds=1)
+    torch.testing.assert_close(forward(nearest, torch.tensor([0]))[:, 0], patch.expand(5, 1, 2, 2), atol=1e-6, rtol=0)
+    free = torch.linalg.svd(maps[0])[2][4:]  # directions that the patch does not show
+    torch.testing.assert_close((nearest - away) @ free.T, torch.zeros(5, 2, dtype=torch.float64), atol=1e-6, rtol=0)
     with pytest.raises(RequestError, match="no square"):
         Patches(forward.generator, [(3, 0)], 2)(drawn, torch.tensor([0]))
 

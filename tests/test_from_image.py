@@ -19,11 +19,11 @@ from ddrep_core.diffreps.ray_samples import march
 from ddrep_core.diffreps.voxel_nerf import voxel_centres
 from ddrep_core.errors import Cancelled, RequestError
 from ddrep_core.forward_models.field import FieldRenderer, laid_into_space, on_white, rays_of, seen_as
+from ddrep_core.forward_models.kept_network import save_network
 from ddrep_core.forward_models.object_network import ObjectNetwork, ObjectNetworkShape
 from ddrep_core.forward_models.object_prior import SIGMAS, TARGETS, ObjectPrior, load_object_prior, object_prior
-from ddrep_core.forward_models.object_prior import save_object_network as save
 from ddrep_core.forward_models.rig import SHOWN, VIEW_COUNT, mirrored, rig_views, turned
-from ddrep_core.jobs import from_image, generate
+from ddrep_core.jobs import from_image, generate, grab_cut
 from ddrep_core.jobs.create import create_job
 from ddrep_core.jobs.cut_out import FILL, cut_out
 from ddrep_core.jobs.folder import JobFolder
@@ -124,7 +124,7 @@ def test_networks_that_cannot_be_are_refused(wrong: dict[str, int]) -> None:
 
 def test_a_model_is_written_and_read_and_what_is_none_is_refused(tmp_path: Path) -> None:
     network = started(lambda: ObjectNetwork(SMALL), source())
-    save(network, tmp_path / "model", {"steps": 3})
+    save_network(network, SMALL, tmp_path / "model", {"steps": 3})
     prior = load_object_prior(str(tmp_path / "model"))
     seen, levels = torch.rand(1, 8, 4, 16, 16, generator=source(1)), torch.zeros(1, 8)
     with torch.no_grad():
@@ -186,7 +186,7 @@ REFUSED = {
     "transparent everywhere": drawn((60, 60), ground=(0, 0, 0, 0), mode="RGBA"),
     "nothing that stands out": drawn((60, 60), ground="grey"),
     "more than one object": drawn((200, 100), (10, 20, 70, 80), (120, 20, 190, 90)),
-    "no ground of one colour": Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)),
+    "ground of one colour": Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)),
 }
 
 
@@ -195,6 +195,42 @@ def test_what_shows_no_single_object_is_refused_in_words(words: str) -> None:
     with pytest.raises(RequestError, match=words) as told:
         cut_out(REFUSED[words])
     assert told.value.fix
+
+
+def on_a_busy_ground() -> tuple[Image.Image, np.ndarray]:
+    """A red disc before grass, and where it is."""
+    random = np.random.default_rng(3)
+    grass = np.clip([70, 120, 50] + 70 * random.standard_normal((96, 96, 1)) + [[[0, 20, 0]]], 0, 255)
+    rows, columns = np.mgrid[:96, :96]
+    disc = (rows - 48) ** 2 + (columns - 46) ** 2 < 26**2
+    return Image.fromarray(np.where(disc[..., None], [210, 40, 40], grass).astype(np.uint8)), disc
+
+
+def test_a_ground_of_many_colours_is_cut_away_where_opencv_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    picture, disc = on_a_busy_ground()
+    monkeypatch.setattr(grab_cut, "is_there", lambda: False)
+    with pytest.raises(RequestError, match="no ground of one colour") as told:
+        cut_out(picture)
+    assert "opencv" in (told.value.fix or "")
+    monkeypatch.setattr(grab_cut, "is_there", lambda: True)
+    monkeypatch.setattr(grab_cut, "grab_cut", lambda colours: disc.astype(np.float32))
+    found = cut_out(picture)
+    assert found.guessed and float(found.coverage.mean()) == pytest.approx(math.pi / 4 * FILL**2, rel=0.08)
+    monkeypatch.setattr(grab_cut, "grab_cut", lambda colours: None)
+    with pytest.raises(RequestError, match="cannot be told for sure"):
+        cut_out(picture)
+
+
+def test_grab_cut_finds_a_disc_before_grass_and_nothing_in_grass_alone() -> None:
+    pytest.importorskip("cv2")
+    picture, disc = on_a_busy_ground()
+    found = grab_cut.grab_cut(np.asarray(picture, np.float32) / 255)
+    assert found is not None
+    both, any_ = ((found > 0.5) & disc).sum(), ((found > 0.5) | disc).sum()
+    assert both > 0.95 * any_
+    grass = np.asarray(picture, np.float32).copy()
+    grass[disc] = grass[~disc][: disc.sum()]
+    assert grab_cut.grab_cut(grass / 255) is None
 
 
 def test_an_object_that_is_cut_off_is_told_of() -> None:

@@ -104,7 +104,7 @@ def test_the_extension_shares_nothing_with_the_engine_but_the_job_folder():
 def test_the_rooms_of_the_extension_look_one_way():
     """Settings, scene and engine know nothing of the timer; the timer nothing of buttons; those nothing of panels."""
     rooms = [
-        {"problems", "changes"},
+        {"problems", "changes", "color_sockets"},
         {"engine"},
         {"scene", "results"},
         {"properties", "preferences", "viewport_preview"},

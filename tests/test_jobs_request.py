@@ -66,7 +66,7 @@ def test_a_task_with_defaults_for_everything_may_leave_its_block_out():
             "'texture.front_degrees' must be a number, not true",
         ),
         (changed(texture=3), "'texture' must be an object with keys, not 3"),
-        (changed(task="paint"), "'image', 'panorama', 'vector', 'detail', 'edit', 'restore' or 'from_image'"),
+        (changed(task="paint"), "'image', 'panorama', 'vector', 'detail', 'edit', 'restore', 'from_image' or 'motion'"),
         (changed(image={"width": 64}), "the task is 'texture', so the block 'image' must go"),
         ({**MINIMAL, "task": "image"}, "the task is 'image', so the block 'texture' must go"),
         ({"schema_version": 1, "task": "texture"}, "the task is 'texture', but the block 'texture' is missing"),

@@ -65,7 +65,7 @@ def test_it_runs_from_a_job_folder(tmp_path):
     [
         ({"dots": {"count": 65}}, "'dots.count' must be at most 64, not 65"),
         ({"dots": {"cuont": 5}}, "unknown key 'dots.cuont' (did you mean 'count'?)"),
-        ({"task": "dosts"}, "'image', 'panorama', 'vector', 'detail', 'edit', 'restore', 'from_image' or 'dots'"),
+        ({"task": "dosts"}, "'vector', 'detail', 'edit', 'restore', 'from_image', 'motion' or 'dots'"),
         ({"image": {}}, "the task is 'dots', so the block 'image' must go"),
     ],
 )

@@ -2,7 +2,7 @@
 
 from ddrep_core.forward_models.draw import Drawn, draw_signals, separate_pictures
 from ddrep_core.forward_models.exact import GaussianSignals
-from ddrep_core.forward_models.inversion import Patches, quarters
+from ddrep_core.forward_models.inversion import Patches, quarters, refined
 from ddrep_core.forward_models.learn import ObservationLesson, SignalNetwork, learn_signals
 from ddrep_core.forward_models.prior import ForwardPrior
 from ddrep_core.forward_models.protocol import Forward, SignalDenoiser
@@ -19,5 +19,6 @@ __all__ = [
     "draw_signals",
     "learn_signals",
     "quarters",
+    "refined",
     "separate_pictures",
 ]

@@ -6,7 +6,7 @@ guesses its latents is taught by `learn_signals` from pictures that it makes, or
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -14,9 +14,11 @@ import torch
 from torch import Tensor
 
 from ddrep_core.errors import RequestError
+from ddrep_core.forward_models.protocol import Forward
 
 Generator: TypeAlias = Callable[[Tensor], Tensor]
 """[B, C, H, W] pictures of latents [B, D]."""
+CHUNK = 64  # latents whose derivatives are held at once
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,34 @@ class Patches:
                 )
             found.append(square)
         return torch.stack(found, 1)
+
+
+def refined(
+    forward: Forward, latents: Tensor, known: Mapping[int, Tensor], *, noise: float = 0.02, rounds: int = 3
+) -> Tensor:
+    """Latents [B, D] moved as little as makes them show what is known: a few steps of Gauss-Newton.
+
+    Least of |forward(z) − known|² / noise² + |z − latents|²: directions that the known views hardly show stay as they
+    were drawn.
+
+    Args:
+        known: {view: [C, h, w] or [B, C, h, w]}.
+        noise: of a number of what is known; the smaller, the nearer they come to it.
+        rounds: a linear generator needs one.
+    """
+    views = torch.tensor(list(known))
+    wanted = torch.stack([each.expand(len(latents), *each.shape[-3:]) for each in known.values()], 1).flatten(1)
+
+    def shown(latent: Tensor) -> Tensor:
+        return forward(latent[None], views).flatten()
+
+    found = latents
+    for _ in range(rounds):
+        slopes = torch.vmap(torch.func.jacrev(shown), chunk_size=CHUNK)(found)  # [B, N, D]
+        gap = wanted - forward(found, views).flatten(1) + (slopes @ (found - latents)[..., None])[..., 0]
+        square = slopes.mT @ slopes + noise**2 * torch.eye(latents.shape[1]).to(latents)
+        found = latents + torch.linalg.solve(square, slopes.mT @ gap[..., None])[..., 0]
+    return found
 
 
 def quarters(side: int) -> list[tuple[int, int]]:

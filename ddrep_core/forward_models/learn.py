@@ -10,7 +10,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor, nn
 
-from ddrep_core.forward_models.protocol import Forward
+from ddrep_core.forward_models.protocol import Forward, SignalDenoiser
 from ddrep_core.training.denoiser import ResidualNetwork
 
 DrawViews: TypeAlias = Callable[[int, torch.Generator], Tensor]
@@ -25,6 +25,7 @@ class ObservationLesson:
 
     Attributes:
         context_most: at most so many clean views are shown.
+        context: these are, all of them, and no others, whatever `context_most` says; when empty, any may be.
         context_dropped: how often none is, for guidance.
         deterministic: how often no noisy view is shown either: the model then learns E[S | context] (L_cond).
         novel: weight of views that were not shown at all (Eq. 9): without it what no target shows is arbitrary.
@@ -35,6 +36,7 @@ class ObservationLesson:
     batch: int = 256
     learning_rate: float = 2e-3
     context_most: int = 2
+    context: tuple[int, ...] = ()
     context_dropped: float = 0.1
     deterministic: float = 0.15
     novel: float = 1.0
@@ -83,19 +85,7 @@ def learn_signals(
     losses = []
     for step in range(lesson.steps):
         optimizer.param_groups[0]["lr"] = lesson.learning_rate * (1 - 0.95 * step / lesson.steps)
-        pictures = draw(lesson.batch, generator)
-        count = pictures.shape[1]
-        levels = _levels(lesson, len(pictures), count, generator).to(pictures)
-        noise = torch.randn(pictures.shape, generator=generator, dtype=pictures.dtype)
-        finite = torch.where(levels.isinf(), 0.0, levels)
-        seen = (pictures + finite[..., None, None, None] * noise) * (~levels.isinf())[..., None, None, None]
-        signals = model(seen, levels)
-        found = forward(signals, torch.arange(count))
-        error = (found - pictures).square().flatten(2).mean(2)
-        weight = torch.where(levels.isinf(), lesson.novel, 1.0)
-        loss = (weight * error).sum() / weight.sum()
-        if regularise is not None:
-            loss = loss + regularise(signals)
+        loss = observation_loss(model, forward, draw(lesson.batch, generator), lesson, generator, regularise)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -103,13 +93,37 @@ def learn_signals(
     return torch.stack(losses).tolist()
 
 
+def observation_loss(
+    model: SignalDenoiser,
+    forward: Forward,
+    pictures: Tensor,
+    lesson: ObservationLesson,
+    generator: torch.Generator,
+    regularise: Regulariser | None = None,
+) -> Tensor:
+    """What one step makes smaller, of signals' views [B, V, C, h, w]."""
+    count = pictures.shape[1]
+    levels = _levels(lesson, len(pictures), count, generator).to(pictures)
+    noise = torch.randn(pictures.shape, generator=generator, dtype=pictures.dtype)
+    finite = torch.where(levels.isinf(), 0.0, levels)
+    seen = (pictures + finite[..., None, None, None] * noise) * (~levels.isinf())[..., None, None, None]
+    signals = model(seen, levels)
+    found = forward(signals, torch.arange(count))
+    error = (found - pictures).square().flatten(2).mean(2)
+    weight = torch.where(levels.isinf(), lesson.novel, 1.0)
+    loss = (weight * error).sum() / weight.sum()
+    return loss if regularise is None else loss + regularise(signals)
+
+
 def _levels(lesson: ObservationLesson, batch: int, count: int, generator: torch.Generator) -> Tensor:
     """[batch, V] what each signal's views are: 0 for context, σ for noisy, ∞ for unseen."""
-    order = torch.rand(batch, count, generator=generator).argsort(1).argsort(1)  # each view's place in a shuffle
-    most = min(lesson.context_most, count - 1)
-    contexts = torch.randint(0, most + 1, (batch, 1), generator=generator)
+    drawn = torch.rand(batch, count, generator=generator)
+    drawn[:, list(lesson.context)] -= 1
+    order = drawn.argsort(1).argsort(1)  # each view's place in a shuffle
+    fewest, most = (len(lesson.context),) * 2 if lesson.context else (0, min(lesson.context_most, count - 1))
+    contexts = torch.randint(fewest, most + 1, (batch, 1), generator=generator)
     contexts = contexts * (torch.rand(batch, 1, generator=generator) >= lesson.context_dropped)
-    many = torch.randint(1, count, (batch, 1), generator=generator)
+    many = torch.randint(1, count + 1 - max(1, fewest), (batch, 1), generator=generator)
     noisy = torch.where(torch.rand(batch, 1, generator=generator) < 0.5, 1, many)
     noisy = noisy * (torch.rand(batch, 1, generator=generator) >= lesson.deterministic)
     sigma = (lesson.level[0] + lesson.level[1] * torch.randn(batch, 1, generator=generator)).exp()

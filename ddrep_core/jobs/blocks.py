@@ -292,6 +292,17 @@ class FromImageRequest(ObjectRequest):
     picture: RelativePath = Field(description="One object, cut out (PNG with transparency) or before a plain ground.")
 
 
+class MotionRequest(Block):
+    """Short films of what may move in one picture, and where to: MP4 and GIF, there and back."""
+
+    own_prior: ClassVar[str] = "ddrep_core.forward_models.motion_prior:load_motion_prior"
+
+    picture: RelativePath = Field(description="An object before a quiet ground: PNG, JPEG, ...")
+    amount: Annotated[float, JOB] = Field(
+        1.0, gt=0, le=2, description="How much of the motion to show: 1 is what the model thinks of, 0.5 half of it."
+    )
+
+
 def _damage(value: str) -> str:
     match = DAMAGE.fullmatch(value)
     most = {"upscale": 16.0, "deblur": 64.0}

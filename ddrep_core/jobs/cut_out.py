@@ -1,8 +1,11 @@
-"""One object cut out of a picture: by the picture's own transparency, or where its ground is of one colour."""
+"""One object cut out of a picture: by the picture's own transparency, or where its ground is of one colour.
+
+Where the ground is of many colours, OpenCV's GrabCut is asked, if it is installed.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ddrep_core.errors import RequestError
+from ddrep_core.jobs import grab_cut
 from ddrep_core.pictures import read_picture_file
 
 WORKING_SIDE = 512  # pixels: larger pictures are made smaller first
@@ -38,11 +42,13 @@ class CutOut:
         colours: [3, S, S] sRGB in [0, 1], on black.
         coverage: [1, S, S].
         touches: whether it reaches the edge of the picture that it was in, and so may be cut off there.
+        guessed: whether its ground had many colours, so that what is object was guessed.
     """
 
     colours: Tensor
     coverage: Tensor
     touches: bool
+    guessed: bool = False
 
     def resized(self, size: int) -> tuple[Tensor, Tensor]:
         """Colours on black and coverage, of another size."""
@@ -62,6 +68,7 @@ def read_cut_out(path: Path) -> CutOut:
 
 def cut_out(picture: Image.Image, name: str = "The picture") -> CutOut:
     """The object that a picture shows. Raises as `read_cut_out`."""
+    guessed = False
     has_alpha = picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info
     picture = picture.convert("RGBA")
     picture.thumbnail((WORKING_SIDE, WORKING_SIDE), Image.Resampling.BOX)
@@ -71,8 +78,10 @@ def cut_out(picture: Image.Image, name: str = "The picture") -> CutOut:
         if float((alpha > SOLID).mean()) < LEAST:
             raise RequestError(f"{name} is transparent everywhere: it shows no object.", CUT_IT_OUT)
         coverage = np.where(alpha > CLEAR, alpha, 0)
+    elif _is_even(colours):
+        coverage = _before_ground(colours)
     else:
-        coverage = _before_ground(colours, name)
+        coverage, guessed = _guessed(colours, name), True
     pieces = np.asarray(measure.label(coverage > SOLID, connectivity=1))
     sizes = np.bincount(pieces.reshape(-1), minlength=2)[1:]
     if sizes.max() < LEAST * coverage.size:
@@ -86,15 +95,36 @@ def cut_out(picture: Image.Image, name: str = "The picture") -> CutOut:
             "Keep one of them: crop the picture, or erase the others.",
         )
     near = ndimage.binary_dilation(pieces == largest, iterations=2)
-    return _in_the_middle(colours, np.where(near, coverage, 0).astype(np.float32))
+    return replace(_in_the_middle(colours, np.where(near, coverage, 0).astype(np.float32)), guessed=guessed)
 
 
-def _before_ground(colours: NDArray[np.float32], name: str) -> NDArray[np.float32]:
+def _edge(colours: NDArray[np.float32]) -> NDArray[np.float32]:
+    """[N, 3] a picture's outermost pixels."""
+    return np.concatenate([colours[0], colours[-1], colours[:, 0], colours[:, -1]])
+
+
+def _is_even(colours: NDArray[np.float32]) -> bool:
+    """Whether the ground is of one colour."""
+    edge = _edge(colours)
+    return float((np.abs(edge - np.median(edge, axis=0)).max(1) > OTHER).mean()) <= UNEVEN
+
+
+def _guessed(colours: NDArray[np.float32], name: str) -> NDArray[np.float32]:
+    """[H, W] coverage before a ground of many colours."""
+    if not grab_cut.is_there():
+        more = "With OpenCV beside it (pip install opencv-python-headless) ddrep tries to cut it out itself."
+        raise RequestError(f"{name} has no ground of one colour around the object.", f"{CUT_IT_OUT} {more}")
+    coverage = grab_cut.grab_cut(colours)
+    if coverage is None:
+        raise RequestError(
+            f"{name} has no ground of one colour, and what stands before it cannot be told for sure.", CUT_IT_OUT
+        )
+    return coverage
+
+
+def _before_ground(colours: NDArray[np.float32]) -> NDArray[np.float32]:
     """[H, W] coverage where the ground is what has the colour of the picture's edge, and is joined to it."""
-    edge = np.concatenate([colours[0], colours[-1], colours[:, 0], colours[:, -1]])
-    ground = np.median(edge, axis=0)
-    if float((np.abs(edge - ground).max(1) > OTHER).mean()) > UNEVEN:
-        raise RequestError(f"{name} has no ground of one colour around the object.", CUT_IT_OUT)
+    ground = np.median(_edge(colours), axis=0)
     away = np.abs(colours - ground).max(2)
     alike = np.asarray(measure.label(away < (SAME + OTHER) / 2, connectivity=1))
     outside = np.unique(np.concatenate([alike[0], alike[-1], alike[:, 0], alike[:, -1]]))

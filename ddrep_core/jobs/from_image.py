@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ddrep_core.diffreps.protocol import Diffrep
 from ddrep_core.diffreps.voxel_nerf import BACKGROUND_SCALE, COLOUR_SCALE, DENSITY_SCALE, VoxelNerfDiffrep
-from ddrep_core.forward_models import separate_pictures
+from ddrep_core.forward_models import ForwardPrior, separate_pictures
 from ddrep_core.forward_models.field import MIDDLE, seen_as
 from ddrep_core.forward_models.object_prior import TARGETS, ObjectPrior
 from ddrep_core.forward_models.rig import DISTANCE, FIELD_OF_VIEW, PLACES
@@ -42,7 +42,7 @@ class Drawing:
     """One run of the views that are not given; a `Procedure`."""
 
     recipe: Recipe
-    known: ObjectPrior
+    known: ForwardPrior
 
     @property
     def rep(self) -> Diffrep:
@@ -81,6 +81,8 @@ def start(session: Session) -> Stage:
     found = read_cut_out(session.folder.resolve(settings.picture))
     if found.touches:
         session.warn("The object reaches the edge of the picture: what is cut off there stays cut off.")
+    if found.guessed:
+        session.warn("The object was cut out of a ground of many colours: look at the first picture of views.png.")
     prior: ObjectPrior = session.prior
     known = prior.given({0: seen_as(*found.resized(prior.image_size))}, TARGETS)
     recipe = session.recipe(separate_pictures(known, len(TARGETS)))

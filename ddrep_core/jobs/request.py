@@ -18,6 +18,7 @@ from ddrep_core.jobs.blocks import (
     FromImageRequest,
     GenerateRequest,
     ImageRequest,
+    MotionRequest,
     PanoramaRequest,
     RestoreRequest,
     TextureRequest,
@@ -93,6 +94,7 @@ TASKS: dict[str, tuple[type[Block], str]] = {
     "edit": (EditRequest, "ddrep_core.jobs.edit:start"),
     "restore": (RestoreRequest, "ddrep_core.jobs.restore:start"),
     "from_image": (FromImageRequest, "ddrep_core.jobs.from_image:start"),
+    "motion": (MotionRequest, "ddrep_core.jobs.motion:start"),
 }
 """Every task: its name, which is also its block's and, with dashes, its command's; its settings; and where it starts (a
 `jobs.task.Start`), as "module:function": imported when a job is run, for torch comes with it, and reading a job needs

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import itertools
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-import imageio_ffmpeg
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from ddrep_core.errors import RunError
 from ddrep_core.geometry.bake import BakedTexture
 from ddrep_core.geometry.mesh import Mesh
 from ddrep_core.pictures import to_bytes
+from ddrep_core.report.film import write_film
 from ddrep_core.report.renderer import Renderer
 from ddrep_core.views import Views, orbit_views
 
@@ -55,32 +53,14 @@ def turntable(
         camera = framed_orbit(mesh, 1, elevation_degrees, 2 * size, front_degrees + still_degrees)[0]
         Image.fromarray(to_bytes(renderer.lit(camera, 2 * size, 2 * size))).save(still, format="PNG")
     side = size - size % 2  # H.264 wants even sides
-    pictures = (
-        to_bytes(renderer.lit(camera, side, side))
-        for camera in framed_orbit(mesh, frames, elevation_degrees, size, front_degrees)
-    )
-    # The encoder starts when there is something to encode: without a picture it would only leave a broken file.
-    first = next(pictures)
-    writer = imageio_ffmpeg.write_frames(
-        os.fspath(film),
-        (side, side),
-        fps=frames_per_second,
-        codec="libx264",
-        macro_block_size=2,
-        # One thread and no version stamp: the same pictures give the same bytes.
-        output_params=["-crf", "18", "-threads", "1", "-fflags", "+bitexact", "-flags:v", "+bitexact", "-f", "mp4"],
-    )
-    try:
-        writer.send(None)
-        for number, picture in enumerate(itertools.chain([first], pictures)):
+    cameras = framed_orbit(mesh, frames, elevation_degrees, size, front_degrees)
+
+    def pictures() -> Iterator[NDArray[np.uint8]]:
+        for number, camera in enumerate(cameras):
             progress(number / frames)
-            writer.send(np.ascontiguousarray(picture))
-    except (OSError, RuntimeError) as error:  # RuntimeError: there is no ffmpeg for this machine
-        raise RunError(f"The turntable {film} cannot be written: {error}.") from error
-    finally:
-        writer.close()
-    if not Path(film).is_file() or not Path(film).stat().st_size:
-        raise RunError(f"The turntable {film} cannot be written: the encoder made no film.")
+            yield to_bytes(renderer.lit(camera, side, side))
+
+    write_film(pictures(), film, frames_per_second=frames_per_second, what="turntable")
 
 
 def framed_orbit(

@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +22,16 @@ def pick_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def autocast(device: torch.device) -> torch.autocast:
-    """bfloat16 where the machine multiplies it fast (CUDA, or a CPU with AVX512-BF16 or AMX), else a no-op."""
+@cache
+def multiplies_bfloat16(device: torch.device) -> bool:
+    """Whether the machine multiplies bfloat16 fast: CUDA, or a CPU with AVX512-BF16 or AMX."""
     processor = Path("/proc/cpuinfo")
-    fast = device.type == "cuda" or (processor.exists() and "avx512_bf16" in processor.read_text())
-    return torch.autocast(device.type, torch.bfloat16, enabled=fast)
+    return device.type == "cuda" or (processor.exists() and "avx512_bf16" in processor.read_text())
+
+
+def autocast(device: torch.device) -> torch.autocast:
+    """bfloat16 where the machine multiplies it fast, else a no-op."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=multiplies_bfloat16(device))
 
 
 def learning_rate_share(progress: float, warm_up: float = 0.015) -> float:

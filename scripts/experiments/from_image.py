@@ -25,6 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts" / "forward_models")]
 
 from fields_common import kernel_inception_distance  # noqa: E402
+from work import work_folder  # noqa: E402
 
 from ddrep_core.features import PictureFeatures  # noqa: E402
 from ddrep_core.forward_models import draw_signals  # noqa: E402
@@ -34,7 +35,6 @@ from ddrep_core.forward_models.object_prior import TARGETS, ObjectPrior, load_ob
 from ddrep_core.forward_models.rig import VIEW_COUNT  # noqa: E402
 from ddrep_core.pictures import to_bytes  # noqa: E402
 from ddrep_core.schedules.named import ddim_schedule  # noqa: E402
-from prepare import work_folder  # noqa: E402
 
 STEPS = 25
 EVERY = torch.arange(VIEW_COUNT)

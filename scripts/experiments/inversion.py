@@ -25,6 +25,8 @@ from torch.nn import functional
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts" / "forward_models")]
 
+from work import work_folder  # noqa: E402
+
 from ddrep_core.features import PictureFeatures  # noqa: E402
 from ddrep_core.forward_models import (  # noqa: E402
     ForwardPrior,
@@ -35,12 +37,11 @@ from ddrep_core.forward_models import (  # noqa: E402
 )
 from ddrep_core.forward_models.draw import means  # noqa: E402
 from ddrep_core.forward_models.field import on_white, seen_as  # noqa: E402
-from ddrep_core.forward_models.inversion import Patches, quarters  # noqa: E402
+from ddrep_core.forward_models.inversion import Patches, quarters, refined  # noqa: E402
 from ddrep_core.pictures import to_bytes  # noqa: E402
 from ddrep_core.priors.protocol import karras_sigmas  # noqa: E402
 from ddrep_core.schedules.named import ddim_schedule  # noqa: E402
 from ddrep_core.training.denoiser import started  # noqa: E402
-from prepare import work_folder  # noqa: E402
 
 SIDE, LATENT, CHANNELS = 16, 16, 4
 
@@ -117,11 +118,15 @@ def main() -> None:
     prior = ForwardPrior(model, forward, 4, shape, sigmas=karras_sigmas(200, sigma_max=8.0))
     guess = torch.stack([means(prior.given({0: each}, (1, 2, 3))) for each in known])
     found = {"deterministic": generator(guess)[:, None]}
+    found["deterministic, refined"] = generator(refined(forward, guess, {0: known}))[:, None]
     told = prior.given({0: known.repeat_interleave(samples, 0)}, (1, 2, 3))
     plan = ddim_schedule(prior.sigmas, 25)
     for order in ("joint", "autoregressive"):
         drawn = draw_signals(told, count * samples, order=order, schedule=plan, eta=0.75)  # pyright: ignore
         found[order] = generator(drawn.signals).unflatten(0, (count, samples))
+        told_again = {0: known.repeat_interleave(samples, 0)}
+        closer = refined(forward, drawn.signals, told_again)
+        found[f"{order}, refined"] = generator(closer).unflatten(0, (count, samples))
     embed = PictureFeatures()
 
     def features(values: Tensor) -> Tensor:

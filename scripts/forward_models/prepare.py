@@ -20,6 +20,8 @@ HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parent.parent
 sys.path[:0] = [str(REPOSITORY), str(HERE.parent / "prior")]
 
+from work import work_folder  # noqa: E402
+
 from captions import Facts  # noqa: E402, F401 - the sister scripts import each other by name
 from ddrep_core.forward_models.rig import DISTANCE, FIELD_OF_VIEW, PLACES, SHOWN  # noqa: E402
 from pictures import choose_material  # noqa: E402
@@ -32,13 +34,6 @@ HELD_OUT = ("teapot", "pig", "truck", "stool", "rocket")
 FINE = 2  # rays along a pixel's side
 FILL = 0.85  # of half a frame: how far an object reaches in the views from around it, at most
 PART = 100
-
-
-def work_folder() -> Path:
-    """Where data and training states live: git-ignored."""
-    folder = REPOSITORY / ".work" / "forward_models"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def posed(geometry: Geometry, random: Random) -> Geometry:

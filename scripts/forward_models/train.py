@@ -1,14 +1,9 @@
-"""Teach the network objects from pictures of them alone (losses 8 and 9 of the paper); goes on where it was stopped.
-
-Time is counted in seconds of the processor, not of the clock: other programs may run beside.
-"""
+"""Teach the network objects from pictures of them alone (losses 8 and 9 of the paper); goes on where it was stopped."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-import time
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -18,21 +13,17 @@ from torch import Tensor
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parents[1]), str(HERE)]
 
+from teaching import SEED, Teaching, teach  # noqa: E402
+from work import work_folder  # noqa: E402
+
 from ddrep_core.forward_models.field import FieldRenderer, seen_as  # noqa: E402
 from ddrep_core.forward_models.object_network import ObjectNetwork, ObjectNetworkShape  # noqa: E402
+from ddrep_core.forward_models.object_prior import load_object_network  # noqa: E402
 from ddrep_core.forward_models.rig import SHOWN, VIEW_COUNT, mirrored, rig_views, turned  # noqa: E402
 from ddrep_core.training.denoiser import started  # noqa: E402
-from ddrep_core.training.loop import (  # noqa: E402
-    MovingAverage,
-    learning_rate_share,
-    load_state,
-    save_atomically,
-    shuffled_batches,
-)
-from prepare import work_folder  # noqa: E402
+from ddrep_core.training.loop import Workers, run_workers  # noqa: E402
 
-BATCH, RATE, SEED = 16, 1.5e-3, 0
-SAVE_SECONDS = 60.0
+BATCH = 16
 LEVEL = (-0.6, 1.4)  # mean and deviation of ln σ
 DROPPED, DETERMINISTIC, TOLD_MORE = 0.1, 0.15, 0.15  # no context; no noisy view; another view is context, too
 COVERAGE, SPREAD = 0.5, 0.01  # what a squared error of coverage and a radius of spread cost
@@ -94,66 +85,31 @@ def loss_of(
     return squared + SPREAD * spread.mean(), float(squared.detach())
 
 
+def teach_objects(size: int, seconds: float, begin: str | None, workers: Workers) -> None:
+    """Until so many seconds of one core are spent."""
+    folder = work_folder() / f"objects_{size}"
+    objects = load_objects(folder)
+    shape = ObjectNetworkShape(size=size, grid=3 * size // 4)
+    network = started(lambda: ObjectNetwork(shape), torch.Generator().manual_seed(SEED))
+    if begin:
+        network.load_state_dict(load_object_network(begin).state_dict())
+    render = FieldRenderer(rig_views(shape.size), shape.size, shape.grid)
+
+    def loss(chosen: Tensor, generator: torch.Generator) -> tuple[Tensor, float]:
+        return loss_of(network, render, varied(objects[chosen], generator), generator)
+
+    teaching = Teaching(shape, len(objects), BATCH, loss, ("place", "picture.", "head.", "told."), begin)
+    teach(network, teaching, folder / "network.pt", seconds, workers)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=int, default=32)
-    parser.add_argument("--seconds", type=float, default=900.0, help="of one core, all runs together")
+    parser.add_argument("--seconds", type=float, default=900.0, help="of one core, all runs and processes together")
+    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--begin", help="a model's folder, or `bundled`: a new training begins with its weights")
     arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    folder = work_folder() / f"objects_{arguments.size}"
-    objects, path = load_objects(folder), folder / "network.pt"
-    shape = ObjectNetworkShape(size=arguments.size, grid=3 * arguments.size // 4)
-    network = started(lambda: ObjectNetwork(shape), torch.Generator().manual_seed(SEED))
-    render = FieldRenderer(rig_views(shape.size), shape.size, shape.grid)
-    matrices = [value for value in network.parameters() if value.ndim > 1]
-    vectors = [value for value in network.parameters() if value.ndim < 2]
-    optimizer = torch.optim.AdamW(
-        [{"params": matrices, "weight_decay": 0.02}, {"params": vectors, "weight_decay": 0.0}], RATE, (0.9, 0.98)
-    )
-    average, state = MovingAverage(network), load_state(path)
-    step, spent, losses = 0, 0.0, []
-    if state is not None:
-        network.load_state_dict(state["network"])
-        optimizer.load_state_dict(state["optimizer"])
-        average.shadow, average.updates = state["average"], state["updates"]
-        step, spent, losses = state["step"], state["seconds"], state["losses"]
-
-    begun, saved = time.process_time() - spent, time.monotonic()
-
-    def save() -> None:
-        save_atomically(
-            {
-                "network": network.state_dict(), "optimizer": optimizer.state_dict(), "average": average.shadow,
-                "updates": average.updates, "step": step, "seconds": time.process_time() - begun, "losses": losses,
-                "shape": asdict(shape), "objects": len(objects),
-            },
-            path,
-        )  # fmt: skip
-
-    recent: list[float] = []
-    for chosen in shuffled_batches(len(objects), BATCH, SEED, step):
-        seconds = time.process_time() - begun
-        if seconds >= arguments.seconds:
-            break
-        for group in optimizer.param_groups:
-            group["lr"] = RATE * learning_rate_share(seconds / arguments.seconds, 0.03)
-        generator = torch.Generator().manual_seed(1_000_003 * SEED + step)
-        loss, squared = loss_of(network, render, varied(objects[torch.from_numpy(chosen)], generator), generator)
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimizer.step()
-        average.update(network)
-        recent.append(squared)
-        step += 1
-        if step % 50 == 0:
-            losses.append((step, float(np.mean(recent))))
-            print(f"step {step}, {seconds:.0f} s: {losses[-1][1]:.5f}", flush=True)
-            recent = []
-        if time.monotonic() - saved > SAVE_SECONDS:
-            save()
-            saved = time.monotonic()
-    save()
+    run_workers(teach_objects, arguments.size, arguments.seconds, arguments.begin, processes=arguments.processes)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ddrep_core.training.loop import multiplies_bfloat16
+
 # Quintic Newton-Schulz iteration: it brings singular values from (0, 1] to about 0.7 to 1.2 in five rounds.
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 ROUNDS = 4
@@ -19,9 +21,9 @@ ROUNDS = 4
 
 @torch.no_grad()
 def orthogonal(matrix: Tensor) -> Tensor:
-    """The nearest matrix [m, n] with singular values about one, by products in bfloat16."""
+    """The nearest matrix [m, n] with singular values about one, by products in bfloat16 where that is fast."""
     first, third, fifth = COEFFICIENTS
-    value = matrix.bfloat16()
+    value = matrix.bfloat16() if multiplies_bfloat16(matrix.device) else matrix
     upright = value.shape[0] > value.shape[1]
     value = value.T if upright else value
     value = value / (value.norm() + 1e-7)
