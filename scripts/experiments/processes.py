@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Other processes and training targets, in toys of known answer: the tables of docs/processes.md.
 
-    scripts/experiments/processes.py fields | representations | codes | views | capacity | robust | targets |
-        latents | paths
+    scripts/experiments/processes.py fields | representations | codes | views | trained | capacity | robust |
+        targets | latents | paths
 
 Each takes minutes on one core. `paths` draws a picture of what D does.
 """
@@ -283,16 +283,78 @@ def seen_once(count: int, source: torch.Generator) -> tuple[Tensor, Tensor, Tens
     return window, band.flatten(1), torch.eye(len(OFFSETS))[view]
 
 
-def views(steps: int = 5000) -> None:
-    print("One code for all views of a band: eight windows of 12 of 24; a denoiser of single windows, told which it is")
-    lesson, width = Lesson(steps=steps, batch=256, learning_rate=3e-3, level=(0.2, 1.6)), 128
-    plain = Denoiser(started(lambda: ResidualNetwork(36, 36, 1 + len(OFFSETS), width), generator(0)), 0.5)
-    train_with_codes(plain, None, seen_once, lesson, generator(1))
+BAND_LESSON = Lesson(steps=5000, batch=256, learning_rate=3e-3, level=(0.2, 1.6))
+
+
+def uncoded(process: Process | None = None) -> Denoiser:
+    """A denoiser of single views, told which one it is."""
+    denoiser = Denoiser(started(lambda: ResidualNetwork(36, 36, 1 + len(OFFSETS), 128), generator(0)), 0.5)
+    train_with_codes(denoiser, None, seen_once, BAND_LESSON, generator(1), process)
+    return denoiser
+
+
+def coded(process: Process | None = None) -> tuple[Denoiser, Codes]:
+    """The same, told a code for the layout and one for the colours, too."""
     looks = [lambda seen: forms(seen.reshape(-1, 3, 24)), lambda seen: colours(seen.reshape(-1, 3, 24))]
     book = started(lambda: Codes(72, 2, 8, looks=looks), generator(2))
-    told = Denoiser(started(lambda: ResidualNetwork(36, 36, 1 + book.size + len(OFFSETS), width), generator(0)), 0.5)
-    train_with_codes(told, book, seen_once, lesson, generator(1))
+    denoiser = Denoiser(started(lambda: ResidualNetwork(36, 36, 1 + book.size + len(OFFSETS), 128), generator(0)), 0.5)
+    train_with_codes(denoiser, book, seen_once, BAND_LESSON, generator(1), process)
     train_law(book, seen_once, Lesson(steps=1500), generator(3))
+    return denoiser, book
+
+
+def band_in_views() -> LinearDiffrep:
+    rows = [
+        channel * 24 + (int(offset) + column) % 24 for offset in OFFSETS for channel in range(3) for column in range(12)
+    ]
+    matrix = torch.zeros(len(rows), 72)
+    matrix[torch.arange(len(rows)), torch.tensor(rows)] = 1
+    return LinearDiffrep(matrix, image_shape=(3, 1, 12))
+
+
+def band_drawn(
+    denoiser: Denoiser, steps: int, seed: int, code: Tensor | None, process: Process | None = None
+) -> tuple[Tensor, float, list[tuple[float, float]]]:
+    """A band [72], the views' agreement, and their disagreement at every level; a one-hot code [1 or V, m k]."""
+    heard = torch.eye(len(OFFSETS))
+    if code is not None:
+        heard = torch.cat([code.expand(len(OFFSETS), -1), heard], 1)
+    prior = LearnedPrior(
+        denoiser, (3, 1, 12), code_size=heard.shape[1], sigmas=tuple(np.geomspace(40, 0.02, 400)), process=process
+    )
+    seen: list[tuple[float, float]] = []
+    result = sample(
+        band_in_views(), prior, schedule=Schedule((Segment((*karras_levels(40.0, 0.02, steps), 0.0)),)), eta=0.75,
+        seed=seed, guidance_scale=1.0, controls={CODE: heard},
+        callback=lambda step: seen.append((step.sigma, min(1.0, step.disagreement or 0.0))),
+    )  # fmt: skip
+    return result.diffrep.theta.detach().flatten(), float(result.agreement or 0.0), seen
+
+
+def nearest_band(band: Tensor) -> tuple[int, int, float]:
+    """Layout and colours of the band that is nearest, and how far that is."""
+    everything, layout, pair = strips(3000, generator(6))
+    far = (everything.flatten(1) - band).square().mean(1)
+    return int(layout[far.argmin()]), int(pair[far.argmin()]), float(far.min().sqrt())
+
+
+def band_row(
+    denoiser: Denoiser, steps: int, code: Callable[[int], Tensor | None], process: Process | None = None
+) -> str:
+    """Agreement at high and middle noise and at the end, and distance from the nearest band, of 24 draws."""
+    high, middle, final, near = [], [], [], []
+    for seed in range(24):
+        band, agreement, seen = band_drawn(denoiser, steps, seed, code(seed), process)
+        high.append(np.mean([1 - each for sigma, each in seen if sigma > 5]))
+        middle.append(np.mean([1 - each for sigma, each in seen if 1 < sigma <= 5]))
+        final.append(agreement)
+        near.append(nearest_band(band)[2])
+    return " | ".join(f"{np.mean(each):.3f}" for each in (high, middle, final, near))
+
+
+def views() -> None:
+    print("One code for all views of a band: eight windows of 12 of 24; a denoiser of single windows, told which it is")
+    plain, (told, book) = uncoded(), coded()
     everything, layout, pair = strips(3000, generator(6))
     read = book.read(everything.flatten(1))
     print(f"pairs of codes in use: {len(read.unique(dim=0))} of 64, for {LAYOUTS * PAIRS} kinds; nats that code 1 says "
@@ -309,67 +371,41 @@ def views(steps: int = 5000) -> None:
             with torch.no_grad():
                 row.append(float((denoiser(x, torch.full((len(x),), sigma), heard) - window).square().mean().sqrt()))
         print(f"  {name}: " + ", ".join(f"{each:.3f}" for each in row))
-    rows = [
-        channel * 24 + (int(offset) + column) % 24 for offset in OFFSETS for channel in range(3) for column in range(12)
-    ]
-    matrix = torch.zeros(len(rows), 72)
-    matrix[torch.arange(len(rows)), torch.tensor(rows)] = 1
-    rep = LinearDiffrep(matrix, image_shape=(3, 1, 12))
-    sigmas = tuple(np.geomspace(40, 0.02, 400))
-    priors = {
-        "no code": LearnedPrior(plain, (3, 1, 12), code_size=len(OFFSETS), sigmas=sigmas),
-        "code": LearnedPrior(told, (3, 1, 12), code_size=book.size + len(OFFSETS), sigmas=sigmas),
-    }
 
-    def drawn(
-        name: str, steps: int, seed: int, codes: Tensor | None
-    ) -> tuple[Tensor, float, list[tuple[float, float]]]:
-        """The band, the views' agreement and their disagreement at every level."""
-        heard = torch.eye(len(OFFSETS))
-        if codes is not None:
-            heard = torch.cat([book.one_hot(codes).expand(len(OFFSETS), -1), heard], 1)
-        seen: list[tuple[float, float]] = []
-        result = sample(
-            rep, priors[name], schedule=Schedule((Segment((*karras_levels(40.0, 0.02, steps), 0.0)),)), eta=0.75,
-            seed=seed, guidance_scale=1.0, controls={CODE: heard},
-            callback=lambda step: seen.append((step.sigma, min(1.0, step.disagreement or 0.0))),
-        )  # fmt: skip
-        return result.diffrep.theta.detach().flatten(), float(result.agreement or 0.0), seen
-
-    def nearest(band: Tensor) -> tuple[int, int, float]:
-        """Layout and colours of the band that is nearest, and how far that is."""
-        far = (everything.flatten(1) - band).square().mean(1)
-        return int(layout[far.argmin()]), int(pair[far.argmin()]), float(far.min().sqrt())
+    def shared(seed: int, count: int = 1) -> Tensor:
+        return book.one_hot(book.draw(count, generator(100 + seed)))
 
     print("| | steps | views agree at σ > 5 | at 1 to 5 | at the end | from the nearest band |")
     print("| --- | --- | --- | --- | --- | --- |")
     for steps in (8, 15, 40):
-        for name in ("no code", "code", "another code for each view"):
-            high, middle, final, near = [], [], [], []
-            for seed in range(24):
-                codes = None
-                if name != "no code":
-                    codes = book.draw(1 if name == "code" else len(OFFSETS), generator(100 + seed))
-                band, agreement, seen = drawn("no code" if codes is None else "code", steps, seed, codes)
-                high.append(np.mean([1 - each for sigma, each in seen if sigma > 5]))
-                middle.append(np.mean([1 - each for sigma, each in seen if 1 < sigma <= 5]))
-                final.append(agreement)
-                near.append(nearest(band)[2])
-            print(
-                f"| {name} | {steps} | {np.mean(high):.3f} | {np.mean(middle):.3f} | {np.mean(final):.3f} | "
-                f"{np.mean(near):.3f} |"
-            )
+        print(f"| no code | {steps} | {band_row(plain, steps, lambda seed: None)} |")
+        print(f"| code | {steps} | {band_row(told, steps, shared)} |")
+        apart = band_row(told, steps, lambda seed: shared(seed, len(OFFSETS)))
+        print(f"| another code for each view | {steps} | {apart} |")
     kept, painted = 0, 0
     for seed in range(24):
         codes = book.draw(1, generator(200 + seed))
         others = book.draw(64, generator(300 + seed), fixed=codes[0, :1])
         other = others[others[:, 1] != codes[0, 1]][:1]
-        first, second = (nearest(drawn("code", 15, seed, each)[0]) for each in (codes, other))
+        first, second = (nearest_band(band_drawn(told, 15, seed, book.one_hot(each))[0]) for each in (codes, other))
         kept += first[0] == second[0]
         painted += first[1] != second[1]
     print(
         f"the layout's code kept, the colours' drawn anew, 15 steps: {kept} of 24 layouts stay, {painted} are repainted"
     )
+
+
+def trained() -> None:
+    print("Denoisers of a band's views trained under each process, pulled back through it; 15 steps, 24 draws")
+    print("| D | | views agree at σ > 5 | at 1 to 5 | at the end | from the nearest band |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    for dimensions in (128.0, 2048.0, math.inf):
+        process = of(dimensions)
+        plain = uncoded(process)
+        print(f"| {dimensions:g} | no code | {band_row(plain, 15, lambda seed: None, process)} |", flush=True)
+        told, book = coded(process)
+        row = band_row(told, 15, lambda seed, book=book: book.one_hot(book.draw(1, generator(100 + seed))), process)
+        print(f"| {dimensions:g} | code | {row} |", flush=True)
 
 
 def known(code: Tensor, kind: Tensor) -> float:
@@ -537,7 +573,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "what",
-        choices=("fields", "representations", "codes", "views", "capacity", "robust", "targets", "latents", "paths"),
+        choices=(
+            "fields",
+            "representations",
+            "codes",
+            "views",
+            "trained",
+            "capacity",
+            "robust",
+            "targets",
+            "latents",
+            "paths",
+        ),
     )
     parser.add_argument("--out", type=Path, default=Path("docs/images"))
     arguments = parser.parse_args()

@@ -91,7 +91,7 @@ class Coder(nn.Module):
 
 
 class PlainAutoencoder(Network):
-    """Pictures to latents and back. In tiles, where memory is short, diffusers' own does it."""
+    """Pictures to latents and back. Where memory is short, diffusers' own cuts them into tiles, ours does each."""
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         super().__init__(config)
@@ -120,8 +120,9 @@ class PlainAutoencoder(Network):
 
         with torch.device("meta"):
             network: Any = AutoencoderKL.from_config(dict(self.config))
-        network.load_state_dict(self.state_dict(), assign=True)
-        network.eval().requires_grad_(False)
+        for part in ("encoder", "decoder", "quant_conv", "post_quant_conv"):
+            setattr(network, part, getattr(self, part))
+        network.eval()
         network.use_tiling = True
         network.tile_latent_min_size = self.tile_latent_min_size
         network.tile_sample_min_size = self.tile_sample_min_size
