@@ -73,6 +73,26 @@ def test_a_denoiser_learns_a_gaussian(process: Process) -> None:
         torch.testing.assert_close(found, x / 2, atol=0.06, rtol=0)
 
 
+def test_the_field_of_one_further_dimension_is_learnt_by_the_strength_of_its_noise() -> None:
+    """PFGM: noise far stronger than its level says is common. Two points, against the exact denoiser."""
+    points, process = torch.tensor([[1.0, 0.0], [-1.0, 0.0]]), Poisson(1.0)
+
+    def draw(count: int, source: torch.Generator) -> Tensor:
+        return points[torch.randint(2, (count,), generator=source)]
+
+    sigma = torch.full((2000,), 0.7)
+    x, _ = process.perturb(draw(2000, generator(10)), sigma, generator(11))
+    prior = EmpiricalPrior(points.reshape(2, 1, 1, 2), process=process)
+    exact = prior.predict_clean(x.reshape(-1, 1, 1, 2), 0.7, prior.condition()).reshape(-1, 2).to(x)
+    wrong = []
+    for by_strength in (False, True):
+        network = started(lambda told=1 + by_strength: ResidualNetwork(2, 2, told, 32, 2), generator(12))
+        denoiser = Denoiser(network, 0.7, by_strength)
+        train(denoiser, draw, Lesson(steps=400, learning_rate=3e-3), generator(13), process)
+        wrong.append(float((denoiser(x, sigma).detach() - exact).square().sum(1).sqrt().mean()))
+    assert wrong[1] < 0.2 and wrong[1] < wrong[0] / 2
+
+
 def test_training_is_the_same_for_the_same_seed() -> None:
     def draw(count: int, source: torch.Generator) -> Tensor:
         return torch.randn(count, 2, generator=source)

@@ -142,7 +142,7 @@ def train_with_codes(
             told = torch.cat([said, told], 1)
             shares = logits.softmax(2).mean(0)
             usage = -(shares * shares.clamp_min(1e-9).log()).sum(1).mean()
-        loss = (denoiser.weight(sigma) * (denoiser(x, sigma, told) - clean).square().mean(1)).mean()
+        loss = denoiser.loss(x, sigma, clean, told)
         optimizer.zero_grad()
         (loss - USAGE * usage).backward()
         optimizer.step()

@@ -51,23 +51,35 @@ class Denoiser(nn.Module):
     Args:
         network: F, of x and what it is told.
         deviation: σ_data, of one number of x0.
+        by_strength: c_skip, c_in and c_out are those of the strength that x itself betrays, and F is told both,
+            ln σ / 4 and its own. With few further dimensions one noise in ten is ten times as strong as its level
+            says (PFGM, D = 1), and no network follows inputs of such a range.
     """
 
-    def __init__(self, network: nn.Module, deviation: float = 0.5) -> None:
+    def __init__(self, network: nn.Module, deviation: float = 0.5, by_strength: bool = False) -> None:
         super().__init__()
-        self.network, self.deviation = network, deviation
+        self.network, self.deviation, self.by_strength = network, deviation, by_strength
 
     def forward(self, x: Tensor, sigma: Tensor, condition: Tensor | None = None) -> Tensor:
         """x̂0 [B, N] of x [B, N] at levels [B]."""
         level = sigma.to(x).reshape(-1, 1)
-        total = level**2 + self.deviation**2
-        told = level.log() / 4 if condition is None else torch.cat([level.log() / 4, condition], 1)
-        skip, out = self.deviation**2 / total, level * self.deviation / total.sqrt()
+        strength = self._strength(x, level)
+        total = strength**2 + self.deviation**2
+        told = [level.log() / 4, *([strength.log() / 4] if self.by_strength else [])]
+        told = torch.cat([*told, *([] if condition is None else [condition])], 1)
+        skip, out = self.deviation**2 / total, strength * self.deviation / total.sqrt()
         return skip * x + out * self.network(x / total.sqrt(), told)
 
-    def weight(self, sigma: Tensor) -> Tensor:
-        """λ(σ) = 1 / c_out²."""
-        return (sigma**2 + self.deviation**2) / (sigma * self.deviation) ** 2
+    def loss(self, x: Tensor, sigma: Tensor, target: Tensor, condition: Tensor | None = None) -> Tensor:
+        """The mean over the batch of (D − target)² / c_out²."""
+        strength = self._strength(x, sigma.to(x).reshape(-1, 1))[:, 0]
+        weight = (strength**2 + self.deviation**2) / (strength * self.deviation) ** 2
+        return (weight * (self(x, sigma, condition) - target).square().mean(1)).mean()
+
+    def _strength(self, x: Tensor, level: Tensor) -> Tensor:
+        if not self.by_strength:
+            return level
+        return level * (1 + (x.square() / (level**2 + self.deviation**2)).mean(1, keepdim=True)).sqrt()
 
 
 @dataclass(frozen=True)
@@ -102,7 +114,7 @@ def train(
         sigma = (lesson.level[0] + lesson.level[1] * torch.randn(lesson.batch, generator=generator)).exp().to(own)
         x, _ = process.perturb(own, sigma, generator)
         target = stable_target(x, sigma, own, others, process) if lesson.reference else own
-        loss = (denoiser.weight(sigma) * (denoiser(x, sigma) - target).square().mean(1)).mean()
+        loss = denoiser.loss(x, sigma, target)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
