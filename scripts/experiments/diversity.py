@@ -356,6 +356,7 @@ def restorations(options: Any, prior: Any, embedding: PictureEmbedding) -> dict[
     picture = seen(what, drawn.diffrep.render()[None], prior)[0]
     operator, free = damage(options, picture.shape[-1])
     given = operator(picture)
+    hole = free[None, None] if options.damage.startswith(("inpaint", "freeform")) else None
     covered = free if what.shown is None else free * what.shown
     rows, table = [[*picture, *given]], {}
     for gamma in options.gammas:
@@ -365,9 +366,9 @@ def restorations(options: Any, prior: Any, embedding: PictureEmbedding) -> dict[
             ParticleGuidance(gamma, RadialKernel(pooled=True), least_sigma=1.0) if options.guided and gamma else None
         )
         answers = restore(
-            prior, Measurement(operator, given), prior.image_shape, rep=what.rep, prompt=prompt, guidance_scale=3.0,
-            samples=SAMPLES, gamma=0.0 if options.guided else gamma, guide=guide, method=method, seed=options.seed,
-            coupling=options.coupling,
+            prior, Measurement(operator, given, hole), prior.image_shape, rep=what.rep, prompt=prompt,
+            guidance_scale=3.0, samples=SAMPLES, gamma=0.0 if options.guided else gamma, guide=guide, method=method,
+            seed=options.seed, coupling=options.coupling,
         )  # fmt: skip
         found, decoded = answers.pictures, seen(what, answers.latents, prior)
         known = given.expand(SAMPLES, *given.shape).flatten(0, 1)
