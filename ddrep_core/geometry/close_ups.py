@@ -102,11 +102,12 @@ class _Places:
     @cached_property
     def beside(self) -> Float:
         """[2, P, 3] points one texel away, along two directions that are square to each other."""
-        x, y = (1.0, 0.0, 0.0), (0.0, 1.0, 0.0)
-        along = np.cross(self.normals, np.where(np.abs(self.normals[:, :1]) < 0.9, x, y))
+        x, y = np.eye(3)[:2]
+        along: Float = np.cross(self.normals, np.where(np.abs(self.normals[:, :1]) < 0.9, x, y))
         along /= np.linalg.norm(along, axis=1, keepdims=True)
         step = self.texel[:, None]
-        return np.stack([self.points + step * along, self.points + step * np.cross(self.normals, along)])
+        across: Float = np.cross(self.normals, along)
+        return np.stack([self.points + step * along, self.points + step * across])
 
     def of(self, chosen: NDArray[np.bool_]) -> _Places:
         return _Places(self.points[chosen], self.normals[chosen], self.texel[chosen])
