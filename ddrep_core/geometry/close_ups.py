@@ -103,10 +103,10 @@ class _Places:
     def beside(self) -> Float:
         """[2, P, 3] points one texel away, along two directions that are square to each other."""
         x, y = np.eye(3)[:2]
-        along: Float = np.cross(self.normals, np.where(np.abs(self.normals[:, :1]) < 0.9, x, y))
+        along = np.cross(self.normals, np.where(np.abs(self.normals[:, :1]) < 0.9, x, y)).astype(np.float64)
         along /= np.linalg.norm(along, axis=1, keepdims=True)
         step = self.texel[:, None]
-        across: Float = np.cross(self.normals, along)
+        across = np.cross(self.normals, along).astype(np.float64)
         return np.stack([self.points + step * along, self.points + step * across])
 
     def of(self, chosen: NDArray[np.bool_]) -> _Places:
