@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import geometry_shapes as shapes
 import numpy as np
@@ -125,6 +127,29 @@ def test_views_drawn_from_a_texture_give_it_back() -> None:
     difference = np.abs(again - pictures.permute(0, 2, 3, 1).numpy())
     assert np.sqrt((difference**2).mean()) < 0.01
     assert 0.6 < coverage_share(textures) < 1
+
+
+def test_textures_are_found_as_well_from_near_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By fewer steps, and not past what is asked for: the tolerance is of the same error."""
+    steps = []
+    multigrid = Multigrid.__call__
+    monkeypatch.setattr(Multigrid, "__call__", lambda self, residual: steps.append(1) or multigrid(self, residual))
+    mesh = load_mesh(demo_mesh_path())
+    views = orbit_views(6, (10.0, 50.0), target=mesh, width=64, height=64)
+    pictures = torch.cat([photograph(mesh, camera, 64) for camera in views]).clamp(0, 1)
+    baker = Baker(mesh, views, 256, (64, 64))
+
+    def found(**options: Any) -> np.ndarray:
+        steps.clear()
+        return np.concatenate([each.texture.numpy() for each in baker.bake(pictures, **options).values()])
+
+    plain, taken = found(), len(steps)
+    near = {name: each.pixels() for name, each in baker.bake(pictures * 0.97 + 0.01).items()}
+    sooner, then = found(near=near), len(steps) - 1  # one tells how far off all texels of one colour are
+    monkeypatch.setattr(import_module("ddrep_core.geometry.bake"), "TOLERANCE", 1e-5)
+    exact = found()
+    errors = [float(np.sqrt(((each - exact) ** 2).mean())) for each in (plain, sooner)]
+    assert then < taken and errors[1] < 1.5 * errors[0] < 0.01
 
 
 def test_constant_pictures_and_the_colour_behind_do_not_mix(tmp_path: Path) -> None:

@@ -90,6 +90,15 @@ def test_visible_points(cube: Mesh) -> None:
     assert caster.visible(camera, points, normals).tolist() == [True, False, True, False, False]
 
 
+@pytest.mark.parametrize(
+    "camera", [orthographic("flat", (3, -6, 1), 2.0, 0.5), shapes.cameras([(2.5, -3.5, 2.0)], 32)[0]]
+)
+def test_rays_to_points_are_those_through_where_they_are_seen(camera: Camera) -> None:
+    points = np.random.default_rng(0).uniform(-1, 1, size=(200, 3))
+    through, to = camera.rays(camera.project(points)[0]), camera.rays_to(points)
+    assert np.allclose(through[0], to[0], atol=1e-9) and np.allclose(through[1], to[1], atol=1e-9)
+
+
 def test_scan_lines_cover_each_pixel_of_a_triangulated_square_once() -> None:
     random = np.random.default_rng(1)
     inner = np.concatenate([random.uniform(2, 30, size=(40, 2)), [[0, 0], [32, 0], [0, 32], [32, 32]]])

@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
+from scipy import sparse
 from torch import Tensor
 from torch.nn import functional
 
-from ddrep_core.sparse import unchecked_csr
+from ddrep_core.sparse import SparseMatrix, scipy_csr, unchecked_csr
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,14 @@ class LookUp:
     def adjoint(self, values: Tensor) -> Tensor:
         """[R³, ·] what voxels collect from values [M, ·] at the points."""
         return self._backward @ values
+
+    def summed(self, shares: Tensor) -> SparseMatrix:
+        """[N, R³] what Σ_k shares[n, k] (the value at point n K + k) takes of each voxel, for shares [N, K]."""
+        count, each = shares.shape
+        ends = np.arange(0, count * each + 1, each)
+        values = shares.double().cpu().numpy().ravel()
+        sums = sparse.csr_array((values, np.arange(count * each), ends), shape=(count, count * each))
+        return sums @ scipy_csr(self._forward)
 
     @cached_property
     def _backward(self) -> Tensor:

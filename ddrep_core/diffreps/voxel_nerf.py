@@ -19,12 +19,14 @@ from dataclasses import dataclass
 from typing import Self
 
 import torch
+from scipy import sparse
 from torch import Tensor
 from torch.nn import functional
 
-from ddrep_core.diffreps.ray_samples import LookUp, Rays, RenderRays, ball_interval, march
+from ddrep_core.diffreps.ray_samples import Composite, LookUp, Rays, RenderRays, ball_interval, march
 from ddrep_core.errors import RequestError
 from ddrep_core.noise.fields import CommonNoise
+from ddrep_core.sparse import SparseMatrix, scipy_csr
 from ddrep_core.views import Camera, Views
 
 # σ_init(x) = 10 (1 − ‖x‖ / r), before the softplus (§4.3). The paper's r = 0.5 is 0.7 to 0.9 of half a frame, for its
@@ -189,6 +191,26 @@ class VoxelNerfDiffrep:
             raw = raw + (enlarge @ wider.flatten(2)).view_as(raw)
         raw = raw * self._scale
         return torch.cat([functional.softplus(raw[:1]), raw[1:]])
+
+    def shares(self) -> SparseMatrix:
+        """[V * h * w, R³] how much of each pixel shows each voxel's colour: pictures are linear in colours."""
+        density, parts = self.field()[:1].flatten(1).T, []
+        for look in self._seen(None):
+            samples = look.look_up(density).view(len(look.step), -1, 1)
+            shares = Composite.of(samples, samples[:, 0, :0], look.step).share / self.subsamples**2
+            parts.append(look.look_up.summed(shares.reshape(len(shares) // self.subsamples**2, -1)))
+        return sparse.vstack(parts, format="csr")
+
+    def colour_grids(self) -> list[tuple[Tensor, SparseMatrix]]:
+        """Of each level, finest first: its colours [C, R', R', R'], live, and [R³, R'³] what a unit of them adds to
+        each voxel's colour (`field`)."""
+        found = []
+        for level in range(1 + len(self._enlarge)):
+            along = sparse.eye_array(self.grid) if level == 0 else scipy_csr(self._enlarge[level - 1])
+            found.append(
+                (self.theta[f"grid_{level}"][1:], COLOUR_SCALE * sparse.kron(along, sparse.kron(along, along)))
+            )
+        return found
 
     def concealment(self, resolution: int, samples: int = 24) -> Tensor:
         """[R, R, R] how much of the light between a point and the camera that sees it best is stopped, 0..1.

@@ -45,6 +45,7 @@ BYTES_PER_DELIVERED, BYTES_PER_INTERPOLATED, BYTES_FOR_ONE = 28, 6, 56
 BYTES_PER_FACE = 1500
 PLACES = 200_000  # that cameras are asked about at a time: hundreds of small parts are as quick as one large one
 PAINTED = 0.1  # of what texels commonly weigh in the views that paint them: below, others paint them
+TOLERANCE = 3e-3  # of the error's energy norm when all texels have one colour
 RAYS_ACROSS = 768  # a picture, so that small pictures touch all texels behind their pixels
 
 
@@ -228,9 +229,11 @@ class Baker:
                 turned = mirror.mirrored(normals[has])
                 places, normals = np.concatenate([places, there]), np.concatenate([normals, turned])
             for camera in views:
-                if camera.weight > 0:
+                if camera.weight > 0 and len(node):
                     visible = caster.visible(camera, places, normals, least_cosine=PAINTS)
                     seen[node[visible]] = True
+                    left = ~seen[node]
+                    node, places, normals = node[left], places[left], normals[left]
         return seen[chosen][block]
 
     def _places(
@@ -244,12 +247,15 @@ class Baker:
                 places = np.einsum("nk,nkj->nj", weights, part.triangles[face])
                 yield entry.start + texel, places, caster.face_normals[starts[part.name] + face]
 
-    def bake(self, images: Tensor, progress: Progress = unheard) -> dict[str, BakedTexture]:
+    def bake(
+        self, images: Tensor, progress: Progress = unheard, *, near: Mapping[str, NDArray[np.uint8]] | None = None
+    ) -> dict[str, BakedTexture]:
         """The textures, by part name.
 
         Args:
             images: [V, 3, H, W] sRGB in [0, 1], one a camera.
             progress: told what share of this is done.
+            near: [T, T, 3] by part name, sRGB: textures that are near these already, from which they are found sooner.
         """
         height, width = self.view_size
         if tuple(images.shape[2:]) != (height, width) or len(images) != len(self._share):
@@ -268,24 +274,13 @@ class Baker:
             return image
 
         rhs += self._tie * mean
-        start = np.broadcast_to(mean, rhs.shape).astype(np.float32)
+        plain = np.broadcast_to(mean, rhs.shape).astype(np.float32)
         solved = 0.7 if self.graph.resolution == self.resolution else 0.4
         finding = portion(progress, 0, solved)
-        values = self._solve(apply, rhs, start, finding)
+        values = self._solve(apply, rhs, plain, None if near is None else self._colours_of(near), finding)
         np.clip(values, 0.0, 1.0, out=values)
         delivering = counted(self.graph.parts, portion(progress, solved, 1))
         return self._mirror({part.part.name: self._texture(part, values) for part in delivering})
-
-    def marked(self, pictures: Mapping[str, NDArray[np.uint8]]) -> dict[str, BakedTexture]:
-        """What parts wear, [T, T, 3] by their names, marked by what is seen as if it had been baked. Solves nothing."""
-        nothing = np.zeros((self.graph.node_count, 3), np.float32)
-        coverage = {part.part.name: self._texture(part, nothing).coverage for part in self.graph.parts}
-        if self.mirrored is not None:
-            coverage = self.mirrored.write_marks(coverage)
-        return {
-            name: BakedTexture(torch.from_numpy(pictures[name]).permute(2, 0, 1) / 255, coverage[name])
-            for name in coverage
-        }
 
     def settled(self, baked: dict[str, BakedTexture]) -> dict[str, BakedTexture]:
         """Textures whose colours were changed, with what holds by construction put right: mirrored, and kept."""
@@ -304,23 +299,37 @@ class Baker:
         }
 
     def _solve(
-        self, apply: Callable[[NDArray], NDArray], rhs: NDArray, start: NDArray, progress: Progress
+        self,
+        apply: Callable[[NDArray], NDArray],
+        rhs: NDArray,
+        plain: NDArray[np.float32],
+        near: NDArray[np.float32] | None,
+        progress: Progress,
     ) -> NDArray[np.float32]:
-        """[N, C] the colours of all texels; those that are kept are no unknowns."""
+        """[N, C] the colours of all texels; those that are kept are no unknowns.
+
+        Args:
+            plain: [N, C] from where they are found, and from whose error it is told how well they are.
+            near: [N, C] from where they are found sooner.
+        """
         if not self._kept.any():
-            return conjugate_gradient(apply, rhs, start, self._multigrid, 3e-3, most_iterations=40, progress=progress)
+            return _found(apply, rhs, plain, near, self._multigrid, progress)
         free = ~self._kept
         given = np.where(free, np.float32(0), self._given)
-        values = conjugate_gradient(
+        values = _found(
             lambda x: apply(x) * free,
             (rhs - apply(given)) * free,
-            start * free,
+            plain * free,
+            None if near is None else near * free,
             lambda residual: self._multigrid(residual) * free,
-            3e-3,
-            most_iterations=40,
-            progress=progress,
+            progress,
         )
         return values + given
+
+    def _colours_of(self, pictures: Mapping[str, NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """[N, 3] what texels show."""
+        nothing = np.zeros((self.resolution, self.resolution), bool)
+        return self._texels_of({name: Worn(picture, nothing) for name, picture in pictures.items()})[0]
 
     def _texels_of(self, worn: Mapping[str, Worn]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """[N, 3] what texels wear, 0 where nothing is said; and [N, 1] which of them are kept."""
@@ -381,6 +390,25 @@ class Baker:
         kept = torch.from_numpy(worn.kept)
         old = torch.from_numpy(worn.picture).permute(2, 0, 1)
         return replace(baked, image=torch.where(kept, old if baked.in_bytes else old / 255, baked.image))
+
+
+def _found(
+    apply: Callable[[NDArray], NDArray],
+    rhs: NDArray,
+    plain: NDArray[np.float32],
+    near: NDArray[np.float32] | None,
+    precondition: Callable[[NDArray], NDArray],
+    progress: Progress,
+) -> NDArray[np.float32]:
+    """apply(x) = rhs, as well from `near` as from `plain`."""
+    against = None
+    if near is not None:
+        residual = rhs - apply(plain)
+        against = (residual * precondition(residual)).sum(axis=0)
+    start = plain if near is None else near
+    return conjugate_gradient(
+        apply, rhs, start, precondition, TOLERANCE, most_iterations=40, against=against, progress=progress
+    )
 
 
 def solving_resolution(mesh: Mesh, resolution: int, pixels: int, most_texels: int = MOST_TEXELS) -> int:

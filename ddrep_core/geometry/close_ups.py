@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from ddrep_core.views import Camera, Views
 from ddrep_core.views.orbit import direction, look_at, perspective_projection
 
 PLACES = 6000  # on the surface, by which it is told what is seen how finely
-CANDIDATES = 256
+CANDIDATES, A_CLOSE_UP = 256, 4
 FOV_DEGREES = 40.0  # as orbits have it
 LOWEST, HIGHEST = -50.0, 75.0  # degrees above the horizon: things upside down are strange to a prior
 STRAIGHT = 0.3  # cosine below which a close-up adds nothing
@@ -73,15 +74,20 @@ def close_ups(
     before = np.minimum(seen, 1.0)
     if not len(seen):
         return CloseUps((), 0.0, 0.0)
-    chosen: tuple[Camera, ...] = ()
-    best = float(before.mean())
+    spread = _spread(places.points, CANDIDATES)
+    best, distance = float(before.mean()), None
+    few = spread[: max(CANDIDATES // 4, A_CLOSE_UP * most)]  # of the places tell how far away to stand
     for coarser in COARSER:
-        cameras, fine = _candidates(places, caster, seen, size, coarser)
-        found, after = _greedy(fine, before, most)
+        after = _greedy(_candidates(places, few, caster, seen, size, coarser)[1], before, most)[1]
         if after > best:
-            chosen, best = tuple(cameras[number] for number in found), after
-        elif chosen:  # further away still, they see less of each texel than they see more of them
+            best, distance = after, coarser
+        elif distance is not None:  # further away still, they see less of each texel than they see more of them
             break
+    if distance is None:
+        return CloseUps((), float(before.mean()), float(before.mean()))
+    cameras, fine = _candidates(places, spread, caster, seen, size, distance)
+    found, best = _greedy(fine, before, most)
+    chosen = tuple(cameras[number] for number in found)
     return CloseUps(_named(_neighbours(chosen)), float(before.mean()), best)
 
 
@@ -92,6 +98,16 @@ class _Places:
     points: Float
     normals: Float
     texel: Float
+
+    @cached_property
+    def beside(self) -> Float:
+        """[2, P, 3] points one texel away, along two directions that are square to each other."""
+        x, y = np.eye(3)[:2]
+        along = np.cross(self.normals, np.where(np.abs(self.normals[:, :1]) < 0.9, x, y)).astype(np.float64)
+        along /= np.linalg.norm(along, axis=1, keepdims=True)
+        step = self.texel[:, None]
+        across = np.cross(self.normals, along).astype(np.float64)
+        return np.stack([self.points + step * along, self.points + step * across])
 
     def of(self, chosen: NDArray[np.bool_]) -> _Places:
         return _Places(self.points[chosen], self.normals[chosen], self.texel[chosen])
@@ -106,12 +122,9 @@ class _Places:
         near = np.flatnonzero((middle <= inner) & ((depth > 0) | camera.is_orthographic))
         points, normals = self.points[near], self.normals[near]
         visible = caster.visible(camera, points, normals, least_cosine)
-        near, points, normals = near[visible], points[visible], normals[visible]
-        step = self.texel[near, None]
-        along = np.cross(normals, np.where(np.abs(normals[:, :1]) < 0.9, (1.0, 0.0, 0.0), (0.0, 1.0, 0.0)))
-        along /= np.linalg.norm(along, axis=1, keepdims=True)
-        corners = [points, points + step * along, points + step * np.cross(normals, along)]
-        here, right, down = (camera.project(each)[0] * (size / camera.width, size / camera.height) for each in corners)
+        near = near[visible]
+        corners = np.concatenate([self.points[near], *self.beside[:, near]])
+        here, right, down = np.split(camera.project(corners)[0] * (size / camera.width, size / camera.height), 3)
         a, b = right - here, down - here
         fine[near] = np.sqrt(np.abs(a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]))
         return fine
@@ -143,11 +156,11 @@ def _places(mesh: Mesh, caster: RayCaster, resolution: int, left_out: Mapping[st
 
 
 def _candidates(
-    places: _Places, caster: RayCaster, seen: NDArray[np.float64], size: int, coarser: float
+    places: _Places, spread: list[int], caster: RayCaster, seen: NDArray[np.float64], size: int, coarser: float
 ) -> tuple[list[Camera], NDArray[np.float64]]:
-    """Cameras before places spread over the surface, and [M, P] what each resolves."""
+    """Cameras before some places, by their numbers, and [M, P] what each resolves."""
     cameras, rows = [], []
-    for number in _spread(places.points, CANDIDATES):
+    for number in spread:
         radius = coarser * places.texel[number] * size / 2
         if seen[number] * NEARER * coarser > 1:  # others see it as closely
             continue

@@ -87,6 +87,8 @@ def conjugate_gradient(
     precondition: Callable[[NDArray], NDArray],
     tolerance: float = 1e-3,
     most_iterations: int = 100,
+    *,
+    against: NDArray | None = None,
     progress: Progress = unheard,
 ) -> NDArray:
     """Solve apply(x) = rhs for K right-hand sides at once, in as little memory as that needs.
@@ -96,14 +98,15 @@ def conjugate_gradient(
         rhs, start: [N, K].
         precondition: gives a new array, which is written to.
         tolerance: of the error's energy norm, as the preconditioner judges it, against that of the first error.
+        against: [K] the square of another error's, in place of the first one's.
     """
     x = start.copy()
     residual = apply(x)
     np.subtract(rhs, residual, out=residual)
     direction = precondition(residual)
     product = (residual * direction).sum(axis=0)
-    goal = tolerance**2 * product
-    first = np.maximum(product, np.finfo(product.dtype).tiny)
+    goal = tolerance**2 * (product if against is None else against)
+    first = np.maximum(product if against is None else against, np.finfo(product.dtype).tiny)
     for _ in range(most_iterations):
         if (product <= goal).all():
             break

@@ -140,7 +140,7 @@ class RayCaster:
         pixels, depth = camera.project(points)
         inside = (depth > 0) & (pixels >= 0).all(axis=1) & (pixels <= (camera.width, camera.height)).all(axis=1)
         candidate = np.flatnonzero(inside)
-        origins, directions = camera.rays(pixels[candidate])
+        origins, directions = camera.rays_to(points[candidate])
         facing = self._straightness(directions, normals[candidate]) > least_cosine
         candidate, origins, directions = candidate[facing], origins[facing], directions[facing]
         first = self._first(origins, directions).astype(np.int64)

@@ -50,8 +50,10 @@ DONE = 0.95  # of a pixel, painted by earlier groups: it is theirs
 PREVIEW_VIEWS = 4
 
 ROOM = "A texture of a higher --resolution has room for more."
-Write: TypeAlias = Callable[[Session, dict[str, BakedTexture], dict[str, Any]], Made]
-"""Makes of textures, and what else result.json says of them, the sample."""
+Write: TypeAlias = Callable[[Session, dict[str, BakedTexture], Tensor, dict[str, Any]], Made]
+"""Makes of textures, what the views of the whole came to show, and what else result.json says of them, the sample."""
+Shown: TypeAlias = Mapping[str, NDArray[np.uint8]]
+"""[T, T, 3] sRGB in 8 bits, what each textured part shows, by its name."""
 
 
 @dataclass(frozen=True)
@@ -60,32 +62,30 @@ class Subject:
 
     Attributes:
         mesh, views: as they were sampled.
-        pictures: [V, 3, H, W] what the views came to show, sRGB in [0, 1].
-        baked: the textures, by part name, of the resolution that is delivered.
+        size: of the views' pictures, pixels a side.
+        shown: the textures, of the resolution that is delivered.
         represent, controls: the representation of such views, and what a prior is shown of them, with what they show.
         worn: what the parts wore before, of which the kept part stays.
         least_guidance: as for the whole.
         evaluations: what the whole cost, each of one view.
+        pictures: [V, 3, size, size] what the views came to show, sRGB in [0, 1]; None: what they see of the textures.
     """
 
     mesh: Mesh
     views: Views
-    pictures: Tensor
-    baked: Mapping[str, BakedTexture]
+    size: int
+    shown: Shown
     represent: Callable[[Views], Diffrep]
     controls: Callable[[Views, Tensor], Controls]
     worn: Mapping[str, Worn]
     least_guidance: float
     evaluations: float
     write: Write
+    pictures: Tensor | None = None
 
     @property
     def resolution(self) -> int:
-        return next(iter(self.baked.values())).image.shape[-1]
-
-    @property
-    def size(self) -> int:
-        return self.pictures.shape[-1]
+        return len(next(iter(self.shown.values())))
 
 
 def check_detail(settings: TextureRequest) -> None:
@@ -127,8 +127,10 @@ def detail_stage(session: Session, subject: Subject, most: int | None, strength:
     )
     together = max(far, TOGETHER // subject.size**2)
     groups = [range(first, min(first + together, far + near)) for first in range(far, far + near, together)]
-    now = DetailPass(subject, chosen, views, baker, groups, strength, steps)
-    return now.stage(session, 0, subject.pictures, dict(subject.baked))
+    before = _present(baker, subject, subject.shown).pictures[:far]
+    pictures = before if subject.pictures is None else subject.pictures
+    now = DetailPass(subject, chosen, views, baker, groups, strength, steps, pictures, before)
+    return now.stage(session, 0, pictures, subject.shown)
 
 
 @dataclass(frozen=True)
@@ -140,6 +142,8 @@ class DetailPass:
         baker: of all these views.
         groups: numbers of close-ups among the views, by the group that is sampled together.
         strength, steps: from which level each group starts, and in how many steps it comes down.
+        pictures: [V, 3, H, W] what the views of the whole came to show, which stays.
+        before: [V, 3, H, W] what they see of the textures that are there.
     """
 
     subject: Subject
@@ -149,22 +153,24 @@ class DetailPass:
     groups: Sequence[range]
     strength: float
     steps: int
+    pictures: Tensor
+    before: Tensor
 
-    def stage(self, session: Session, number: int, pictures: Tensor, baked: dict[str, BakedTexture]) -> Stage | Made:
+    def stage(self, session: Session, number: int, pictures: Tensor, textures: Shown) -> Stage | Made:
         """One group's close-ups, sampled given the whole and the groups before it.
 
         Args:
             pictures: [V', 3, H, W] of the whole and of all groups before this one.
-            baked: the textures that these made.
+            textures: what these made.
         """
         subject, group = self.subject, self.groups[number]
         far = len(subject.views)
         session.stage(f"Looking closely ({number + 1} of {len(self.groups)})" if number else "Looking closely")
         chosen = [*range(far), *group]
         views = self.views[chosen]
-        present = self._present(baked)
+        present = _present(self.baker, subject, textures)
         shown = present.pictures[chosen]
-        shown[:far] = subject.pictures
+        shown[:far] = self.pictures
         known = present.kept
         if number:
             done = self.baker.looking_at(range(far, group[0])) >= DONE
@@ -175,7 +181,7 @@ class DetailPass:
         weights[:far] = 1
         if bool((weights == 1).all()):  # the groups before have painted all that these see
             shown = present.pictures[group[0] : group[-1] + 1]
-            return self._after(session, number, torch.cat([pictures, shown]), baked)
+            return self._after(session, number, torch.cat([pictures, shown]), textures)
         given = Given(encoded(shown, rep, session.prior), weights, hold=1.0)
         rep = Present(shown, known[chosen]).start(rep, session.prior)
         recipe = session.recipe(
@@ -193,7 +199,7 @@ class DetailPass:
                 found = decode(session.prior, result.diffrep.render())[far:]
             inside = self.baker.share[group[0] : group[-1] + 1]
             found = toned(found.to(pictures), shown[far:], inside, self.blur)
-            return self._after(session, number, torch.cat([pictures, found]), baked)
+            return self._after(session, number, torch.cat([pictures, found]), textures)
 
         return Stage(replace(recipe, schedule=schedule, guides=(), given=given), finish, _previews, f"detail_{number}")
 
@@ -202,31 +208,29 @@ class DetailPass:
         """Standard deviation, in pixels of a close-up, of what the views of the whole cannot tell apart."""
         return TONE * self.chosen.after / max(self.chosen.before, 1e-6)
 
-    def _after(self, session: Session, number: int, pictures: Tensor, baked: dict[str, BakedTexture]) -> Stage | Made:
+    def _after(self, session: Session, number: int, pictures: Tensor, textures: Shown) -> Stage | Made:
         """The next group, or the sample."""
         baking = session.stage("Baking the texture")
-        left = self._present(baked).pictures[len(pictures) :]
-        baked = self.baker.bake(torch.cat([pictures, left]), baking)
+        left = _present(self.baker, self.subject, textures).pictures[len(pictures) :]
+        baked = self.baker.bake(torch.cat([pictures, left]), baking, near=textures)
+        textures = {name: each.pixels() for name, each in baked.items()}
         if number + 1 < len(self.groups):
-            return self.stage(session, number + 1, pictures, baked)
-        subject, far = self.subject, len(self.subject.views)
-        before, after = (self._present(each).pictures[:far] for each in (subject.baked, baked))
+            return self.stage(session, number + 1, pictures, textures)
+        after = _present(self.baker, self.subject, textures).pictures[: len(self.before)]
         session.stage("Writing the results")
         told = {
             "close_ups": len(self.chosen.cameras),
             "resolved": [round(self.chosen.before, 4), round(self.chosen.after, 4)],
-            "far_change": round(float((after - before).abs().mean()), 4),
+            "far_change": round(float((after - self.before).abs().mean()), 4),
         }
-        return subject.write(session, baked, {"detail": told})
+        return self.subject.write(session, baked, self.pictures, {"detail": told})
 
-    def _present(self, baked: Mapping[str, BakedTexture]) -> Present:
-        """What all views see of textures, and of what is kept."""
-        worn = {name: Worn(each.pixels(), self._kept(name, each)) for name, each in baked.items()}
-        return Present.of(self.baker, worn)
 
-    def _kept(self, name: str, baked: BakedTexture) -> NDArray[np.bool_]:
-        worn = self.subject.worn.get(name)
-        return np.zeros(baked.coverage.shape, bool) if worn is None else worn.kept
+def _present(baker: Baker, subject: Subject, textures: Shown) -> Present:
+    """What all views see of textures, and of what is kept."""
+    kept = {name: worn.kept for name, worn in subject.worn.items()}
+    nothing = np.zeros((subject.resolution, subject.resolution), bool)
+    return Present.of(baker, {name: Worn(picture, kept.get(name, nothing)) for name, picture in textures.items()})
 
 
 def _importance(far: int, near: int, size: int) -> NDArray[np.float32]:

@@ -5,18 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
+from torch import Tensor
 
 from ddrep_core.errors import RequestError
-from ddrep_core.geometry.bake import BakedTexture, Baker, Worn, baking_bytes
+from ddrep_core.geometry.bake import BakedTexture, baking_bytes
 from ddrep_core.geometry.base_color import base_colors
 from ddrep_core.geometry.load import load_mesh
 from ddrep_core.geometry.texels import check_texture_repeats
 from ddrep_core.jobs.blocks import DetailRequest, TextureRequest
 from ddrep_core.jobs.detail import ROOM, STEPS, Subject, detail_stage
 from ddrep_core.jobs.edit_texture import sized
-from ddrep_core.jobs.present import Present
 from ddrep_core.jobs.session import Session
 from ddrep_core.jobs.task import Made, Stage
 from ddrep_core.jobs.texture import (
@@ -52,7 +51,7 @@ def start(session: Session) -> Stage:
     resolution = settings.resolution or max(texture.shape[-1] for texture in textures.values())
     check_texture_repeats(mesh, resolution)
     cameras, prior = request_cameras(session.request, session.folder), session.prior
-    looking = session.stage("Looking at the mesh from every camera")
+    session.stage("Looking at the mesh from every camera")
     size = prior.image_size
     outlook = look_at_mesh(cameras, mesh, size, rays_across(prior), settings.front_degrees)
     tell_left_out(session, outlook)
@@ -66,15 +65,10 @@ def start(session: Session) -> Stage:
         f"Baking a texture of {resolution}²",
         "Ask for a lower resolution or fewer objects at a time, or close other programs.",
     )
-    worn = {}
-    for part in mesh.textured_parts:
-        texture = sized(textures[part.name], torch.empty(3, resolution, resolution))
-        worn[part.name] = Worn(to_uint8(texture), np.zeros((resolution, resolution), bool))
-    baker = Baker(mesh, views, resolution, (size, size), progress=looking)
-    pictures = Present.of(baker, worn).pictures
-    baked = baker.marked({name: each.picture for name, each in worn.items()})
+    blank = torch.empty(3, resolution, resolution)
+    shown = {part.name: to_uint8(sized(textures[part.name], blank)) for part in mesh.textured_parts}
 
-    def write(session: Session, found: dict[str, BakedTexture], more: dict[str, Any]) -> Made:
+    def write(session: Session, found: dict[str, BakedTexture], pictures: Tensor, more: dict[str, Any]) -> Made:
         made = write_textured_mesh(session, mesh, found, settings.front_degrees)
         sheet = sheet_of_views(session, mesh, found, views, pictures)
         told = {"views": [camera.name for camera in views], "left_out": outlook.left_out_names}
@@ -83,8 +77,8 @@ def start(session: Session) -> Stage:
     subject = Subject(
         mesh,
         views,
-        pictures,
-        baked,
+        size,
+        shown,
         represent=lambda views: texture_diffrep(mesh, views, prior, wanted),
         controls=lambda views, shown: surface_controls(mesh, views, prior, settings.depth, shown),
         worn={},

@@ -200,7 +200,7 @@ class Texturing:
             "left_out": self.outlook.left_out_names,
         }
 
-        def write(session: Session, baked: dict[str, BakedTexture], more: dict[str, Any]) -> Made:
+        def write(session: Session, baked: dict[str, BakedTexture], pictures: Tensor, more: dict[str, Any]) -> Made:
             if self.baker is not None and (wanted := wanted_palette(self.settings, session.folder)) is not None:
                 baked = wanted.textures(baked, self.baker)
             maps = None
@@ -219,7 +219,7 @@ class Texturing:
             stage = detail_stage(session, subject, self.settings.close_ups, self.settings.detail_strength)
             if stage is not None:
                 return stage
-        return write(session, baked, {})
+        return write(session, baked, pictures, {})
 
     def subject(
         self, session: Session, pictures: Tensor, baked: dict[str, BakedTexture], evaluations: float, write: Write
@@ -229,14 +229,15 @@ class Texturing:
         return Subject(
             self.mesh,
             self.outlook.views,
-            pictures,
-            baked,
+            pictures.shape[-1],
+            {name: each.pixels() for name, each in baked.items()},
             represent=lambda views: texture_diffrep(self.mesh, views, prior, settings),
             controls=lambda views, shown: surface_controls(self.mesh, views, prior, settings.depth, shown),
             worn=self.worn,
             least_guidance=TEXTURE_GUIDANCE,
             evaluations=evaluations,
             write=write,
+            pictures=pictures,
         )
 
 

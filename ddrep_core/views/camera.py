@@ -163,6 +163,14 @@ class Camera:
         origins = near if self.is_orthographic else np.broadcast_to(self.position, near.shape).copy()
         return origins, directions
 
+    def rays_to(self, points: Float) -> tuple[Float, Float]:
+        """Origins [N, 3] and directions [N, 3] of unit length, as `rays` gives them, of rays through points [N, 3]."""
+        if self.is_orthographic:
+            return self.rays(self.project(points)[0])
+        directions = points - self.position
+        x, y, z = directions.T
+        return np.broadcast_to(self.position, points.shape).copy(), _divided(directions, np.sqrt(x * x + y * y + z * z))
+
     def pixel_grid_rays(self, width: int, height: int, subsamples: int = 1) -> tuple[Float, Float]:
         """Rays through a regular subsamples x subsamples grid inside each pixel of a `width` x `height` picture.
 

@@ -4,7 +4,7 @@
     python scripts/experiments/editing_kinds.py meshes --meshes spot.obj teapot.obj --guidances 1 1.25 --baselines
     python scripts/experiments/editing_kinds.py drawings --icons OPENMOJI/color/svg
     python scripts/experiments/editing_kinds.py panoramas
-    python scripts/experiments/editing_kinds.py fields
+    python scripts/experiments/editing_kinds.py fields --guidance-scale 7.5 --guidances 1 1.25 1.5
 
 Measured as in `editing.py`: fidelity, the mean cosine to pictures that were sampled with the new words, and gain, what
 of it the edit added; distance, of features at three depths, to the source; rms in sRGB. Told: how sure the prior itself
@@ -30,6 +30,7 @@ from torch import Tensor
 
 import ddrep_core as dd
 from ddrep_core.diffreps.encoded import EncodedDiffrep
+from ddrep_core.diffreps.field_colours import FieldColours
 from ddrep_core.diffreps.panorama import CylinderDiffrep
 from ddrep_core.diffreps.vector import VectorDiffrep
 from ddrep_core.diffreps.voxel_nerf import VoxelNerfDiffrep
@@ -85,6 +86,7 @@ class Case:
 
     Attributes:
         rep: shows the source; views: of cameras, where it has any.
+        sampled: what of it samplers move; all of it when not given.
         views_per_step: of descent, and of the sampler where there are cameras.
         rate: of descent.
         seen: pictures [B, 3, H, W] to judge a representation by.
@@ -99,6 +101,7 @@ class Case:
     seen: Callable[[Any], Tensor]
     wanted: Tensor
     controls: dict[str, Tensor] = field(default_factory=dict)
+    sampled: Any = None
 
 
 Words = tuple[str, str]
@@ -194,7 +197,8 @@ def fields(prior: Any, options: argparse.Namespace) -> Iterator[tuple[Words, Pre
         told = {"guidance_scale": FIELD_GUIDANCE, "schedule": plan, "views_per_step": 4}
         source = sample(rep, prior, views, prompt=words[0], **told).diffrep
         wanted = pictures_of(prior, words[1], options.guidance_scale, 20)
-        return Case(source, views, 4, None, partial(decoded, prior), wanted)
+        colours = None if options.shape_too else FieldColours(source)
+        return Case(source, views, 4, None, partial(decoded, prior), wanted, sampled=colours)
 
     for words in FIELDS[: options.count]:
         yield words, partial(prepare, words)
@@ -216,11 +220,12 @@ def by_sampler(
     case: Case, asked: Asked, guidance: float, steps: int, strength: float, eta: float, from_source: bool
 ) -> Any:
     """As `ddrep edit` does it: the difference, or SDEdit where there are no words for the source."""
+    batch = case.views_per_step if case.views is not None and case.sampled is None else None
     return sample(
-        case.rep, asked.prior, case.views, prompt=asked.words[1], guidance_scale=guidance, controls=case.controls,
-        source_prompt=asked.words[0] if from_source else None, from_scratch=False, eta=eta, seed=asked.seed,
-        schedule=ddim_schedule(lower_levels(asked.prior.sigmas, strength), steps),
-        views_per_step=case.views_per_step if case.views is not None else None,
+        case.sampled or case.rep, asked.prior, case.views, prompt=asked.words[1], guidance_scale=guidance,
+        controls=case.controls, source_prompt=asked.words[0] if from_source else None, from_scratch=False, eta=eta,
+        seed=asked.seed, schedule=ddim_schedule(lower_levels(asked.prior.sigmas, strength), steps),
+        views_per_step=batch,
     )  # fmt: skip
 
 
@@ -237,7 +242,8 @@ def methods(options: argparse.Namespace) -> dict[str, Callable[[Case, Asked], An
     found: dict[str, Callable[[Case, Asked], Any]] = {}
     for guidance in options.guidances or [usual]:
         for strength in options.strength or [STRENGTH["difference"]]:
-            name = f"difference, guidance {guidance:g}, strength {strength:g}, {steps} steps, η = {options.eta:g}"
+            of = " of colours" if options.what == "fields" and not options.shape_too else ""
+            name = f"difference{of}, guidance {guidance:g}, strength {strength:g}, {steps} steps, η = {options.eta:g}"
             found[name] = partial(
                 by_sampler, guidance=guidance, steps=steps, strength=strength, eta=options.eta, from_source=True
             )
@@ -271,6 +277,7 @@ def main() -> None:
     parser.add_argument("--guidance-scale", type=float, default=2.5, help="the prior's usual one")
     parser.add_argument("--guidances", type=float, nargs="*", help="of the difference; the usual one by default")
     parser.add_argument("--descent-guidances", type=float, nargs="*", help="of SDS; the usual one by default")
+    parser.add_argument("--shape-too", action="store_true", help="samplers move a field's densities, too")
     parser.add_argument("--baselines", action="store_true", help="DDS, PDS and SDEdit, too")
     parser.add_argument("--seeds", type=int, nargs="+", default=[3])
     parser.add_argument("--prior", default="bundled")
