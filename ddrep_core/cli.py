@@ -11,8 +11,9 @@ import re
 import sys
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any
 
 import typer
@@ -20,10 +21,11 @@ from rich.console import Console
 
 from ddrep_core import __version__
 from ddrep_core.cli_options import option_parameters, parameter, plain, takes
+from ddrep_core.confined import is_there
 from ddrep_core.errors import Cancelled, DdrepError, RequestError
 from ddrep_core.jobs.create import create_job
 from ddrep_core.jobs.events import JsonLines, ProgressLine
-from ddrep_core.jobs.folder import JobFolder, read_json
+from ddrep_core.jobs.folder import JobBusy, JobFolder, read_json
 from ddrep_core.jobs.request import TASKS, Request
 from ddrep_core.jobs.wish import wish_of
 from ddrep_core.remote.away import require_here, run_away
@@ -305,9 +307,13 @@ def _write_and_run(task: str, told: dict[str, Any]) -> None:
         elsewhere = told["on"] is not None
         wish = wish_of(task, {key: plain(value) for key, value in told.items()}, elsewhere=elsewhere)
         out = told["out"] or Path(_slug(f"{wish.called} {told.get('prompt', task)}"))
+        new = not is_there(out)
         folder = create_job(out, wish.request, copies=wish.copies, overwrite=told["overwrite"])
     resume = False if told["overwrite"] else None
-    _run(folder, resume, told["events"], told["debug"], on=told["on"], keep_there=told["keep_there"])
+    _run(
+        folder, resume, told["events"], told["debug"], on=told["on"], keep_there=told["keep_there"], new=new,
+        called={place.name: source.name for place, source in wish.copies.items()},
+    )  # fmt: skip
 
 
 def _run(
@@ -318,10 +324,17 @@ def _run(
     checkpoint_seconds: float = 10.0,
     on: str | None = None,
     keep_there: bool = False,
+    new: bool = False,
+    called: Mapping[str, str] | None = None,
 ) -> None:
-    """Run a job; with `resume` None, go on where an earlier run of the very same request stopped."""
+    """Run a job; with `resume` None, go on where an earlier run of the very same request stopped.
+
+    Args:
+        new: the folder was made for this run: if the run is refused before anything came of it, it is removed.
+        called: what a person calls the files that inputs/ has by other names.
+    """
     listener = JsonLines() if events else ProgressLine()
-    with _answering(debug, folder):
+    with _answering(debug, folder if new else None, called or {}):
         if on is not None:
             result = run_away(
                 folder.path,
@@ -351,10 +364,17 @@ def _print_outputs(folder: JobFolder, result: Path) -> None:
 
 
 class _answering:
-    """Turns errors into a message and an exit status; `debug` shows the traceback first."""
+    """Turns errors into a message and an exit status; `debug` shows the traceback first.
 
-    def __init__(self, debug: bool, folder: JobFolder | None = None) -> None:
-        self.debug, self.folder = debug, folder
+    Args:
+        made: a folder that is removed if what was asked for is refused and nothing came of it.
+        called: names in messages, and what to call them instead.
+    """
+
+    def __init__(
+        self, debug: bool, made: JobFolder | None = None, called: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        self.debug, self.made, self.called = debug, made, called
 
     def __enter__(self) -> None: ...
 
@@ -366,7 +386,13 @@ class _answering:
         if isinstance(error, KeyboardInterrupt):
             error = Cancelled("Cancelled.")
         if isinstance(error, DdrepError):
+            for copy, name in self.called.items():
+                error.message = re.sub(
+                    rf"(?<![\w./\\-]){re.escape(copy)}(?![\w/-])", lambda _, name=name: name, error.message
+                )
             _tell(error)
+            if self.made and isinstance(error, RequestError) and not isinstance(error, JobBusy):
+                self.made.remove_unless_begun()
             raise typer.Exit(error.exit_status) from None
         print(f"Error: {type(error).__name__}: {error}\n--debug shows more; please report it.", file=sys.stderr)
         raise typer.Exit(1) from None

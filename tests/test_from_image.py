@@ -302,5 +302,17 @@ def test_the_command_says_what_is_wrong_with_a_picture(
     with pytest.raises(SystemExit) as ended:
         main(["from-image", str(tmp_path / name), "--out", str(tmp_path / "job")])
     assert ended.value.code == 2
-    assert words in " ".join(capsys.readouterr().err.split())
+    told = " ".join(capsys.readouterr().err.split())
+    assert words in told
+    assert name in told or "cannot be read" not in told  # as it is called, not as its copy is
+    assert not (tmp_path / "job").exists()
+
+
+def test_a_refusal_leaves_a_folder_that_was_there_before(tmp_path: Path) -> None:
+    Image.new("L", (40, 40), 128).save(tmp_path / "grey.png")
+    (tmp_path / "job").mkdir()
+    for _ in range(2):  # the second finds the first's request
+        with pytest.raises(SystemExit):
+            main(["from-image", str(tmp_path / "grey.png"), "--out", str(tmp_path / "job")])
+        assert (tmp_path / "job" / "job.json").is_file()
     assert object_prior(started(lambda: ObjectNetwork(SMALL), source())).channels == 4

@@ -20,9 +20,14 @@ from ddrep_core.errors import RequestError
 from ddrep_core.forward_models import draw_signals
 from ddrep_core.forward_models.enlarged import enlarged
 from ddrep_core.forward_models.kept_network import save_network
-from ddrep_core.forward_models.motion_network import MOTION, PICTURE, MotionNetwork, MotionNetworkShape
+from ddrep_core.forward_models.motion_network import (
+    MOTION,
+    PICTURE,
+    MotionNetwork,
+    MotionNetworkShape,
+)
 from ddrep_core.forward_models.motion_prior import SIGMAS, MotionPrior, MovingPicture, load_motion_prior
-from ddrep_core.forward_models.splat import splat
+from ddrep_core.forward_models.splat import splat, stretched
 from ddrep_core.jobs.create import create_job
 from ddrep_core.jobs.motion import FRAMES, furthest, scene_of
 from ddrep_core.jobs.run import run_job
@@ -96,6 +101,31 @@ def test_the_more_important_of_two_pixels_that_meet_is_seen() -> None:
     torch.testing.assert_close(found.flatten(), torch.tensor([0.5, 0.9]))
 
 
+@pytest.mark.parametrize("scale", [1.15, 1.4])
+def test_a_surface_that_is_stretched_stays_whole_and_shows_nothing_behind_it(scale: float) -> None:
+    """A red square before a still blue ground grows about its middle."""
+    place = torch.arange(48.0) - 24
+    inside = (place.abs() < 12).float()
+    red = (inside[:, None] * inside)[None, None]
+    pictures = torch.cat([red, 0 * red, 1 - red], 1)
+    motion = (scale - 1) * torch.stack(torch.meshgrid(place, place, indexing="xy"))[None] * red
+    behind = torch.tensor([0.0, 1.0, 0.0]).view(1, 3, 1, 1).expand_as(pictures)
+    thin = splat(pictures, motion, 6 * red, behind)
+    whole = splat(pictures, motion, 6 * red, behind, stretched(motion))
+    reach = int(12 * scale) - 2
+    middle = (..., slice(24 - reach, 24 + reach), slice(24 - reach, 24 + reach))
+    assert float(thin[middle][:, 1].max()) > 0.2  # green cracks
+    torch.testing.assert_close(whole[middle], pictures[:, :, 24:25, 24:25].expand_as(whole[middle]), atol=0.08, rtol=0)
+    beyond = int(12 * scale) + 2  # and it is no larger than it should be
+    torch.testing.assert_close(whole[..., 24, 24 + beyond :], pictures[..., 24, 24 + beyond :], atol=1e-6, rtol=0)
+
+
+def test_what_comes_apart_is_not_stretched() -> None:
+    motion = torch.zeros(1, 2, 8, 8)
+    motion[:, 0, :, 4:] = 5.0
+    torch.testing.assert_close(stretched(motion), torch.ones(1, 1, 8, 8))
+
+
 @pytest.mark.parametrize("wild", [math.nan, math.inf, -math.inf, 1e30])
 def test_a_motion_that_leads_nowhere_leaves_the_others_alone(wild: float) -> None:
     pictures, motion, importance, behind = scene(torch.float32)
@@ -121,6 +151,12 @@ def test_a_network_hears_of_what_is_shown_and_keeps_the_picture() -> None:
         torch.testing.assert_close(network(other, levels), found)
         other[0, 1] = 0.3
         assert not torch.equal(network(other, levels)[0], found[0])
+
+
+def test_what_is_said_of_small_pixels_changes_evenly_within_a_large_one() -> None:
+    grey = torch.full((3, 64, 64), 0.5)
+    found = enlarged(torch.rand(1, 8, 8, generator=source()), grey[:, :8, :8], grey)
+    assert float(found.diff(dim=2).abs().max()) < 0.2  # an eighth of a small pixel further: no leap
 
 
 @pytest.mark.parametrize("wrong", [{"size": 18}, {"views": 1}, {"coarse": 9}, {"fine": 10**9}])
@@ -236,7 +272,10 @@ def test_the_command_says_what_is_wrong_with_a_picture(
     with pytest.raises(SystemExit) as ended:
         main(["motion", str(tmp_path / name), "--out", str(tmp_path / "job")])
     assert ended.value.code == 2
-    assert words in " ".join(capsys.readouterr().err.split())
+    told = " ".join(capsys.readouterr().err.split())
+    assert words in told
+    assert name in told or "cannot be read" not in told  # as it is called, not as its copy is
+    assert not (tmp_path / "job").exists()
 
 
 def drawn_things(count: int) -> Tensor:

@@ -18,7 +18,7 @@ from ddrep_core.forward_models.motion_network import (
     MotionNetworkShape,
 )
 from ddrep_core.forward_models.prior import ForwardPrior
-from ddrep_core.forward_models.splat import splat
+from ddrep_core.forward_models.splat import splat, stretched
 from ddrep_core.priors.protocol import karras_sigmas
 
 BUNDLED = bundled("motion")
@@ -41,9 +41,16 @@ class MovingPicture:
         return torch.stack([moved(signals, self.phases[view]) for view in views.tolist()], 1)
 
 
-def moved(signals: Tensor, phase: float) -> Tensor:
-    """[B, 3, h, w] pictures of signals [B, 9, h, w] when φ of their motion is done; at 0 they are as they were."""
-    return splat(signals[:, PICTURE], phase * signals[:, MOTION], signals[:, IMPORTANCE], signals[:, BEHIND])
+def moved(signals: Tensor, phase: float, whole: bool = False) -> Tensor:
+    """[B, 3, h, w] pictures of signals [B, 9, h, w] when φ of their motion is done; at 0 they are as they were.
+
+    Args:
+        whole: surfaces that are stretched stay whole (`splat.stretched`). A network is taught without: what it makes
+            thin by stretching it is its own affair.
+    """
+    motion = phase * signals[:, MOTION]
+    areas = stretched(motion) if whole else None
+    return splat(signals[:, PICTURE], motion, signals[:, IMPORTANCE], signals[:, BEHIND], areas)
 
 
 def phases_of(views: int) -> tuple[float, ...]:

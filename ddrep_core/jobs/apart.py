@@ -54,7 +54,9 @@ class Push:
 
 
 OF_FORMS = Push(2.5, 4.0)
-"""Form and all: pictures, fields. Form is decided early (docs/diversity.md)."""
+"""Form and all: pictures. Form is decided early (docs/diversity.md)."""
+OF_FIELDS = Push(1.2, 1.0)
+"""Of a field many views agree on a form: what they were pushed to early they forget."""
 OF_SURFACES = Push(0.25, 1.0, mean=0.4)
 """Form is given: a surface's colours and patterns, which are decided later."""
 OF_ANSWERS = Push(1.0, 1.0)

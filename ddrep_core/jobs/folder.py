@@ -151,6 +151,14 @@ class JobFolder:
             if LITTER.fullmatch(path.name) and not path.is_dir():
                 path.unlink(missing_ok=True)
 
+    def remove_unless_begun(self) -> None:
+        """Remove the whole folder, unless there is a result, a picture on the way or a checkpoint in it."""
+        begun = (
+            path.is_file() for folder in (self.outputs, self.previews, self.checkpoints) for path in folder.rglob("*")
+        )
+        if not any(begun):
+            shutil.rmtree(self.path, ignore_errors=True)
+
     def holds(self, paths: object) -> bool:
         """Whether all of {what: path relative to the job folder} are files in outputs/."""
         if not isinstance(paths, dict):

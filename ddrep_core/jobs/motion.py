@@ -131,7 +131,7 @@ def frames(scene: Scene, signal: Tensor, amount: float) -> Sequence[NDArray[np.u
     found = []
     for number in range(FRAMES):
         phase = 0.5 - 0.5 * math.cos(2 * math.pi * number / FRAMES)
-        found.append(to_bytes(moved(whole, phase)[0][:, *scene.window].permute(1, 2, 0).numpy()))
+        found.append(to_bytes(moved(whole, phase, whole=True)[0][:, *scene.window].permute(1, 2, 0).numpy()))
     return found
 
 
