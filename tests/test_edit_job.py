@@ -76,7 +76,7 @@ def files(folder: JobFolder) -> dict[str, Path]:
     return {what: folder.path / path for what, path in sample["files"].items()}
 
 
-def heard_by(prior: WordedPrior) -> list[float]:
+def heard_by(prior: WordedPrior, monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The guidance of all that the prior is told from now on."""
     heard, condition = [], prior.condition
 
@@ -84,7 +84,7 @@ def heard_by(prior: WordedPrior) -> list[float]:
         heard.append(scale)
         return condition(prompt, negative, views, scale, **more)
 
-    prior.condition = listening
+    monkeypatch.setattr(prior, "condition", listening)
     return heard
 
 
@@ -125,7 +125,7 @@ def test_a_cancelled_edit_goes_on_to_the_same_bytes(tmp_path, prior) -> None:
 
 
 def test_a_textured_mesh_is_edited_and_its_result_can_be_edited_again(tmp_path, prior, monkeypatch) -> None:
-    prior.default_guidance_scale, heard = 4.0, heard_by(prior)
+    prior.default_guidance_scale, heard = 4.0, heard_by(prior, monkeypatch)
     monkeypatch.setattr(
         "ddrep_core.jobs.texture.turntable", lambda mesh, textures, film, still, **_: touched(film, still)
     )
@@ -153,8 +153,8 @@ def left_half(path: Path, width: int, height: int) -> Path:
     return path
 
 
-def test_panoramas_of_both_kinds_are_edited_and_keep_what_a_mask_says(tmp_path, prior) -> None:
-    prior.default_guidance_scale, heard = 4.0, heard_by(prior)
+def test_panoramas_of_both_kinds_are_edited_and_keep_what_a_mask_says(tmp_path, prior, monkeypatch) -> None:
+    prior.default_guidance_scale, heard = 4.0, heard_by(prior, monkeypatch)
     for projection, width, height, masked in (("sphere", 128, 64, True), ("cylinder", 128, 16, False)):
         source = speckled(tmp_path / f"{projection}.png", width, height)
         keep = [str(left_half(tmp_path / "mask.png", width, height))] if masked else []
