@@ -296,5 +296,5 @@ def test_what_did_not_change_asks_for_the_very_drawing(tmp_path) -> None:
     there, latents = rep.pictures.render(), rep.render()
     torch.testing.assert_close(rep.decode(latents), there, atol=1e-5, rtol=0)
     blue = rep.decode(latents.mean((2, 3), keepdim=True).flip(1).expand_as(latents))
-    assert float((blue[0, :, :, 16].mean(1) - blue[0, :, :, 4].mean(1)).max()) < -0.04  # the line is darker still
+    assert float((blue[0, :, :, 16].mean(1) - blue[0, :, :, 4].mean(1)).max()) < -0.06  # the line is darker still
     assert float(blue[0, 2, :, 4].mean() - blue[0, 0, :, 4].mean()) > 0.4  # and its surroundings are blue

@@ -12,7 +12,7 @@ from torch.nn import functional
 from ddrep_core.diffreps.protocol import Diffrep
 from ddrep_core.pictures import unchanged
 
-LINES = 0.25
+LINES = 0.4
 """How much of the light and dark of its fine lines is kept where an edited picture changed: with all of it old outlines
 hold back the new colour, with none of it they fade (docs/vector.md)."""
 
