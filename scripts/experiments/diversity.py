@@ -273,7 +273,7 @@ def seen(what: Sought, latents: Tensor, prior: Any) -> Tensor:
 def seekers(options: Any, prior: Any, embedding: PictureEmbedding) -> dict[str, Any]:
     """Four of a kind by mode-seekers: SDS at its guidance and at VSD's, repelled, and VSD with its learned score."""
     gentle, what = replace(SCORE_DISTILLATION, guidance_scale=7.5), sought(options, prior)
-    kernel = RadialKernel(options.bandwidth, pooled=what.rep.view_count > 1)
+    kernel = RadialKernel(options.bandwidth, pooled=what.rep.view_count > 1, least=options.least_apart)
     vsd = variational(partial(AdapterScore, learning_rate=options.adapter_rate))
     gammas = [gamma for gamma in options.gammas if gamma]
     methods = {
@@ -426,6 +426,7 @@ def main() -> None:
     arguments.add_argument("--features", action="store_true", help="repel EfficientNet's features, not x̂0")
     arguments.add_argument("--least-sigma", type=float, default=1.0)
     arguments.add_argument("--bandwidth", type=float, help="h; median²/log n when not given")
+    arguments.add_argument("--least-apart", type=float, default=0.0, help="seekers: `RadialKernel.least`")
     arguments.add_argument("--turned", action="store_true", help="an object that is another one turned is alike")
     arguments.add_argument("--pooled", action=argparse.BooleanOptionalAction, default=True, help="one kernel an object")
     arguments.add_argument("--eta", type=float, default=0.75)
