@@ -201,7 +201,15 @@ def fields(prior: Any, options: argparse.Namespace) -> Iterator[tuple[Words, Pre
         source = sample(rep, prior, views, prompt=words[0], **told).diffrep
         wanted = pictures_of(prior, words[1], options.guidance_scale, 20)
         colours = None if options.shape_too else FieldColours(source)
-        return Case(source, views, 4, None, partial(decoded, prior), wanted, sampled=colours)
+        beyond = sphere_bank(20, size=prior.image_size)[[3, 7, 11, 15, 18]]
+
+        def seen(rep: Any) -> Tensor:
+            if not options.beyond:
+                return decoded(prior, rep)
+            whole = rep.field() if isinstance(rep, FieldColours) else rep
+            return prior.decode(whole.render_views(beyond, *prior.image_shape[1:])[0]).float().cpu().clamp(0, 1)
+
+        return Case(source, views, 4, None, seen, wanted, sampled=colours)
 
     for words in FIELDS[: options.count]:
         yield words, partial(prepare, words)
@@ -283,6 +291,7 @@ def main() -> None:
     parser.add_argument("--guidances", type=float, nargs="*", help="of the difference; the usual one by default")
     parser.add_argument("--descent-guidances", type=float, nargs="*", help="of SDS; the usual one by default")
     parser.add_argument("--joint-below", type=float, help="of drawings, σ; a job's by default")
+    parser.add_argument("--beyond", action="store_true", help="judge fields from cameras that no view of the bank has")
     parser.add_argument("--shape-too", action="store_true", help="samplers move a field's densities, too")
     parser.add_argument("--baselines", action="store_true", help="DDS, PDS and SDEdit, too")
     parser.add_argument("--seeds", type=int, nargs="+", default=[3])
