@@ -5,6 +5,7 @@ blender -b scene.blend --command ddrep texture --object Chair --prompt "a mossy 
         --output out.blend --render renders
 blender -b scene.blend --command ddrep generate --prompt "a clay teapot" --size 0.3 --output out.blend
 blender -b scene.blend --command ddrep panorama --prompt "a foggy harbour" --output out.blend
+blender -b scene.blend --command ddrep material --object Wall --prompt "red bricks" --repeat 4 --output out.blend
 blender -b scene.blend --command ddrep batch jobs --prompt "an old {name}"    # then: ddrep serve jobs --once
 blender -b scene.blend --command ddrep collect jobs --output out.blend
 blender -b out.blend --command ddrep render --output renders
@@ -38,7 +39,7 @@ from .problems import Problem
 from .properties import PANORAMA_WIDTHS, TEXTURE_SIZES
 from .results.bring_in import bring_in, made_from
 from .results.outcome import read_samples
-from .scene.draft import Draft, generate_draft, panorama_draft, require_texture, texture_draft
+from .scene.draft import Draft, generate_draft, image_draft, panorama_draft, require_texture, texture_draft
 from .scene.final_renders import render_cameras, results_in
 from .scene.words import words_for
 
@@ -119,6 +120,14 @@ def parser() -> argparse.ArgumentParser:
     panorama.add_argument("--hdr", action="store_true", default=None, help="ask for high dynamic range")
     _common(panorama)
     panorama.set_defaults(run=run_panorama, task="panorama")
+
+    material = commands.add_parser("material", help="make a material that repeats without a seam")
+    material.add_argument("--object", metavar="NAME", help="which wears it in its active slot (default: none does)")
+    material.add_argument("--resolution", type=int, choices=TEXTURE_SIZES, help="of the picture")
+    material.add_argument("--mapping", choices=("UV", "BOX"), help="by the UV map, or from six sides")
+    material.add_argument("--repeat", type=float, metavar="N", help="times along a side of the UV map, or along a unit")
+    _common(material)
+    material.set_defaults(run=run_material, task="image")
 
     batch = commands.add_parser("batch", help="write a job for each mesh, for `ddrep serve FOLDER` to work off")
     batch.add_argument("folder", metavar="FOLDER", help="where the job folders go")
@@ -237,6 +246,22 @@ def run_panorama(options: argparse.Namespace) -> int:
         for prompt, seed in itertools.product(options.prompt, options.seed or [None]):
             with settings_of(settings, **_sampling(options, prompt, seed), **own):
                 yield prompt, panorama_draft(bpy.context, _prior())
+
+    return _run_all(options, drafts())
+
+
+def run_material(options: argparse.Namespace) -> int:
+    """`ddrep material`."""
+    settings = bpy.context.scene.ddrep.image
+    own = {"mapping": options.mapping, "repeat": options.repeat, "target": "ACTIVE" if options.object else "LIBRARY"}
+    own["resolution"] = str(options.resolution) if options.resolution else None
+    if options.object:
+        bpy.context.view_layer.objects.active = _named(options.object)
+
+    def drafts() -> Iterator[tuple[str, Draft]]:
+        for prompt, seed in itertools.product(options.prompt, options.seed or [None]):
+            with settings_of(settings, **_sampling(options, prompt, seed), **own):
+                yield prompt, image_draft(bpy.context, _prior())
 
     return _run_all(options, drafts())
 

@@ -449,6 +449,39 @@ class DDREP_PG_panorama(SamplingSettings, bpy.types.PropertyGroup):
     )
 
 
+class DDREP_PG_image(SamplingSettings, bpy.types.PropertyGroup):
+    """A material that repeats without a seam."""
+
+    resolution: square_sizes(TEXTURE_SIZES, 1024)
+    target: EnumProperty(
+        name="Into",
+        description="Where the material goes. Your own is kept, and 'Original' brings it back",
+        items=(
+            ("ACTIVE", "Active Slot", "The active material slot of the active object shows it"),
+            ("LIBRARY", "New Material, Not Shown", "A new material is made and kept, and no object changes"),
+        ),
+        default="ACTIVE",
+    )
+    mapping: EnumProperty(
+        name="Laid by",
+        description="How the picture lies on a surface",
+        items=(
+            ("UV", "UV Map", "By the active UV map"),
+            ("BOX", "Box", "From six sides, in the object's own units: no UV map is needed"),
+        ),
+        default="UV",
+    )
+    repeat: FloatProperty(
+        name="Repeat",
+        description="How often it repeats along a side of the UV map, or along a unit of the object",
+        default=1.0,
+        min=0.001,
+        soft_min=0.1,
+        soft_max=20.0,
+        max=10_000.0,
+    )
+
+
 class DDREP_PG_cameras(bpy.types.PropertyGroup):
     """Which cameras look."""
 
@@ -537,6 +570,7 @@ class DDREP_PG_scene(bpy.types.PropertyGroup):
     texture: PointerProperty(type=DDREP_PG_texture, description="Settings of texturing")
     generate: PointerProperty(type=DDREP_PG_generate, description="Settings of generating an object")
     panorama: PointerProperty(type=DDREP_PG_panorama, description="Settings of making a panorama")
+    image: PointerProperty(type=DDREP_PG_image, description="Settings of making a material that repeats")
     cameras: PointerProperty(type=DDREP_PG_cameras, description="Which cameras look")
     automatic_import: BoolProperty(
         name="Bring Results In",
@@ -610,7 +644,7 @@ class DDREP_PG_job(bpy.types.PropertyGroup):
     """A line of the job list; the truth is in the job's folder."""
 
     state: StringProperty(name="State", description="What the job is doing")
-    task: StringProperty(name="Task", description="texture, generate or panorama")
+    task: StringProperty(name="Task", description="texture, generate, panorama or image")
     prompt: StringProperty(name="Prompt", description="What was asked for")
     fraction: FloatProperty(name="Progress", description="How much is done", min=0.0, max=1.0)
     words: StringProperty(name="Status", description="Progress in words")
@@ -656,6 +690,7 @@ CLASSES = (
     DDREP_PG_texture,
     DDREP_PG_generate,
     DDREP_PG_panorama,
+    DDREP_PG_image,
     DDREP_PG_cameras,
     DDREP_PG_scene,
     DDREP_PG_slot,

@@ -11,6 +11,7 @@ from ddrep_core.diffreps.field_colours import FieldColours
 from ddrep_core.diffreps.voxel_nerf import VoxelNerfDiffrep
 from ddrep_core.priors import GaussianPrior
 from ddrep_core.sampling import ddim_schedule, sample
+from ddrep_core.solvers import linear
 from ddrep_core.solvers.choose import choose_solver
 from ddrep_core.views.banks import sphere_bank
 
@@ -48,6 +49,7 @@ def test_it_shows_what_the_field_shows_whatever_its_colours(levels: int, subsamp
     )
     assert torch.equal(after.field()[0], before.field()[0])  # densities
     assert torch.equal(after.theta["background"], before.theta["background"])
+    assert levels == 1 or torch.equal(after.theta["grid_0"], before.theta["grid_0"])
     assert all(
         torch.equal(one, two)
         for one, two in zip(before.theta.values(), field(levels, subsamples).theta.values(), strict=True)
@@ -57,7 +59,8 @@ def test_it_shows_what_the_field_shows_whatever_its_colours(levels: int, subsamp
 def slow_solve(rep: FieldColours, targets: Tensor, indices: Tensor, weights: Tensor) -> Tensor:
     """θ after the pull-back, by the derivatives of what the field draws, pixel by pixel, and a dense solution."""
     drawn = rep.field()
-    grids = [tensor.requires_grad_() for name, tensor in drawn.theta.items() if name.startswith("grid")]
+    levels = [tensor.requires_grad_() for name, tensor in drawn.theta.items() if name.startswith("grid")]
+    grids = levels[1:] or levels  # the finest stays
     shown = drawn.render(indices)
     rows = []
     for pixel in shown[:, 0].flatten():  # of the first channel: all look through the same
@@ -70,7 +73,10 @@ def slow_solve(rep: FieldColours, targets: Tensor, indices: Tensor, weights: Ten
     return rep.theta + torch.linalg.solve(matrix.T @ (root * matrix) + price, matrix.T @ (root * missing))
 
 
-def test_the_pull_back_is_the_slow_and_obvious_one() -> None:
+@pytest.mark.parametrize("rows", [linear.CROWDED_ROWS, 1])
+def test_the_pull_back_is_the_slow_and_obvious_one(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a factor, and by iterations, where it would be too large."""
+    monkeypatch.setattr(linear, "CROWDED_ROWS", rows)
     rep = recoloured(FieldColours(field(levels=2)))
     generator = torch.Generator().manual_seed(2)
     indices = torch.tensor([2, 0])
@@ -78,7 +84,7 @@ def test_the_pull_back_is_the_slow_and_obvious_one() -> None:
     weights = torch.rand(2, 1, *SHAPE[1:], generator=generator)
     wanted = slow_solve(rep, targets, indices, weights)
     choose_solver(rep).fit(rep, targets, indices, weights)
-    torch.testing.assert_close(rep.theta.double(), wanted.double(), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(rep.theta.double(), wanted.double(), atol=5e-4, rtol=1e-3)
 
 
 def test_an_edit_moves_colours_by_what_the_words_change_and_nothing_else() -> None:

@@ -19,7 +19,7 @@ from ddrep_core.diffreps.latent_pictures import LatentPictures
 from ddrep_core.errors import Cancelled, RequestError
 from ddrep_core.geometry import Mesh, load_mesh
 from ddrep_core.geometry.glb import write_glb
-from ddrep_core.jobs.apart import OF_FORMS, OF_SURFACES, Box, Push, distances, guides_to_differ, likeness
+from ddrep_core.jobs.apart import OF_FIELDS, OF_FORMS, OF_SURFACES, Box, Push, distances, guides_to_differ, likeness
 from ddrep_core.jobs.create import create_job, kept_results
 from ddrep_core.jobs.folder import JobFolder
 from ddrep_core.jobs.request import parse_request
@@ -73,7 +73,7 @@ def test_what_one_is_depends_on_what_is_made(tmp_path: Path) -> None:
     assert guides(OF_SURFACES) == ()
 
 
-@pytest.mark.parametrize(("task", "push"), [("image", OF_FORMS), ("generate", OF_FORMS), ("texture", OF_SURFACES)])
+@pytest.mark.parametrize(("task", "push"), [("image", OF_FORMS), ("generate", OF_FIELDS), ("texture", OF_SURFACES)])
 def test_each_task_says_what_one_is(task: str, push: Push, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     heard: list[Push] = []
 

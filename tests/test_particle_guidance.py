@@ -69,6 +69,21 @@ def test_two_samples_push_apart_by_the_force_of_the_right_bandwidth() -> None:
 
 
 @pytest.mark.parametrize("pooled", [False, True])
+def test_what_begins_at_one_place_is_not_thrown_apart(pooled: bool) -> None:
+    """Nearer than `least` the force falls with the distance; from there on it is the median bandwidth's."""
+    points = torch.tensor([[0.0, 0.0, 0.0], [1.0, 2.0, 2.0]], dtype=torch.float64)[:, None].expand(2, 2, 3)
+
+    def force(apart: float, least: float) -> float:
+        kernel = RadialKernel(pooled=pooled, least=least)
+        return float(kernel.resemblance(apart * points).log_slope.norm())
+
+    far = 3 / math.sqrt(3)  # of one number, at distance 1
+    assert force(0.01, 0.0) == pytest.approx(100 * force(1, 0.0))
+    assert force(1, far) == pytest.approx(force(1, 0.0)) and force(2, far) == pytest.approx(force(2, 0.0))
+    assert force(0.001, far) == pytest.approx(0.1 * force(0.01, far), rel=0.01) and force(0.01, far) < force(1, far)
+
+
+@pytest.mark.parametrize("pooled", [False, True])
 @pytest.mark.parametrize("others", [0, 2])
 def test_away_is_the_kernels_gradient_for_any_number_of_particles_and_views(others: int, pooled: bool) -> None:
     generator = torch.Generator().manual_seed(0)

@@ -16,9 +16,12 @@ from ddrep_core.diffreps.protocol import Diffrep
 from ddrep_core.diffreps.siren import image_siren
 from ddrep_core.diffreps.texture import TextureDiffrep
 from ddrep_core.diffreps.voxel_nerf import VoxelNerfDiffrep
+from ddrep_core.distillation.guided import Guided
 from ddrep_core.distillation.restore import RESTORATION, Measurement, blurred, masked, restore, smaller
 from ddrep_core.errors import RequestError
 from ddrep_core.priors import GaussianPrior
+from ddrep_core.sampling import ParticleGuidance
+from ddrep_core.sampling.look import Ask, Clock
 from ddrep_core.views.banks import sphere_bank
 
 LEVELS = torch.tensor([2.0, 1.0, 0.5, 0.25], dtype=torch.float64)
@@ -136,3 +139,21 @@ def test_what_is_known_must_be_of_the_same_views() -> None:
     measurement = Measurement(masked(SEEN), torch.zeros(2, 1, 1, 4))
     with pytest.raises(RequestError, match="same views"):
         restore(PRIOR, measurement, (1, 1, 4), rep=LatentPictures(1, (1, 1, 4)))
+
+
+def test_a_guide_pushes_answers_apart_in_the_hole_alone() -> None:
+    """Latents 2 x 2 of pictures 4 x 4, whose right half is not known: x̂0 of the left is left as it is."""
+    hole = torch.zeros(1, 1, 4, 4)
+    hole[..., 2:] = 1
+    free = Measurement(masked(1 - hole[0]), torch.zeros(1, 3, 4, 4), hole).free((2, 2), 1)
+    assert free is not None and free.flatten().tolist() == [0, 1, 0, 1]
+    prior = GaussianPrior(torch.zeros(1, 2, 2), 1.0)
+    ask = Ask(prior, prior.condition(), torch.ones(1, 1, 2, 2), 1, Clock())
+    render = torch.arange(8.0).reshape(2, 1, 1, 2, 2).requires_grad_(True)
+    slopes = []
+    for guide in (ParticleGuidance(0.0), ParticleGuidance(1.0)):
+        look = ask(render, torch.zeros(2, 1, 1, 2, 2), 1.0, torch.tensor([0]))
+        loss = Guided(RESTORATION.objective(), guide, free).loss(look, ask)
+        slopes.append(torch.autograd.grad(loss, render)[0])
+    change = (slopes[1] - slopes[0])[..., 0].abs().max(), (slopes[1] - slopes[0])[..., 1].abs().min()
+    assert change[0] == 0 and change[1] > 0.01

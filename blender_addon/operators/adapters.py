@@ -12,7 +12,7 @@ from .make import TASKS
 from .telling import telling
 
 MOST_LORAS, MOST_CONTROLNETS = 32, 8  # what a job takes
-SHAPED = tuple(item for item in TASKS if item[0] != "panorama")
+SHAPED = tuple(item for item in TASKS if item[0] in {"texture", "generate"})
 
 
 class DDREP_OT_add_lora(bpy.types.Operator):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Texture, Generate, Image to 3D, Panorama; and Write Job, which saves what they would run."""
+"""Texture, Generate, Image to 3D, Panorama, Tiling Material; and Write Job, which saves what they would run."""
 
 import time
 from pathlib import Path
@@ -19,6 +19,7 @@ from ..scene.draft import (
     Draft,
     from_image_draft,
     generate_draft,
+    image_draft,
     keep_away,
     panorama_draft,
     require_scene,
@@ -34,6 +35,7 @@ TASKS = (
     ("texture", "Texture", "The selected meshes"),
     ("generate", "Generate", "A new object at the 3D cursor"),
     ("panorama", "Panorama", "The world around"),
+    ("image", "Tiling Material", "A material that repeats without a seam"),
 )
 
 
@@ -42,6 +44,8 @@ def draft(context: bpy.types.Context, task: str) -> Draft:
     prior = preferences().prior
     if task == "panorama":
         return panorama_draft(context, prior)
+    if task == "image":
+        return image_draft(context, prior)
     made = texture_draft(context, targets(context), prior) if task == "texture" else generate_draft(context, prior)
     if getattr(context.scene.ddrep, task).unlike_kept:
         keep_away(made, kept_meshes(task, {entry["name"] for entry in made.scene.get("objects", [])}))
@@ -160,6 +164,14 @@ class DDREP_OT_panorama(_Start, bpy.types.Operator):
     task = "panorama"
 
 
+class DDREP_OT_image(_Start, bpy.types.Operator):
+    """Sample a picture that repeats without a seam, and make a material of it"""
+
+    bl_idname = "ddrep.image"
+    bl_label = "Tiling Material"
+    task = "image"
+
+
 class DDREP_OT_write_job(bpy.types.Operator):
     """Save exactly the job that the button would run, to run it elsewhere: ddrep run FOLDER"""
 
@@ -248,6 +260,7 @@ CLASSES = (
     DDREP_OT_generate,
     DDREP_OT_image_to_3d,
     DDREP_OT_panorama,
+    DDREP_OT_image,
     DDREP_OT_write_job,
     DDREP_OT_roll_seed,
 )

@@ -7,7 +7,7 @@ import bpy
 
 from ..engine.manager import Job
 from ..problems import Problem
-from . import objects, panorama, textures
+from . import objects, panorama, textures, tiling
 from .outcome import SampleResult, read_samples
 
 
@@ -23,6 +23,8 @@ def prepare(job: Job) -> Iterator[None]:
             yield from objects.prepare(job.folder, each)
     elif job.task == "panorama":
         yield from panorama.prepare(job.folder, sample)
+    elif job.task == "image":
+        yield from tiling.prepare(job.folder, sample)
 
 
 def bring_in(context: bpy.types.Context, job: Job, sample: SampleResult) -> str:
@@ -45,7 +47,9 @@ def bring_in(context: bpy.types.Context, job: Job, sample: SampleResult) -> str:
     if job.task == "panorama":
         world = panorama.bring_in(job.folder, sample, context.scene)
         return f"Made the world {world.name}"
-    raise Problem("This job's result is a picture, which has no place in a scene. Open its folder to see it.")
+    if job.task == "image":
+        return f"Made the material {tiling.bring_in(job.folder, sample).name}"
+    raise Problem("This job's result has no place in a scene. Open its folder to see it.")
 
 
 def side_by_side(job: Job) -> bool:

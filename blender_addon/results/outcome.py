@@ -39,6 +39,8 @@ class SampleResult:
     objects: list[ObjectResult] = field(default_factory=list)
     mesh: Path | None = None
     panorama: Path | None = None
+    tile: Path | None = None  # a picture whose opposite sides meet
+    tiled: Path | None = None  # four of it side by side
     light: Path | None = None  # the panorama in high dynamic range, where it was asked for
     contact_sheet: Path | None = None
     still: Path | None = None  # one good look at it
@@ -51,7 +53,7 @@ class SampleResult:
     @property
     def picture(self) -> Path | None:
         """What to show of it in the gallery."""
-        pictures = (self.before_after, self.still, self.contact_sheet, self.panorama)
+        pictures = (self.before_after, self.still, self.contact_sheet, self.panorama, self.tiled)
         return next((each for each in pictures if each is not None), self.objects[0].texture if self.objects else None)
 
 
@@ -95,6 +97,8 @@ def _sample(folder: JobFolder, number: int, data: dict[str, Any]) -> SampleResul
     sample = SampleResult(number, seed if isinstance(seed, int) else number)
     sample.mesh = folder.inside(files.get("mesh"))
     sample.panorama = folder.inside(files.get("panorama"))
+    if data.get("tiles") is True:
+        sample.tile, sample.tiled = folder.inside(files.get("image")), folder.inside(files.get("tiled"))
     sample.light = folder.inside(files.get("panorama_hdr")) or sample.panorama
     sample.contact_sheet = folder.inside(files.get("contact_sheet"))
     sample.still = folder.inside(files.get("turntable_still"))

@@ -72,8 +72,23 @@ def require_scene(context: bpy.types.Context, task: str) -> None:
     if task == "texture":
         require_object_mode(context)
         require_texture(context, targets(context))
+    elif task == "image":
+        require_prompt(context.scene.ddrep.image)
+        require_wearer(context)
     else:
         require_prompt(getattr(context.scene.ddrep, task))
+
+
+def require_wearer(context: bpy.types.Context) -> None:
+    """Whether the active object could wear a material that repeats. Raises a Problem when not."""
+    settings, thing = context.scene.ddrep.image, context.active_object
+    if settings.target != "ACTIVE":
+        return
+    if thing is None or thing.type != "MESH":
+        raise Problem("No mesh is active to wear the material. Choose one, or let nothing show it (Into).")
+    if thing.library is not None or thing.override_library is not None:
+        raise Problem(f"'{thing.name}' is linked from another file, so its materials can't be changed here.")
+    require_object_mode(context)
 
 
 def require_prompt(settings: Any) -> None:
@@ -286,6 +301,30 @@ def panorama_draft(context: bpy.types.Context, default_prior: str) -> Draft:
     }
     about = {**_about(context, "panorama"), "target": settings.target, "strength": settings.strength}
     return Draft(request, about, pictures)
+
+
+def image_draft(context: bpy.types.Context, default_prior: str) -> Draft:
+    """A material that repeats without a seam. Raises a Problem when there are no words for it, or nothing to wear it.
+
+    A surface without a UV map gets it from six sides.
+    """
+    settings = context.scene.ddrep.image
+    require_scene(context, "image")
+    looked_at, pictures = reference(settings, (), ())
+    size = int(settings.resolution)
+    request = {
+        **_common(settings, default_prior, "image"),
+        **looked_at,
+        "image": {"width": size, "height": size, "tile": True},
+    }
+    about = {**_about(context, "image"), "target": settings.target, "repeat": round(settings.repeat, 6)}
+    thing, warnings, mapping = context.active_object, [], settings.mapping
+    if settings.target == "ACTIVE":
+        about |= {"object": thing.name, "slot": thing.active_material_index}
+        if mapping == "UV" and not thing.data.uv_layers:
+            mapping = "BOX"
+            warnings.append(f"'{thing.name}' has no UV map: the material is laid on it from six sides (Box).")
+    return Draft(request, about | {"mapping": mapping}, pictures, warnings)
 
 
 def camera_file(views: Sequence[View]) -> bytes:

@@ -7,7 +7,7 @@ import bpy
 
 from .. import runtime
 
-TASK_ICONS = {"texture": "TEXTURE", "generate": "MESH_MONKEY", "panorama": "WORLD", "image": "IMAGE_DATA"}
+TASK_ICONS = {"texture": "TEXTURE", "generate": "MESH_MONKEY", "panorama": "WORLD", "image": "MATERIAL"}
 STATE_ICONS = {
     "preparing": "SORTTIME",
     "waiting": "SORTTIME",

@@ -15,9 +15,15 @@ from ..results.painting import paintings
 from ..results.textures import MARK
 from ..scene.cameras import scene_cameras
 from ..scene.draft import targets
-from .presets import DDREP_PT_generate_presets, DDREP_PT_panorama_presets, DDREP_PT_texture_presets
+from .presets import (
+    DDREP_PT_generate_presets,
+    DDREP_PT_image_presets,
+    DDREP_PT_panorama_presets,
+    DDREP_PT_texture_presets,
+)
 from .widgets import draw_controlnets, draw_loras, draw_problem, draw_reference, paragraph, width_of
 
+EDITED = ("texture", "panorama")
 TEXTURE_BUTTONS = (("ddrep.repaint_view", "BRUSH_DATA"), ("ddrep.detail_sample", "ZOOM_IN"))
 BEHIND = 0.1  # of the surface seen only from behind: above that, the panel says so
 
@@ -65,7 +71,7 @@ def draw_sampling(layout: bpy.types.UILayout, settings: Any, task: str) -> None:
     row = column.row()
     row.active = settings.samples > 1
     row.prop(settings, "diversity", slider=True)
-    if task != "panorama":
+    if hasattr(settings, "unlike_kept"):
         column.prop(settings, "unlike_kept")
     column.prop(settings, "quality")
     if settings.quality == "CUSTOM":
@@ -399,6 +405,29 @@ class DDREP_PT_panorama_advanced(_AdvancedPanel, bpy.types.Panel):
     task = "panorama"
 
 
+class DDREP_PT_image(_TaskPanel, bpy.types.Panel):
+    bl_label = "Tiling Material"
+    bl_idname = "DDREP_PT_image"
+    bl_options = {"DEFAULT_CLOSED"}
+    presets = DDREP_PT_image_presets
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout = self.layout
+        settings = context.scene.ddrep.image
+        layout.label(text="A material that repeats without a seam", icon="MATERIAL")
+        draw_words(layout, settings)
+        column = split_column(layout)
+        draw_sampling(column, settings, "image")
+        for name in ("resolution", "target", "mapping", "repeat"):
+            column.prop(settings, name)
+        draw_button(layout, context, "image", "Tiling Material", "MATERIAL")
+
+
+class DDREP_PT_image_advanced(_AdvancedPanel, bpy.types.Panel):
+    bl_parent_id = "DDREP_PT_image"
+    task = "image"
+
+
 def draw_notices(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     """What stood in the way of the last button, and what to know about the last job."""
     window = context.window_manager.ddrep
@@ -542,7 +571,7 @@ class DDREP_PT_results(_Tab, bpy.types.Panel):
         is_kept = kept(job.task, job.folder.name, sample.number)
         for operator, symbol in (
             ("ddrep.keep_sample", "FAKE_USER_ON" if is_kept else "FAKE_USER_OFF"),
-            *((("ddrep.edit_sample", "GREASEPENCIL"),) if job.task != "generate" else ()),
+            *((("ddrep.edit_sample", "GREASEPENCIL"),) if job.task in EDITED else ()),
             *(TEXTURE_BUTTONS if job.task == "texture" else ()),
             ("ddrep.mark_asset", "ASSET_MANAGER"),
             ("ddrep.discard_sample", "TRASH"),
@@ -596,6 +625,8 @@ CLASSES = (
     DDREP_PT_generate_advanced,
     DDREP_PT_panorama,
     DDREP_PT_panorama_advanced,
+    DDREP_PT_image,
+    DDREP_PT_image_advanced,
     DDREP_PT_jobs,
     DDREP_PT_results,
 )

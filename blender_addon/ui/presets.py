@@ -38,12 +38,14 @@ OWN = {
     ),
     "generate": ("unlike_kept", "size", "faces", "grid", "views", "resolution"),
     "panorama": ("width", "hdr", "target", "strength"),
+    "image": ("resolution", "target", "mapping", "repeat"),
 }
 
 
 def _classes(task: str) -> tuple[type, type, type]:
     """The menu, the operator that adds to it, and the popover of one task: Blender wants a class of each."""
-    title, folder = f"{task.capitalize()} Presets", f"ddrep/{task}"
+    named = {"image": "tiling material"}.get(task, task)
+    title, folder = f"{named.title()} Presets", f"ddrep/{task}"
     menu = type(
         f"DDREP_MT_{task}_presets",
         (bpy.types.Menu,),
@@ -58,9 +60,9 @@ def _classes(task: str) -> tuple[type, type, type]:
         f"DDREP_OT_{task}_preset_add",
         (AddPresetBase, bpy.types.Operator),
         {
-            "__doc__": f"Add or remove a preset of the {task} settings",
+            "__doc__": f"Add or remove a preset of the {named} settings",
             "bl_idname": f"ddrep.{task}_preset_add",
-            "bl_label": f"Add {task.capitalize()} Preset",
+            "bl_label": f"Add {named.title()} Preset",
             "preset_menu": menu.__name__,
             "preset_defines": [f"settings = bpy.context.scene.ddrep.{task}"],
             "preset_values": [f"settings.{name}" for name in (*COMMON, *OWN[task])],
@@ -81,9 +83,11 @@ def _classes(task: str) -> tuple[type, type, type]:
 
 
 _texture, _generate, _panorama = _classes("texture"), _classes("generate"), _classes("panorama")
+_image = _classes("image")
 DDREP_PT_texture_presets = _texture[2]
 DDREP_PT_generate_presets = _generate[2]
 DDREP_PT_panorama_presets = _panorama[2]
-CLASSES = (*_texture, *_generate, *_panorama)
+DDREP_PT_image_presets = _image[2]
+CLASSES = (*_texture, *_generate, *_panorama, *_image)
 
 register, unregister = bpy.utils.register_classes_factory(CLASSES)

@@ -12,6 +12,10 @@ from torch.nn import functional
 from ddrep_core.diffreps.protocol import Diffrep
 from ddrep_core.pictures import unchanged
 
+LINES = 0.4
+"""How much of the light and dark of its fine lines is kept where an edited picture changed: with all of it old outlines
+hold back the new colour, with none of it they fade (docs/vector.md)."""
+
 Inner = TypeVar("Inner", bound=Diffrep)
 
 
@@ -47,8 +51,8 @@ class EncodedDiffrep(Generic[Inner]):
     def __init__(self, pictures: Inner, codec: Codec) -> None:
         self.pictures, self.codec = pictures, codec
         self.original: tuple[Tensor, Tensor, Tensor] | None = None
-        """[B, 3, H, W] of what is edited: the pictures through the autoencoder, what that loses of them, and the light
-        and dark of the fine lines in what it loses."""
+        """[B, 3, H, W] of what is edited: the pictures through the autoencoder, what that loses of them, and what of
+        that is kept where they change: a share of the light and dark of fine lines."""
         with torch.no_grad():
             self._shape = tuple(codec.encode(pictures.render(torch.zeros(1, dtype=torch.long))).shape[1:])
 
@@ -90,14 +94,14 @@ class EncodedDiffrep(Generic[Inner]):
             drawn = self.pictures.render()
             before = self.codec.decode(self.codec.encode(drawn)).to(drawn)
             lost = drawn - before
-            twin.original = before, lost, (lost - _wide(lost)).mean(1, keepdim=True).expand_as(lost)
+            twin.original = before, lost, LINES * (lost - _wide(lost)).mean(1, keepdim=True).expand_as(lost)
         return twin
 
     def decode(self, latents: Tensor) -> Tensor:
         """What latents [B, C, h, w] look like: [B, 3, H, W] sRGB in [0, 1], without a graph.
 
         Of what is edited, with what the autoencoder loses of the original: all of it where little changed, and where
-        much did the light and dark of its fine lines alone, for old colours would shine through the new.
+        much did a share of the light and dark of its fine lines alone, for old colours would shine through the new.
         """
         with torch.no_grad():
             pictures = self.codec.decode(latents).to(latents)

@@ -8,36 +8,38 @@ from __future__ import annotations
 
 import torch
 from scipy import sparse
+from torch import Tensor
 
 from ddrep_core.diffreps.matrix import MatrixDiffrep
 from ddrep_core.diffreps.voxel_nerf import VoxelNerfDiffrep
 from ddrep_core.noise.fields import CommonNoise
-from ddrep_core.sparse import torch_csr
+from ddrep_core.sparse import SparseMatrix, torch_csr
 
 
 class FieldColours(MatrixDiffrep):
-    """f(θ, π): the field seen by camera π, in the colours θ [P, C] of the voxels of all its levels.
+    """f(θ, π): the field seen by camera π, in the colours θ [P, C] of the voxels of its coarser levels.
 
-    Of the changes that show the same, the smallest is made; so coarse levels move with the finest, and with them what
-    lies between the rays.
+    The finest level's stay, if there are others: between the rays of the bank lie voxels of it that no view sees, and
+    from any other side what only the seen ones became would be speckles (docs/methods.md).
 
     Args:
         field: what is seen; it is not changed.
     """
 
-    damping = 1e-2
-    """A voxel that hardly shows keeps its colour, whatever the pixels that it is a little of should become."""
+    damping = 1.0
+    """What views disagree about, and what they barely see, is left alone; the next step asks again for what is
+    missing."""
+    crowded = True
 
     def __init__(self, field: VoxelNerfDiffrep) -> None:
         self._field = field.copy()
         with torch.no_grad():
             shares = self._field.shares()
-            colours, adding = zip(*self._field.colour_grids(), strict=True)
-            matrix = sparse.hstack([shares @ each for each in adding], format="csr")
-            like = colours[0]
-            super().__init__(
-                torch_csr(matrix, like.dtype, like.device), field.image_shape, columns=field.image_shape[0]
+            colours, adding = zip(*_moving(self._field), strict=True)
+            matrix = torch_csr(
+                sparse.hstack([shares @ each for each in adding], format="csr"), colours[0].dtype, colours[0].device
             )
+            super().__init__(matrix, field.image_shape, columns=field.image_shape[0])
             self.theta.copy_(torch.cat([grid.flatten(1).T for grid in colours]))
             self._offset = field.render() - self.render()
 
@@ -48,7 +50,13 @@ class FieldColours(MatrixDiffrep):
     def field(self) -> VoxelNerfDiffrep:
         """The field in these colours."""
         found = self._field.copy()
-        grids = [grid for grid, _ in found.colour_grids()]
+        grids = [grid for grid, _ in _moving(found)]
         for grid, colours in zip(grids, self.theta.split([grid[0].numel() for grid in grids]), strict=True):
             grid.copy_(colours.T.reshape(grid.shape))
         return found
+
+
+def _moving(field: VoxelNerfDiffrep) -> list[tuple[Tensor, SparseMatrix]]:
+    """Of each level whose colours move, these, live, and what a unit of them adds to each voxel's colour."""
+    levels = field.colour_grids()
+    return levels[1:] or levels

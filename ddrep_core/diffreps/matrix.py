@@ -35,6 +35,9 @@ class MatrixDiffrep:
     """μ of `LinearSolver`: exact, and what views leave open moves as little as possible."""
     tolerance: float | None = None
     """Of `LinearSolver`, where it iterates; chosen by precision when None."""
+    crowded = False
+    """Whether most of θ's rows are seen by many pixels each, as what is see-through is: neither A Aᵀ nor AᵀA is sparse
+    then, and a factor of a large one would fill the memory."""
 
     theta: Tensor
 
@@ -124,7 +127,7 @@ class MatrixDiffrep:
             offset=offset if self._offset is None else offset + self._offset,
             pixel_weights=self._pixel_weights,
         )
-        part.damping, part.tolerance = self.damping, self.tolerance
+        part.damping, part.tolerance, part.crowded = self.damping, self.tolerance, self.crowded
         part.theta.copy_(self.theta[chosen])
         return part
 

@@ -22,16 +22,20 @@ class Guided(Objective):
     Args:
         base: any objective that follows `look.predicted`.
         guide: sees all samples.
+        where: [V, 1, h, w] 1 where alone it looks and bends; None: everywhere.
     """
 
     base: Objective
     guide: Guide
+    where: Tensor | None = None
 
     def weight(self, sigma: float) -> float:
         return self.base.weight(sigma)
 
     def loss(self, look: Look, ask: Ask) -> Tensor:
         seen = replace(look, render=look.render.detach())
+        if self.where is not None:
+            seen = replace(seen, weights=look.weights * self.where[look.indices.to(self.where.device)].to(look.weights))
         return self.base.loss(look.bent(self.guide.bend(seen, ask.prior.decode)), ask)
 
     def after(self, look: Look) -> None:

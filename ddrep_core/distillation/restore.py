@@ -45,10 +45,12 @@ class Measurement:
     Args:
         operator: H.
         known: y [V, ...].
+        hole: [V or 1, 1, H, W] 1 where y says nothing of a pixel: there alone a guide bends. None: no such place.
     """
 
     operator: Operator
     known: Tensor
+    hole: Tensor | None = None
 
     def nearest(self, pictures: Tensor, indices: Tensor, coupling: float) -> Tensor:
         """argmin_x ½ mean (y − Hx)² + ρ/2 mean (x − pictures)² for pictures [B, 3, H, W] of views [B], by conjugate
@@ -76,6 +78,12 @@ class Measurement:
             after = _power(residual)
             way, power = residual + _column(after / power.clamp_min(1e-30)) * way, after
         return start + found
+
+    def free(self, shape: tuple[int, int], views: int) -> Tensor | None:
+        """[V, 1, h, w] 1 where latents show something of a hole."""
+        if self.hole is None:
+            return None
+        return functional.adaptive_max_pool2d(self.hole.float(), shape).expand(views, -1, -1, -1)
 
     def _adjoint(self, values: Tensor, like: Tensor) -> Tensor:
         """Hᵀ values."""
@@ -217,7 +225,8 @@ def restore(
         image_shape: (C, h, w) of the latents of one view.
         rep: whose renders are z (a SIREN, a texture); pictures that are their own parameters when not given.
         samples, gamma, kernel, features: how many answers, and how they repel (`BoundedRepulsion`).
-        guide: bends what the prior says of all of them, instead or besides (`Guided`).
+        guide: bends what the prior says of all of them, instead or besides (`Guided`): in a measurement's hole alone,
+            where it has one. What is known, answers need not differ in.
         strength, coupling: λ and ρ (`Augmented`); the defaults are the paper's for half of a face.
 
     Raises:
@@ -227,10 +236,10 @@ def restore(
     started = rep or LatentPictures(len(measurement.known), image_shape, device=getattr(prior, "device", "cpu"))
     if len(measurement.known) != started.view_count or (theta and tuple(started.image_shape) != tuple(image_shape)):
         raise RequestError("What is known must be of the same views as what is to be found.")
-    make = method.objective
+    make, free = method.objective, measurement.free(image_shape[1:], started.view_count)
 
     def objective() -> Objective:
-        base = make() if guide is None else Guided(make(), guide)
+        base = make() if guide is None else Guided(make(), guide, free)
         return Augmented(
             BoundedRepulsion(base, gamma, kernel or RadialKernel(), features), measurement, strength, coupling
         )

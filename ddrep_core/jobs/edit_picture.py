@@ -20,7 +20,7 @@ from ddrep_core.diffreps.protocol import Diffrep
 from ddrep_core.errors import RequestError
 from ddrep_core.jobs.apart import OF_ANSWERS
 from ddrep_core.jobs.blocks import EditRequest
-from ddrep_core.jobs.edit_procedure import beside, carried_over, procedure, show
+from ddrep_core.jobs.edit_procedure import beside, carried_over, milder, procedure, show
 from ddrep_core.jobs.folder import write_bytes
 from ddrep_core.jobs.image import shape_for
 from ddrep_core.jobs.kept_picture import KeptPicture, kept_part, windows_of
@@ -170,7 +170,7 @@ def start_panorama(session: Session, settings: EditRequest, path: Path) -> Stage
     editing = EditedPicture(picture, _panorama_of, rep, "panorama", kept, feather, wraps=True)
     views = rep.cameras if isinstance(rep, SphereDiffrep) else None
     make_previews: MakePreviews = panorama_previews
-    recipe = session.recipe(rep, views, push=OF_ANSWERS)
+    recipe = milder(session, session.recipe(rep, views, push=OF_ANSWERS))
     return Stage(procedure(session, recipe, known=known), editing.finish, make_previews)
 
 

@@ -40,6 +40,9 @@ DESCENT_STEPS, DESCENT_RATE = 300, 0.05
 STRENGTH = {"difference": 1.0, "sdedit": 0.7}
 DIFFERENCE_ETA = 1.0  # the shared noise is another one in every step: docs/methods.md
 
+GUIDANCE_SHARE, SPARED = 1 / 6, 2.5
+"""Of what the prior's own guidance has above `SPARED`, how much a milder edit takes."""
+
 
 @dataclass(frozen=True)
 class Descent:
@@ -106,6 +109,26 @@ def procedure(
     if known is not None:
         recipe = replace(recipe, given=_staying(recipe.rep, known, asked=settings.method != "difference"))
     return replace(recipe, schedule=schedule, eta=eta, from_scratch=False, source_prompt=source_prompt)
+
+
+def milder(session: Session, recipe: Recipe) -> Recipe:
+    """The recipe with the guidance of an edit by difference of what many views share, where the request says none."""
+    request = session.request
+    if request.guidance_scale is not None or request.settings(EditRequest).method != "difference":
+        return recipe
+    return replace(recipe, guidance_scale=milder_guidance(recipe.guidance_scale, recipe.negative_prompt))
+
+
+def milder_guidance(usual: float, negative_prompt: str = "") -> float:
+    """The guidance of an edit by difference, from the prior's usual one.
+
+    Making something needs guidance to be a thing at all. An edit has its picture already, and what many views share its
+    shape: guidance then carries the change too far, and gains little by it (docs/methods.md). Negative words are only
+    heard above 1, and get a share of all that is above it.
+    """
+    if usual <= 1:
+        return usual
+    return 1 + GUIDANCE_SHARE * max(0.0, usual - (1.0 if negative_prompt.strip() else SPARED))
 
 
 def _staying(rep: Diffrep, known: Tensor, asked: bool) -> Given:

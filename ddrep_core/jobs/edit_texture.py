@@ -20,7 +20,7 @@ from ddrep_core.geometry.mesh import Mesh
 from ddrep_core.geometry.texels import check_texture_repeats
 from ddrep_core.jobs.apart import OF_SURFACES
 from ddrep_core.jobs.blocks import EditRequest, TextureRequest
-from ddrep_core.jobs.edit_procedure import MODE_SEEKERS, beside, carried_over, procedure, show
+from ddrep_core.jobs.edit_procedure import MODE_SEEKERS, beside, carried_over, milder, procedure, show
 from ddrep_core.jobs.present import Present, kept_of
 from ddrep_core.jobs.session import Session
 from ddrep_core.jobs.task import Made, Stage
@@ -43,10 +43,6 @@ from ddrep_core.progress import portion
 from ddrep_core.report.renderer import Renderer
 from ddrep_core.sampling.sample import Result
 from ddrep_core.views import Views
-
-GUIDANCE_SHARE, SPARED = 1 / 6, 2.5
-"""Of what the prior's own guidance has above `SPARED`, how much a texture's edit by difference takes where nobody says
-otherwise."""
 
 
 def start(session: Session, settings: EditRequest, path: Path) -> Stage:
@@ -86,9 +82,7 @@ def start(session: Session, settings: EditRequest, path: Path) -> Stage:
         if known is None:
             session.warn("What is kept is too small for the views: it stays, but the rest is edited without regard.")
     controls = surface_controls(mesh, views, prior, settings.depth, seen)
-    recipe = session.recipe(rep, views, controls=controls, push=OF_SURFACES)
-    if settings.method == "difference" and session.request.guidance_scale is None:
-        recipe = replace(recipe, guidance_scale=milder(recipe.guidance_scale, recipe.negative_prompt))
+    recipe = milder(session, session.recipe(rep, views, controls=controls, push=OF_SURFACES))
     rest = portion(looking, 0.5, 1)
     small = min(PREVIEW_TEXTURE, resolution)
     shown = {name: each.at(small) for name, each in worn.items()}
@@ -96,18 +90,6 @@ def start(session: Session, settings: EditRequest, path: Path) -> Stage:
     texturing = Texturing(wanted, mesh, outlook, preview_baker, baker)
     editing = EditedTexture(texturing, textures, decode(prior, rep.render()))
     return Stage(procedure(session, recipe, known=known), editing.finish, texturing.previews)
-
-
-def milder(guidance_scale: float, negative_prompt: str = "") -> float:
-    """The guidance of a texture's edit by difference, from the prior's usual one.
-
-    Making something needs guidance to be a thing at all. An edit has its picture already, and a texture its shape:
-    guidance then carries the change too far, and gains little by it (docs/methods.md). Negative words are only heard
-    above 1, and get a share of all that is above it.
-    """
-    if guidance_scale <= 1:
-        return guidance_scale
-    return 1 + GUIDANCE_SHARE * max(0.0, guidance_scale - (1.0 if negative_prompt.strip() else SPARED))
 
 
 def showing(rep: Any, seen: Tensor, prior: Prior) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -30,6 +30,9 @@ DESCENT_RATE = 0.01
 DRAWN_SIDE = 512
 MOVING = ("colours",)
 """What an edit leaves of a drawing that is worth keeping is its shapes: a prior of small pictures tears them."""
+JOINT_BELOW = 3.0
+"""σ below which the edit of colours asks for the target alone: shapes cannot be forgotten, for they lie still, and what
+the difference leaves half way (a yellow flower that shall be red) is carried on."""
 
 
 def start(session: Session, settings: EditRequest, path: Path) -> Stage:
@@ -53,6 +56,8 @@ def start(session: Session, settings: EditRequest, path: Path) -> Stage:
     if drawing.not_drawn:
         session.warn(f"Stays as it is, for it cannot be drawn: {'; '.join(drawing.not_drawn[:8])}.")
     recipe = session.recipe(EncodedDiffrep(rep, prior).edited(), push=OF_ANSWERS)
+    if list(rep.parameters()) == ["colours"]:
+        recipe = replace(recipe, joint_below=JOINT_BELOW)
     return Stage(procedure(session, recipe, DESCENT_RATE), EditedDrawing(drawing).finish, previews)
 
 

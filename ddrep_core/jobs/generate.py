@@ -28,7 +28,7 @@ from ddrep_core.geometry.surface import (
     rest_on_ground,
 )
 from ddrep_core.geometry.unwrap import unwrap
-from ddrep_core.jobs.apart import OF_SURFACES, Box
+from ddrep_core.jobs.apart import OF_FIELDS, OF_SURFACES, Box
 from ddrep_core.jobs.blocks import GenerateRequest, ObjectRequest, TextureRequest
 from ddrep_core.jobs.palette import wanted_palette
 from ddrep_core.jobs.request import Request
@@ -84,6 +84,7 @@ def start(session: Session) -> Stage:
         least_guidance=FIELD_GUIDANCE,
         views_per_step=orbit_count(session.request) or min(VIEWS_PER_STEP, len(views)),
         box=Box(views.target - FILLED * extent, views.target + FILLED * extent),
+        push=OF_FIELDS,
     )
     return Stage(recipe, finish, previews)
 

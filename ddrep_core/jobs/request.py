@@ -162,7 +162,7 @@ class Request(Block):
         ge=0,
         le=1000,
         description="How strictly to follow the prompt. By default the prior's own; at least 5 for textures, "
-        "7.5 for new objects.",
+        "7.5 for new objects; less for edits of textures and panoramas.",
     )
     steps: Annotated[int | None, SAMPLING] = Field(
         None, ge=1, le=10_000, description="Noise levels; the schedule's own when not given."

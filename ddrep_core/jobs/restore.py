@@ -184,7 +184,7 @@ def measured(
     if bool(seen.all()) or not bool(seen.any()):
         raise RequestError("The mask is all black or all white.", "Paint white what is to be found, black what stays.")
     operator = masked(seen)
-    return shape, Damaged(picture, Measurement(operator, operator(known)), picture.size, hole)
+    return shape, Damaged(picture, Measurement(operator, operator(known), (1 - seen)[None]), picture.size, hole)
 
 
 def _picture(session: Session, name: str, what: str) -> Image.Image:

@@ -48,11 +48,15 @@ class RadialKernel:
             compared at the cyclic shift of views at which they are nearest.
         pooled: the views are of one object: all of them make one point, with one kernel. Views that are compared each
             for itself may be pushed towards different others, which no object could follow.
+        least: how far apart particles count at least for a median bandwidth: the root mean square of a number's
+            difference. Copies that begin at one place (a SIREN that shows nothing yet) would be thrown apart by a force
+            of one over their distance, whatever γ; with it they part by themselves first.
     """
 
     bandwidth: float | None = None
     turned: bool = False
     pooled: bool = False
+    least: float = 0.0
 
     def resemblance(self, points: Tensor, others: Tensor | None = None) -> Resemblance:
         """Compare φ [N, B, F] with each other and with others [M, B, F], which stay where they are."""
@@ -68,7 +72,7 @@ class RadialKernel:
         if self.pooled:
             squares = squares.sum(-1, keepdim=True).expand_as(squares)
         itself = torch.eye(count, total, dtype=torch.bool, device=points.device)
-        bandwidth = self._bandwidth(squares[~itself], total)
+        bandwidth = self._bandwidth(squares[~itself], total, points.shape[2] * (views if self.pooled else 1))
         weights = (-squares / bandwidth).exp().masked_fill(itself[..., None], 0.0)
         away = torch.zeros_like(points)
         for shift in shifts:
@@ -76,12 +80,12 @@ class RadialKernel:
             away += chosen.sum(1)[..., None] * points - torch.einsum("nmb,mbf->nbf", chosen, everyone.roll(-shift, 1))
         return Resemblance(away, weights.sum(1) + 1, bandwidth)
 
-    def _bandwidth(self, squares: Tensor, total: int) -> Tensor:
-        """[B] h for the squared distances [pairs, B] of different particles."""
+    def _bandwidth(self, squares: Tensor, total: int, numbers: int) -> Tensor:
+        """[B] h for the squared distances [pairs, B] of different particles of so many numbers."""
         if self.bandwidth is not None or total < 2:
             return torch.full_like(squares[:1].sum(0), 1.0 if self.bandwidth is None else self.bandwidth)
-        median = squares.sqrt().quantile(0.5, dim=0)
-        return (median.square() / math.log(total)).clamp_min(SMALLEST)
+        median = squares.sqrt().quantile(0.5, dim=0).square().clamp_min(self.least**2 * numbers)
+        return (median / math.log(total)).clamp_min(SMALLEST)
 
 
 def _squares(points: Tensor, other: Tensor) -> Tensor:

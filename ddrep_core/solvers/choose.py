@@ -60,4 +60,6 @@ def choose_solver(rep: Diffrep, solver: str | Solver = "auto") -> Solver:
 
 
 def _linear(rep: LinearRendering) -> LinearSolver:
-    return LinearSolver(rep.tolerance, damping=rep.damping) if isinstance(rep, MatrixDiffrep) else LinearSolver()
+    if not isinstance(rep, MatrixDiffrep):
+        return LinearSolver()
+    return LinearSolver(rep.tolerance, damping=rep.damping, crowded=rep.crowded)

@@ -25,6 +25,8 @@ from ddrep_core.sparse import rows_of_views, scipy_csr, transpose
 DENSE_PARAMETERS = 1024
 DUAL_ROWS = 40_000
 FACTORED_PARAMETERS = 150_000
+CROWDED_ROWS = 4096
+"""Where everything touches everything, more rows than these are iterated over: the factor would be a full matrix."""
 LOOK_INTERVAL = 10
 """Conjugate gradient on a GPU is asked so often whether it is done, from a little before it was done last time on:
 each question waits for all work under way."""
@@ -41,6 +43,7 @@ class LinearSolver(Solver):
         damping: μ, the price of moving a parameter, as a share of the mean weight that views have on one. By default
             next to nothing: exact, and what the views leave open moves as little as possible. With more, a texel that
             views barely touch keeps its value instead of taking up, many times over, what they contradict about.
+        crowded: whether neither A Aᵀ nor AᵀA is sparse.
     """
 
     def __init__(
@@ -49,9 +52,10 @@ class LinearSolver(Solver):
         iterations: int = 500,
         remembered: int = 2,
         damping: float = EXACT,
+        crowded: bool = False,
     ) -> None:
         self.tolerance = tolerance
-        self.damping = damping
+        self.damping, self.crowded = damping, crowded
         self.iterations = iterations
         self.remembered = remembered
         self._matrix: Tensor | None = None
@@ -87,7 +91,10 @@ class LinearSolver(Solver):
         channels = rep.image_shape[0]
         row_weights = rep.to_rows(weights.to(rep.theta.dtype).expand(-1, channels, -1, -1))[:, :1]
         chosen = rows_of_views(matrix, indices, len(row_weights))
-        way = _prepare(chosen, row_weights, self.damping, self.tolerance, self.iterations)
+        if self.crowded and len(row_weights) > CROWDED_ROWS:
+            way = _ConjugateGradient(chosen, row_weights, self.tolerance, self.iterations, self.damping)
+        else:
+            way = _prepare(chosen, row_weights, self.damping, self.tolerance, self.iterations)
         self._prepared = [(indices, weights, way), *self._prepared[: self.remembered - 1]]
         return way
 

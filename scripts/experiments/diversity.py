@@ -15,12 +15,15 @@ certainty), and processor seconds; writes pictures side by side.
 from __future__ import annotations
 
 import argparse
+import json
 import math
+import sys
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from fields_common import (
     DESCENT_SPREAD,
@@ -89,9 +92,20 @@ def images(options: Any, prior: Any, embedding: PictureEmbedding) -> dict[str, A
 
 
 def textures(options: Any, prior: Any, embedding: PictureEmbedding) -> dict[str, Any]:
+    """Each mesh with its prompt, and the means over them all. Rows that OUT has are not made again."""
+    kept = Kept(options.out / "diversity_textures.jsonl")
+    for pair in options.pairs or [(options.mesh, options.prompt)]:
+        textures_of(options, prior, embedding, pair, kept)
+    return kept.table()
+
+
+def textures_of(options: Any, prior: Any, embedding: PictureEmbedding, pair: tuple[str, str], kept: Kept) -> None:
     """On white, as a mesh is shown that wears them: what a view has around it is nobody's texture."""
-    size = prior.image_size
-    mesh = dd.load_mesh(options.mesh)
+    size, prompt = prior.image_size, pair[1]
+    missing = [way for way in ways(options, embedding) if (*pair, way[0]) not in kept.rows]
+    if not missing:
+        return
+    mesh = dd.load_mesh(mesh_file(pair[0], options.out))
     views = dd.orbit_views(count=options.views, target=mesh, width=size, height=size)
     rep = dd.ImageTextureDiffrep(mesh, views, prior, texels_per_pixel=0.25)
     depth = dd.geometry.depth_maps(mesh, views, size, size, subsamples=2)
@@ -99,29 +113,79 @@ def textures(options: Any, prior: Any, embedding: PictureEmbedding) -> dict[str,
     schedule = ddim_schedule(prior.sigmas, options.steps)
     if options.repaint:
         schedule = repaint_schedule(prior.sigmas, options.steps, 1, 1, 2)
-    others = ("a golden thing", "a zebra", "a house")
-    rows, table = [], {}
-    for name, guides, together in ways(options, embedding):
+    rows = []
+    for name, guides, together in missing:
         watch = Stopwatch()
         made = dd.sample(
-            rep, prior, views, prompt=options.prompt, guidance_scale=5.0, schedule=schedule, samples=SAMPLES,
-            together=together, guides=guides, controls={"depth": depth}, seed=options.seed, eta=options.eta,
+            rep, prior, views, prompt=prompt, guidance_scale=options.guidance or 5.0, schedule=schedule,
+            samples=SAMPLES, together=together, guides=guides, controls={"depth": depth}, seed=options.seed,
+            eta=options.eta,
         ).samples  # fmt: skip
         seconds = watch.read()["processor_seconds"]
         with torch.no_grad():
             latents = torch.stack([one.diffrep.render() for one in made])
             pictures = prior.decode(latents.flatten(0, 1)).unflatten(0, latents.shape[:2])
             pictures = pictures * shown + (1 - shown)
-            told = certainty(prior.encode(pictures.flatten(0, 1)), options.prompt, others, prior)
-        rows += [list(one[:4]) for one in pictures]
-        table[name] = entry([similarity(pictures, embedding)], [told], seconds)
-        table[name]["distance"] = spread(pictures, shown)
+            told = certainty(prior.encode(pictures.flatten(0, 1)), prompt, unlike(prompt), prior)
+        rows.append([view for one in pictures for view in one[:: max(1, options.views // 4)]])
+        row = entry([similarity(pictures, embedding)], [told], seconds)
+        row["distance"] = spread(pictures, shown)
         for ground, changed in grounds(pictures, shown).items():
-            table[name][f"similarity_{ground}"] = round(similarity(changed, embedding), 4)
-        table[name]["agreement"] = round(sum(one.agreement or 0.0 for one in made) / SAMPLES, 3)
-        print(name, table[name], flush=True)
-        sheet(rows, options.out / f"diversity_{Path(options.mesh).stem}.png", 64)
-    return table
+            row[f"similarity_{ground}"] = round(similarity(changed, embedding), 4)
+        row["agreement"] = round(sum(one.agreement or 0.0 for one in made) / SAMPLES, 3)
+        kept.add((*pair, name), row)
+        print(*pair, name, row, flush=True)
+        sheet(rows, options.out / f"diversity_{Path(pair[0]).stem}_{prompt.replace(' ', '_')}.png", 64)
+
+
+@dataclass
+class Kept:
+    """Rows of a table, in a file that a run which was cut off goes on with."""
+
+    path: Path
+    rows: dict[tuple[str, str, str], dict[str, Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.path.exists():
+            for line in self.path.read_text().splitlines():
+                name, row = json.loads(line)
+                self.rows[(name[0], name[1], name[2])] = row
+
+    def add(self, name: tuple[str, str, str], row: dict[str, Any]) -> None:
+        self.rows[name] = row
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a") as file:
+            file.write(json.dumps([name, row]) + "\n")
+
+    def table(self) -> dict[str, dict[str, Any]]:
+        """By name, and for each way the means of all that it was tried on."""
+        found = {": ".join(name): row for name, row in self.rows.items()}
+        for way in dict.fromkeys(name[2] for name in self.rows):
+            rows = [row for name, row in self.rows.items() if name[2] == way]
+            found[f"mean: {way}"] = {key: round(sum(row[key] for row in rows) / len(rows), 4) for key in rows[0]}
+        return found
+
+
+def mesh_file(what: str, out: Path) -> Path:
+    """A file, or one object of a kind that the bundled prior was taught (`scripts/prior/shapes.py`)."""
+    if Path(what).exists():
+        return Path(what)
+    sys.path.append(str(Path(__file__).resolve().parents[1] / "prior"))
+    from shapes import build_geometry
+
+    made, file = build_geometry(what, np.random.default_rng(0)), out / "meshes" / f"{what}.obj"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    points = [f"v {x:.6f} {z:.6f} {-y:.6f}\n" for x, y, z in made.vertices]  # OBJ's y is up
+    file.write_text("".join(points + [f"f {a} {b} {c}\n" for a, b, c in made.faces + 1]))
+    return file
+
+
+def unlike(prompt: str) -> list[str]:
+    """What a texture is told from: the same thing in other looks, where the prompt says a look; else other things."""
+    looks, words = ("golden", "wooden", "green", "white"), prompt.split()
+    if len(words) < 3:
+        return ["a golden thing", "a zebra", "a house"]
+    return [f"a {look} {words[-1]}" for look in looks if look not in words]
 
 
 def grounds(pictures: Tensor, shown: Tensor) -> dict[str, Tensor]:
@@ -140,24 +204,30 @@ def nerfs(options: Any, prior: Any, embedding: PictureEmbedding) -> dict[str, An
     views = sphere_bank(2 * options.views, size=prior.image_size)
     rep = VoxelNerfDiffrep(views, prior.image_shape, options.grid, levels=1)
     schedule = ddim_schedule(prior.sigmas, options.steps)
-    rows, table = [], {}
-    for name, guides, together in ways(options, embedding):
-        watch = Stopwatch()
-        made = dd.sample(
-            rep, prior, views, prompt=options.prompt, guidance_scale=7.5, schedule=schedule, samples=SAMPLES,
-            together=together, guides=guides, seed=options.seed, eta=options.eta, views_per_step=options.views,
-        ).samples  # fmt: skip
-        seconds = watch.read()["processor_seconds"]
-        with torch.no_grad():
-            latents = torch.stack([one.diffrep.render() for one in made])
-            pictures = prior.decode(latents.flatten(0, 1)).unflatten(0, latents.shape[:2])
-        others = [each for each in PROMPTS if each != options.prompt]
-        told = certainty(latents.flatten(0, 1), options.prompt, others, prior)
-        rows.append([one[view] for one in pictures for view in range(min(4, len(views)))])
-        table[name] = entry([similarity(pictures, embedding)], [told], seconds)
-        print(name, table[name], flush=True)
-        sheet(rows, options.out / "diversity_nerfs.png", 64)
-    return table
+    kept, rows = Kept(options.out / "diversity_nerfs.jsonl"), []
+    for prompt in options.prompts or [options.prompt]:
+        for name, guides, together in ways(options, embedding):
+            if ("field", prompt, name) in kept.rows:
+                continue
+            watch = Stopwatch()
+            made = dd.sample(
+                rep, prior, views, prompt=prompt, guidance_scale=options.guidance or 7.5, schedule=schedule,
+                samples=SAMPLES, together=together, guides=guides, seed=options.seed, eta=options.eta,
+                views_per_step=options.views,
+            ).samples  # fmt: skip
+            seconds = watch.read()["processor_seconds"]
+            with torch.no_grad():
+                latents = torch.stack([one.diffrep.render() for one in made])
+                pictures = prior.decode(latents.flatten(0, 1)).unflatten(0, latents.shape[:2])
+            others = [each for each in PROMPTS if each != prompt]
+            told = certainty(latents.flatten(0, 1), prompt, others, prior)
+            row = entry([similarity(pictures, embedding)], [told], seconds)
+            row["distance"] = spread(pictures, None)
+            kept.add(("field", prompt, name), row)
+            print(prompt, name, row, flush=True)
+            rows.append([one[view] for one in pictures for view in range(min(4, len(views)))])
+            sheet(rows, options.out / "diversity_nerfs.png", 64)
+    return kept.table()
 
 
 @dataclass(frozen=True)
@@ -203,7 +273,7 @@ def seen(what: Sought, latents: Tensor, prior: Any) -> Tensor:
 def seekers(options: Any, prior: Any, embedding: PictureEmbedding) -> dict[str, Any]:
     """Four of a kind by mode-seekers: SDS at its guidance and at VSD's, repelled, and VSD with its learned score."""
     gentle, what = replace(SCORE_DISTILLATION, guidance_scale=7.5), sought(options, prior)
-    kernel = RadialKernel(options.bandwidth, pooled=what.rep.view_count > 1)
+    kernel = RadialKernel(options.bandwidth, pooled=what.rep.view_count > 1, least=options.least_apart)
     vsd = variational(partial(AdapterScore, learning_rate=options.adapter_rate))
     gammas = [gamma for gamma in options.gammas if gamma]
     methods = {
@@ -220,7 +290,10 @@ def seekers(options: Any, prior: Any, embedding: PictureEmbedding) -> dict[str, 
             watch = Stopwatch()
             made = distill(
                 what.rep, prior, what.views, prompt=options.prompt, samples=SAMPLES, seed=options.seed,
-                method=method.with_settings(steps=options.steps, learning_rate=options.learning_rate or what.rate),
+                method=replace(
+                    method.with_settings(steps=options.steps, learning_rate=options.learning_rate or what.rate),
+                    falling=options.falling,
+                ),
                 controls=what.controls,
             ).samples  # fmt: skip
             seconds = watch.read()["processor_seconds"]
@@ -283,6 +356,7 @@ def restorations(options: Any, prior: Any, embedding: PictureEmbedding) -> dict[
     picture = seen(what, drawn.diffrep.render()[None], prior)[0]
     operator, free = damage(options, picture.shape[-1])
     given = operator(picture)
+    hole = free[None, None] if options.damage.startswith(("inpaint", "freeform")) else None
     covered = free if what.shown is None else free * what.shown
     rows, table = [[*picture, *given]], {}
     for gamma in options.gammas:
@@ -292,9 +366,9 @@ def restorations(options: Any, prior: Any, embedding: PictureEmbedding) -> dict[
             ParticleGuidance(gamma, RadialKernel(pooled=True), least_sigma=1.0) if options.guided and gamma else None
         )
         answers = restore(
-            prior, Measurement(operator, given), prior.image_shape, rep=what.rep, prompt=prompt, guidance_scale=3.0,
-            samples=SAMPLES, gamma=0.0 if options.guided else gamma, guide=guide, method=method, seed=options.seed,
-            coupling=options.coupling,
+            prior, Measurement(operator, given, hole), prior.image_shape, rep=what.rep, prompt=prompt,
+            guidance_scale=3.0, samples=SAMPLES, gamma=0.0 if options.guided else gamma, guide=guide, method=method,
+            seed=options.seed, coupling=options.coupling,
         )  # fmt: skip
         found, decoded = answers.pictures, seen(what, answers.latents, prior)
         known = given.expand(SAMPLES, *given.shape).flatten(0, 1)
@@ -352,6 +426,7 @@ def main() -> None:
     arguments.add_argument("--features", action="store_true", help="repel EfficientNet's features, not x̂0")
     arguments.add_argument("--least-sigma", type=float, default=1.0)
     arguments.add_argument("--bandwidth", type=float, help="h; median²/log n when not given")
+    arguments.add_argument("--least-apart", type=float, default=0.0, help="seekers: `RadialKernel.least`")
     arguments.add_argument("--turned", action="store_true", help="an object that is another one turned is alike")
     arguments.add_argument("--pooled", action=argparse.BooleanOptionalAction, default=True, help="one kernel an object")
     arguments.add_argument("--eta", type=float, default=0.75)
@@ -359,6 +434,13 @@ def main() -> None:
     arguments.add_argument("--repaint", action="store_true", help="textures: as the command does it, twice as long")
     arguments.add_argument("--count", type=int, default=len(PROMPTS), help="of prompts")
     arguments.add_argument("--mesh", default=str(dd.demo_mesh_path()))
+    arguments.add_argument(
+        "--pairs", type=lambda told: tuple(told.split(":", 1)), nargs="+", metavar="MESH:PROMPT",
+        help="textures: of these; a mesh is a file or a kind of scripts/prior/shapes.py",
+    )  # fmt: skip
+    arguments.add_argument("--prompts", nargs="+", help="nerfs: of each of these")
+    arguments.add_argument("--guidance", type=float, help="how much words count; a job's own by default")
+    arguments.add_argument("--falling", action="store_true", help="seekers: levels fall once instead of being drawn")
     arguments.add_argument("--prompt", default="a duck")
     arguments.add_argument("--views", type=int, default=4)
     arguments.add_argument("--grid", type=int, default=16)

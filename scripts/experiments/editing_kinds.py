@@ -38,7 +38,7 @@ from ddrep_core.distillation import DELTA_DENOISING, POSTERIOR_DISTILLATION, SCO
 from ddrep_core.geometry.raycast import depth_maps
 from ddrep_core.jobs.edit_procedure import DESCENT_RATE, DIFFERENCE_ETA, STRENGTH
 from ddrep_core.jobs.edit_vector import DESCENT_RATE as DRAWING_RATE
-from ddrep_core.jobs.edit_vector import MOVING
+from ddrep_core.jobs.edit_vector import JOINT_BELOW, MOVING
 from ddrep_core.jobs.generate import FIELD_GUIDANCE
 from ddrep_core.jobs.views import sampled_views
 from ddrep_core.sampling import ddim_schedule, lower_levels, sample
@@ -87,6 +87,7 @@ class Case:
     Attributes:
         rep: shows the source; views: of cameras, where it has any.
         sampled: what of it samplers move; all of it when not given.
+        joint_below: σ below which a difference samples the target alone.
         views_per_step: of descent, and of the sampler where there are cameras.
         rate: of descent.
         seen: pictures [B, 3, H, W] to judge a representation by.
@@ -102,6 +103,7 @@ class Case:
     wanted: Tensor
     controls: dict[str, Tensor] = field(default_factory=dict)
     sampled: Any = None
+    joint_below: float = 0.0
 
 
 Words = tuple[str, str]
@@ -168,7 +170,8 @@ def drawings(prior: Any, options: argparse.Namespace) -> Iterator[tuple[Words, P
         drawing, markup = read_svg(options.icons / f"{name}.svg")
         rep = EncodedDiffrep(VectorDiffrep(drawing, markup, prior.image_size, prior.image_size, moving=MOVING), prior)
         wanted = pictures_of(prior, words[1], options.guidance_scale, 8)
-        return Case(rep.edited(), None, None, DRAWING_RATE, seen, wanted)
+        joint = JOINT_BELOW if options.joint_below is None else options.joint_below
+        return Case(rep.edited(), None, None, DRAWING_RATE, seen, wanted, joint_below=joint)
 
     for name, words in list(DRAWINGS.items())[: options.count]:
         yield words, partial(prepare, name, words)
@@ -198,7 +201,15 @@ def fields(prior: Any, options: argparse.Namespace) -> Iterator[tuple[Words, Pre
         source = sample(rep, prior, views, prompt=words[0], **told).diffrep
         wanted = pictures_of(prior, words[1], options.guidance_scale, 20)
         colours = None if options.shape_too else FieldColours(source)
-        return Case(source, views, 4, None, partial(decoded, prior), wanted, sampled=colours)
+        beyond = sphere_bank(20, size=prior.image_size)[[3, 7, 11, 15, 18]]
+
+        def seen(rep: Any) -> Tensor:
+            if not options.beyond:
+                return decoded(prior, rep)
+            whole = rep.field() if isinstance(rep, FieldColours) else rep
+            return prior.decode(whole.render_views(beyond, *prior.image_shape[1:])[0]).float().cpu().clamp(0, 1)
+
+        return Case(source, views, 4, None, seen, wanted, sampled=colours)
 
     for words in FIELDS[: options.count]:
         yield words, partial(prepare, words)
@@ -225,7 +236,7 @@ def by_sampler(
         case.sampled or case.rep, asked.prior, case.views, prompt=asked.words[1], guidance_scale=guidance,
         controls=case.controls, source_prompt=asked.words[0] if from_source else None, from_scratch=False, eta=eta,
         seed=asked.seed, schedule=ddim_schedule(lower_levels(asked.prior.sigmas, strength), steps),
-        views_per_step=batch,
+        views_per_step=batch, joint_below=case.joint_below,
     )  # fmt: skip
 
 
@@ -242,7 +253,9 @@ def methods(options: argparse.Namespace) -> dict[str, Callable[[Case, Asked], An
     found: dict[str, Callable[[Case, Asked], Any]] = {}
     for guidance in options.guidances or [usual]:
         for strength in options.strength or [STRENGTH["difference"]]:
-            of = " of colours" if options.what == "fields" and not options.shape_too else ""
+            joint = options.joint_below if options.what == "drawings" else None
+            of = "" if joint is None else f", joint below {joint:g}"
+            of += " of colours" if options.what == "fields" and not options.shape_too else ""
             name = f"difference{of}, guidance {guidance:g}, strength {strength:g}, {steps} steps, η = {options.eta:g}"
             found[name] = partial(
                 by_sampler, guidance=guidance, steps=steps, strength=strength, eta=options.eta, from_source=True
@@ -277,6 +290,8 @@ def main() -> None:
     parser.add_argument("--guidance-scale", type=float, default=2.5, help="the prior's usual one")
     parser.add_argument("--guidances", type=float, nargs="*", help="of the difference; the usual one by default")
     parser.add_argument("--descent-guidances", type=float, nargs="*", help="of SDS; the usual one by default")
+    parser.add_argument("--joint-below", type=float, help="of drawings, σ; a job's by default")
+    parser.add_argument("--beyond", action="store_true", help="judge fields from cameras that no view of the bank has")
     parser.add_argument("--shape-too", action="store_true", help="samplers move a field's densities, too")
     parser.add_argument("--baselines", action="store_true", help="DDS, PDS and SDEdit, too")
     parser.add_argument("--seeds", type=int, nargs="+", default=[3])

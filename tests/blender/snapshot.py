@@ -123,3 +123,8 @@ def without(state: dict[str, Any], **allowed: set[str]) -> dict[str, Any]:
         key: {name: value for name, value in part.items() if name not in allowed[key]} if key in allowed else part
         for key, part in state.items()
     }
+
+
+def changed(before, after, *keys):
+    """Keys of the snapshots that differ."""
+    return {key for key in before if before[key] != after[key]} - set(keys)

@@ -172,6 +172,10 @@ def test_generate_and_panorama(addon, scene_file, tmp_path, fake_python):
     assert tuple(bpy.data.objects["a lantern"].location) == (1, 2, 3)
     assert run(addon, "panorama", "--prompt", "a bay", "--width", 512, *common(tmp_path, fake_python)) == 0
     assert bpy.context.scene.world.name == "a bay"
+    bricks = ["--prompt", "bricks", "--object", "Cube", "--resolution", 256, "--repeat", 3]
+    assert run(addon, "material", *bricks, *common(tmp_path, fake_python)) == 0
+    slot = bpy.data.objects["Cube"].material_slots[0]
+    assert slot.link == "OBJECT" and slot.material.name.startswith("bricks")
 
 
 @pytest.mark.parametrize(

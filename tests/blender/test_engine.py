@@ -98,6 +98,17 @@ def test_panorama_through_to_the_world(real, pump):
     assert np.isfinite(np.array(image.pixels)).all() and np.std(np.array(image.pixels)) > 0.02
 
 
+def test_a_material_that_repeats_through_to_the_slot(real, cube, pump):
+    settings = bpy.context.scene.ddrep.image
+    settings.prompt, settings.quality, settings.steps, settings.resolution = "red bricks", "CUSTOM", 2, "256"
+    bpy.ops.ddrep.image()
+    pump(seconds=400)
+    (job,) = real.runtime.current().manager.jobs.values()
+    assert job.imported, job.problem
+    picture = next(node for node in cube.active_material.node_tree.nodes if node.type == "TEX_IMAGE")
+    assert tuple(picture.image.size) == (256, 256) and np.std(np.array(picture.image.pixels)) > 0.02
+
+
 @pytest.mark.once
 def test_a_request_that_the_engine_refuses_is_told_in_its_words(real, cube, pump):
     bpy.context.scene.ddrep.texture.prior = "/nowhere/model"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bpy
 from conftest import select
-from snapshot import snapshot, without
+from snapshot import changed, snapshot, without
 
 
 def prepare_scene():
@@ -29,11 +29,6 @@ def prepare_scene():
     sphere.data.uv_layers.new(name="Second")
     bpy.ops.object.light_add(type="AREA", location=(0, 0, 5))
     return sphere
-
-
-def changed(before, after, *keys):
-    """Keys of the snapshots that differ."""
-    return {key for key in before if before[key] != after[key]} - set(keys)
 
 
 def test_making_a_job_changes_nothing(addon, cube, pump):

@@ -115,7 +115,7 @@ def test_a_button_that_cannot_work_says_why(addon, cube, spoil, operator, words)
 def test_every_setting_can_be_reached(addon, cube):
     """Each property of the scene's settings stands in some panel; so do the switches of the live preview and import."""
     everything = bpy.context.scene.ddrep
-    for task in (everything.texture, everything.generate, everything.panorama):
+    for task in (everything.texture, everything.generate, everything.panorama, everything.image):
         task.quality = "CUSTOM"
         task.loras.add()
         task.controlnet, task.reference = "owner/name", bpy.data.images.new("oil", 8, 8)
@@ -128,7 +128,8 @@ def test_every_setting_can_be_reached(addon, cube):
         for layout in draw_all(addon).values():
             shown = [arguments for name, arguments, _ in layout.record if name.startswith(("prop", "template_ID"))]
             reached |= {(type(owner).__name__, name) for owner, name, *_ in shown}
-    for settings in (everything.texture, everything.generate, everything.panorama, everything.cameras):
+    own_settings = (everything.texture, everything.generate, everything.panorama, everything.image)
+    for settings in (*own_settings, everything.cameras):
         own = set(settings.bl_rna.properties.keys()) - {"rna_type", "name", "index", "loras", "controlnets"}
         assert {(type(settings).__name__, name) for name in own} <= reached
     assert {("DDREP_PG_lora", "file"), ("DDREP_PG_lora", "weight"), ("DDREP_PG_object", "reference")} <= reached

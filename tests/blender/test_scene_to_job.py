@@ -269,7 +269,7 @@ def test_the_engine_accepts_every_choice_that_the_panels_offer(addon, cube):
     from bl_ext.user_default.ddrep.operators.make import draft
 
     requests = []
-    for task in ("texture", "generate", "panorama"):
+    for task in ("texture", "generate", "panorama", "image"):
         settings = getattr(bpy.context.scene.ddrep, task)
         settings.prompt = "a thing"
         settings.own_guidance = settings.own_eta = True

@@ -7,10 +7,12 @@ import pytest
 from snapshot import snapshot
 
 
-@pytest.mark.parametrize("task", ["texture", "generate", "panorama"])
+@pytest.mark.parametrize("task", ["texture", "generate", "panorama", "image"])
 def test_one_undo_takes_an_arrival_back_and_redo_brings_it_again(addon, cube, pump, task):
     settings = getattr(bpy.context.scene.ddrep, task)
     settings.prompt = "a thing"
+    if task == "image":
+        settings.resolution = "256"
     if task == "panorama":
         settings.width = "512"
     bpy.ops.ed.undo_push(message="before")

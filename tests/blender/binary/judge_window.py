@@ -36,6 +36,14 @@ if detail.get("state") != "done" or not detail.get("close_ups"):
     faults.append(f"no close-ups were painted: {detail}")
 if report.get("view") != [1024, 1024]:
     faults.append(f"no view came to be painted over: {report.get('view')}")
+baked = report.get("baked", {})
+colours = [sorted(map(tuple, baked.get(key, []))) for key in ("colours", "wanted")]
+if baked.get("state") != "done" or len(colours[0]) != 2:
+    faults.append(f"no node graph was baked: {baked}")
+elif max(abs(ours - theirs) for pair in zip(*colours, strict=True) for ours, theirs in zip(*pair, strict=True)) > 1:
+    faults.append(f"a checker was baked in other colours: {baked}")
+if not report.get("tiling", {}).get("worn"):
+    faults.append(f"no material that repeats came into the slot: {report.get('tiling')}")
 for when in ("longest_work", "longest_work_steered"):
     for what, seconds in report.get(when, {}).items():
         if seconds > LONGEST_SLICE:

@@ -3,6 +3,7 @@
 Written as a generator that a timer advances, for the window must stay alive between two steps.
 """
 
+import collections
 import copy
 import json
 import math
@@ -14,13 +15,14 @@ from pathlib import Path
 
 import bpy
 from bpy_extras.view3d_utils import location_3d_to_region_2d
-from mathutils import Vector
+from mathutils import Color, Vector
 
 WORK = Path(os.environ["DDREP_TEST_FOLDER"])
 PROMPT = os.environ.get("DDREP_GUI_PROMPT", "a wooden duck")
 SECONDS = float(os.environ.get("DDREP_GUI_SECONDS", "900"))
 FLAT = (180, 90, 40)  # sRGB
-CLOSED = ("DDREP_PT_cameras", "DDREP_PT_generate", "DDREP_PT_panorama")
+CHECKER = ((0.8, 0.1, 0.05), (0.05, 0.1, 0.6))  # linear
+CLOSED = ("DDREP_PT_cameras", "DDREP_PT_generate", "DDREP_PT_image", "DDREP_PT_panorama")
 LAYOUT = json.loads(os.environ.get("DDREP_GUI_LAYOUT", "{}"))
 bpy.context.preferences.view.show_splash = False
 bpy.context.preferences.view.show_tooltips = False
@@ -251,6 +253,8 @@ def steered(addon, area, sidebar, space):
     yield from hand("picture detail")
     if job.state != "done":
         return
+    yield from from_a_graph(addon, area, figure)
+    yield from tiling(addon, area, figure)
     press(area, bpy.ops.ddrep.repaint_view, job=job.name, sample=0, camera="Front")
     began = time.monotonic()
     while addon.runtime.current().painting is not None and time.monotonic() - began < SECONDS:
@@ -266,6 +270,44 @@ def steered(addon, area, sidebar, space):
         bpy.utils.unregister_class(panel)
     for panel in others:
         bpy.utils.register_class(panel)
+
+
+def from_a_graph(addon, area, figure):
+    """A job that begins from nodes, which another Blender bakes first: a checker of two colours."""
+    material = bpy.data.materials.new("Graph")
+    material.use_nodes = True
+    nodes, links = material.node_tree.nodes, material.node_tree.links
+    checker, coordinates = nodes.new("ShaderNodeTexChecker"), nodes.new("ShaderNodeTexCoord")
+    for name, color in zip(("Color1", "Color2"), CHECKER, strict=True):
+        checker.inputs[name].default_value = (*color, 1.0)
+    links.new(coordinates.outputs["UV"], checker.inputs["Vector"])
+    shader = next(node for node in nodes if node.type == "BSDF_PRINCIPLED")
+    links.new(checker.outputs["Color"], shader.inputs["Base Color"])
+    figure.material_slots[0].material = material
+    settings = bpy.context.scene.ddrep.texture
+    settings.from_texture = True
+    job = yield from finished(addon, area, bpy.ops.ddrep.texture)
+    settings.from_texture = False
+    report["baked"] = {"state": job.state, "problem": job.problem.message if job.problem else ""}
+    yield from hand("picture baked")
+    if job.state != "done":
+        return
+    (base,) = (job.folder.path / "inputs").glob("base*.png")
+    shown = collections.Counter(each[:3] for each in pixels_of(base)).most_common(2)
+    wanted = [tuple(round(255 * each) for each in Color(color).from_scene_linear_to_srgb()) for color in CHECKER]
+    report["baked"] |= {"colours": [color for color, _ in shown], "wanted": wanted}
+
+
+def tiling(addon, area, figure):
+    """A material that repeats, in the active slot."""
+    settings = bpy.context.scene.ddrep.image
+    settings.prompt, settings.quality, settings.steps, settings.resolution = "red bricks", "CUSTOM", 8, "256"
+    settings.repeat = 4.0
+    job = yield from finished(addon, area, bpy.ops.ddrep.image)
+    report["tiling"] = {"state": job.state, "problem": job.problem.message if job.problem else ""}
+    worn = figure.material_slots[0].material
+    report["tiling"]["worn"] = bool(worn and str(worn.get("ddrep_result", "")).endswith("/tile"))
+    yield from hand("picture tiling")
 
 
 def flat_preview(addon, area, space):

@@ -218,6 +218,10 @@ class Run:
             elif task == "generate":
                 files["mesh"] = f"{folder}/mesh.glb"
                 self.write(files["mesh"], glb(self.request["generate"]["size"], png(16, 16, color)))
+            elif task == "image":
+                files["image"], files["tiled"] = f"{folder}/image.png", f"{folder}/tiled.png"
+                for name in files:
+                    self.write(files[name], png(self.request["image"]["width"], self.request["image"]["height"], color))
             else:
                 files["panorama"] = f"{folder}/panorama.png"
                 width = self.request["panorama"]["width"]
@@ -226,6 +230,8 @@ class Run:
             self.write(files["contact_sheet"], png(96, 64, color))
             seed = self.request["seed"] + sample
             entries.append({"seed": seed, "files": files, "objects": objects, "agreement": 0.95, "coverage_share": 0.5})
+            if task == "image":
+                entries[-1]["tiles"] = True
         result = {"schema_version": 1, "task": task, "request": self.request, "samples": entries, "nfe": 40}
         if self.request.get("diversity"):
             result["distances"] = [[0.25 * abs(one - other) for other in range(samples)] for one in range(samples)]
