@@ -12,6 +12,7 @@ from ddrep_core.errors import RequestError
 from ddrep_core.forward_models import (
     ForwardPrior,
     GaussianSignals,
+    LinearSignalNetwork,
     ObservationLesson,
     Patches,
     SignalNetwork,
@@ -116,6 +117,45 @@ def test_signals_are_learnt_from_views_alone() -> None:
     seen[:, 1] = 0
     gap = model(seen, levels).detach() - single.denoise(seen, levels)
     assert float(gap[:, 1].square().mean().sqrt()) < 0.15  # the number that was not seen at all
+
+
+def test_a_linear_estimate_is_the_posterior_of_a_plain_gaussian_and_the_network_adds_deviations_to_it() -> None:
+    source = torch.Generator().manual_seed(2)
+    maps = torch.randn(3, 2, 4, generator=source)
+    law = GaussianSignals(
+        torch.zeros(1, 4).double(), 2.25 * torch.eye(4).double()[None], torch.ones(1).double(), maps.double()
+    )
+    model = started(lambda: LinearSignalNetwork(maps, deviation=1.5, width=16), source)
+    levels = torch.tensor([[0.3, math.inf, 2.0], [0.7, 0.7, 0.7], [math.inf] * 3])
+    seen = torch.randn(3, 3, 1, 1, 2, generator=source)
+    mean, covariance = model.estimate(seen, levels)
+    torch.testing.assert_close(mean, law.denoise(seen.double(), levels.double()))
+    torch.testing.assert_close(covariance[2], law.covariances[0])
+    found = model(seen, levels).detach()
+    off = torch.linalg.solve_triangular(torch.linalg.cholesky(covariance), (found - mean)[..., None], upper=False)
+    assert float(off.abs().max()) < 3  # deviations, whatever the level
+    left = torch.einsum("vod,bde,voe->bvo", maps.double(), covariance, maps.double())
+    torch.testing.assert_close(model.weights(seen, levels), (1 / left).float(), rtol=1e-4, atol=0)
+
+
+def test_what_is_learnt_by_weighted_views_is_the_posterior_s_mean_at_low_levels_too() -> None:
+    law = coordinates(CORRELATION[None, :3, :3])
+    root = torch.linalg.cholesky(CORRELATION[:3, :3]).float()
+
+    def draw(count: int, source: torch.Generator) -> Tensor:
+        return (torch.randn(count, 3, generator=source) @ root.T)[:, :, None, None, None]
+
+    source = torch.Generator().manual_seed(0)
+    model = started(lambda: LinearSignalNetwork(law.maps.float(), width=32), source)
+    single = GaussianSignals(law.means.float(), law.covariances.float(), law.weights.float(), law.maps.float())
+    lesson = ObservationLesson(steps=300, averaged=True, context_most=2)
+    learn_signals(model, single.forward, draw, lesson, source, weigh=model.weights)
+    seen = draw(200, source)
+    for level, bar in ((0.05, 0.02), (0.7, 0.12)):
+        levels = torch.full((200, 3), level)
+        noisy = seen + level * torch.randn(seen.shape, generator=source)
+        gap = model(noisy, levels).detach() - single.denoise(noisy, levels)
+        assert float(gap.square().mean().sqrt()) < bar, level
 
 
 def test_a_patch_has_several_latents_by_their_own_law_and_all_of_them_draw_it() -> None:

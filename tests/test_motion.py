@@ -25,6 +25,8 @@ from ddrep_core.forward_models.motion_network import (
     PICTURE,
     MotionNetwork,
     MotionNetworkShape,
+    fit_of_motions,
+    tried_motions,
 )
 from ddrep_core.forward_models.motion_prior import SIGMAS, MotionPrior, MovingPicture, load_motion_prior
 from ddrep_core.forward_models.splat import splat, stretched
@@ -151,6 +153,24 @@ def test_a_network_hears_of_what_is_shown_and_keeps_the_picture() -> None:
         torch.testing.assert_close(network(other, levels), found)
         other[0, 1] = 0.3
         assert not torch.equal(network(other, levels)[0], found[0])
+
+
+@pytest.mark.parametrize(("level", "view"), [(0.1, 2), (1.0, 2), (1.0, 1), (math.inf, 2)])
+def test_the_motion_that_tells_what_is_seen_later_fits_best(level: float, view: int) -> None:
+    clips = torch.rand(4, 3, 32, 32, generator=source()) - 0.5
+    right, down = 4, -2
+    seen = clips[:, None].repeat(1, 3, 1, 1, 1)
+    seen[:, view] = clips.roll((down * view // 2, right * view // 2), (2, 3))
+    levels = torch.full((4, 3), math.inf)
+    levels[:, 0], levels[:, view] = 0, level
+    seen[:, view] += (0 if math.isinf(level) else level) * torch.randn(4, 3, 32, 32, generator=source(1))
+    count = len(tried_motions())
+    fits = fit_of_motions(seen, levels).unflatten(1, (2, 2, count))  # views; here, and everywhere
+    assert bool((fits[:, 2 - view] == 0).all())
+    if math.isinf(level):
+        assert bool((fits == 0).all())
+    else:
+        assert (fits[:, view - 1, 1, :, 0, 0].argmax(1) == tried_motions().index((right, down))).all()
 
 
 def test_what_is_said_of_small_pixels_changes_evenly_within_a_large_one() -> None:
@@ -302,7 +322,7 @@ def test_the_model_that_ships_draws_motion_about_as_large_as_it_is_and_larger_th
     prior = load_motion_prior()
     known = prior.given({0: clips.pictures[:, 0] - 0.5}, prior.targets)
     plan = ddim_schedule(prior.sigmas, 15)
-    drawn = draw_signals(known, 24, order="joint", schedule=plan, eta=0.75, seed=1).signals[:, MOTION]
+    drawn = draw_signals(known, 24, order="joint", schedule=plan, seed=1).signals[:, MOTION]
     seen = torch.zeros_like(clips.pictures)
     seen[:, 0] = clips.pictures[:, 0] - 0.5
     levels = torch.tensor([0.0, math.inf, math.inf]).expand(24, 3)
@@ -314,4 +334,4 @@ def test_the_model_that_ships_draws_motion_about_as_large_as_it_is_and_larger_th
     truth, drawn_far, guessed_far = far(clips.motion), far(drawn), far(guess)
     print(f"samples go {drawn_far / truth:.2f} of how far the truth goes, the guess {guessed_far / truth:.2f}")
     assert 0.6 * truth < drawn_far < 1.4 * truth
-    assert guessed_far < 0.9 * drawn_far
+    assert guessed_far < 0.45 * drawn_far

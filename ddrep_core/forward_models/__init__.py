@@ -4,6 +4,7 @@ from ddrep_core.forward_models.draw import Drawn, draw_signals, separate_picture
 from ddrep_core.forward_models.exact import GaussianSignals
 from ddrep_core.forward_models.inversion import Patches, quarters, refined
 from ddrep_core.forward_models.learn import ObservationLesson, SignalNetwork, learn_signals
+from ddrep_core.forward_models.linear_network import LinearSignalNetwork
 from ddrep_core.forward_models.prior import ForwardPrior
 from ddrep_core.forward_models.protocol import Forward, SignalDenoiser
 
@@ -12,6 +13,7 @@ __all__ = [
     "Forward",
     "ForwardPrior",
     "GaussianSignals",
+    "LinearSignalNetwork",
     "ObservationLesson",
     "Patches",
     "SignalDenoiser",

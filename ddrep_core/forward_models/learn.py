@@ -12,11 +12,14 @@ from torch import Tensor, nn
 
 from ddrep_core.forward_models.protocol import Forward, SignalDenoiser
 from ddrep_core.training.denoiser import ResidualNetwork
+from ddrep_core.training.loop import MovingAverage
 
 DrawViews: TypeAlias = Callable[[int, torch.Generator], Tensor]
 """A number of signals' views, all V of them: [count, V, C, h, w]."""
 Regulariser: TypeAlias = Callable[[Tensor], Tensor]
 """Of signals [B, ...]: a number; edge-aware smoothness of their depth, say."""
+Weigh: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+"""Of what is seen [B, V, C, h, w] and its levels [B, V]: what a squared error counts, [B, V, C h w] or [B, V, 1]."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,7 @@ class ObservationLesson:
         deterministic: how often no noisy view is shown either: the model then learns E[S | context] (L_cond).
         novel: weight of views that were not shown at all (Eq. 9): without it what no target shows is arbitrary.
         level: mean and deviation of ln σ.
+        averaged: whether the model ends as the average of its late states (`training.loop.MovingAverage`).
     """
 
     steps: int = 3000
@@ -41,6 +45,7 @@ class ObservationLesson:
     deterministic: float = 0.15
     novel: float = 1.0
     level: tuple[float, float] = (-0.5, 1.3)
+    averaged: bool = False
 
 
 class SignalNetwork(nn.Module):
@@ -75,6 +80,7 @@ def learn_signals(
     lesson: ObservationLesson,
     generator: torch.Generator,
     regularise: Regulariser | None = None,
+    weigh: Weigh | None = None,
 ) -> list[float]:
     """Train a `SignalDenoiser` in place; the loss of every step.
 
@@ -82,14 +88,18 @@ def learn_signals(
     compares pictures of the guess with all of them.
     """
     optimizer = torch.optim.Adam(model.parameters(), lesson.learning_rate)
-    losses = []
+    losses, average = [], MovingAverage(model) if lesson.averaged else None
     for step in range(lesson.steps):
         optimizer.param_groups[0]["lr"] = lesson.learning_rate * (1 - 0.95 * step / lesson.steps)
-        loss = observation_loss(model, forward, draw(lesson.batch, generator), lesson, generator, regularise)
+        loss = observation_loss(model, forward, draw(lesson.batch, generator), lesson, generator, regularise, weigh)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         losses.append(loss.detach())
+        if average:
+            average.update(model)
+    if average:
+        model.load_state_dict(average.shadow)
     return torch.stack(losses).tolist()
 
 
@@ -100,6 +110,7 @@ def observation_loss(
     lesson: ObservationLesson,
     generator: torch.Generator,
     regularise: Regulariser | None = None,
+    weigh: Weigh | None = None,
 ) -> Tensor:
     """What one step makes smaller, of signals' views [B, V, C, h, w]."""
     count = pictures.shape[1]
@@ -109,7 +120,8 @@ def observation_loss(
     seen = (pictures + finite[..., None, None, None] * noise) * (~levels.isinf())[..., None, None, None]
     signals = model(seen, levels)
     found = forward(signals, torch.arange(count))
-    error = (found - pictures).square().flatten(2).mean(2)
+    error = (found - pictures).square().flatten(2)
+    error = (error if weigh is None else error * weigh(seen, levels)).mean(2)
     weight = torch.where(levels.isinf(), lesson.novel, 1.0)
     loss = (weight * error).sum() / weight.sum()
     return loss if regularise is None else loss + regularise(signals)

@@ -2,6 +2,10 @@
 
 A signal is [9, h, w]: the picture (3), how far each pixel goes by the end, right and down, in pixels (2), which of two
 pixels that meet lies in front (1), and what was behind (3).
+
+Where things go is told under strong noise only by how well the picture, moved, fits all that is seen: a product of the
+two, which layers of sums learn slowly. So it is worked out for a grid of motions and told to the network (a cost
+volume, as in Sun et al., "PWC-Net", CVPR 2018).
 """
 
 from __future__ import annotations
@@ -20,6 +24,9 @@ DEVIATION = 0.25  # of what is seen
 PIXELS = 4.0  # of motion, that the network calls one
 IN_FRONT = 3.0  # logarithms, at most
 LARGEST, COARSE = 1024, 4  # channels or pixels; of pixels a side the middle sees one
+REACH, STRIDE = 6, 2  # pixels right, left, down, up by the end that are tried, and from one motion to the next
+CONTRAST = 8.0  # one over what is left of a picture, about
+AROUND = 9  # pixels a side, whose mean is taken off a picture before it is compared
 
 
 @dataclass(frozen=True)
@@ -59,6 +66,8 @@ class MotionNetwork(nn.Module):
         self.into, self.beside = nn.Conv2d(4 * seen, fine, 3, padding=1), nn.Conv2d(seen, fine // 4, 3, padding=1)
         self.before = nn.ModuleList(Residual(fine, coarse) for _ in range(2))
         self.down = nn.Conv2d(fine, coarse, 4, 2, 1)
+        ways = 2 * (shape.views - 1) * len(tried_motions())  # here, and everywhere
+        self.matched = nn.Sequential(nn.Conv2d(ways, 2 * coarse, 1), nn.SiLU(), nn.Conv2d(2 * coarse, coarse, 1))
         self.place = nn.Parameter(0.02 * torch.randn(coarse, shape.size // COARSE, shape.size // COARSE))
         self.middle = nn.ModuleList(Residual(coarse, coarse) for _ in range(3))
         self.across = nn.ModuleList(Across(coarse, shape.heads) for _ in range(2))
@@ -80,7 +89,7 @@ class MotionNetwork(nn.Module):
         x = self.into(functional.pixel_unshuffle(scaled, 2))
         for block in self.before:
             x = block(x, told)
-        y = self.down(x) + self.place
+        y = self.down(x) + self.place + self.matched(fit_of_motions(seen, levels))
         for number, block in enumerate(self.middle):
             y = block(y, told)
             if number < len(self.across):
@@ -93,6 +102,37 @@ class MotionNetwork(nn.Module):
         motion, importance, behind = self.head(fine).split([2, 1, 3], 1)
         picture = seen[:, 0]
         return torch.cat([picture, PIXELS * motion, IN_FRONT * importance.tanh(), picture + behind], 1)
+
+
+def tried_motions() -> list[tuple[int, int]]:
+    """(right, down) in pixels."""
+    steps = range(-REACH, REACH + 1, STRIDE)
+    return [(right, down) for down in steps for right in steps]
+
+
+def fit_of_motions(seen: Tensor, levels: Tensor) -> Tensor:
+    """[B, 2 (V − 1) K, h/4, w/4] how well each of K motions tells what is seen later, by the pixels of a place of the
+    picture, and by all of them: in deviations of the noise, less the mean of all motions. 0 of what is not seen.
+
+    Args:
+        seen, levels: as `SignalDenoiser`; view v comes v/(V − 1) of the motion after view 0.
+    """
+    views, motions = seen.shape[1], tried_motions()
+    picture = seen[:, 0]
+    picture = picture - functional.avg_pool2d(picture, AROUND, 1, AROUND // 2, count_include_pad=False)
+    height, width = picture.shape[2:]
+    found = []
+    for view in range(1, views):
+        later = functional.pad(seen[:, view], (REACH,) * 4)
+        phase = view / (views - 1)
+        moves = [(REACH + round(phase * right), REACH + round(phase * down)) for right, down in motions]
+        fits = [(picture * later[:, :, v : v + height, u : u + width]).sum(1) for u, v in moves]
+        here = CONTRAST * COARSE * functional.avg_pool2d(torch.stack(fits, 1), COARSE)
+        level = levels[:, view, None, None, None]
+        scale = torch.where(level.isinf(), 0.0, 1 / (level**2 + DEVIATION**2).sqrt())
+        here = (here - here.mean(1, keepdim=True)) * scale
+        found += [here, (here.mean((2, 3), keepdim=True) * (height / COARSE)).expand_as(here)]
+    return torch.cat(found, 1)
 
 
 class Residual(nn.Module):

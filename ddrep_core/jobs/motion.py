@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +87,8 @@ def start(session: Session) -> Stage:
     scene = scene_of(picture, prior.image_size)
     known = prior.given({0: prior.encode(scene.small)}, prior.targets)
     recipe = session.recipe(separate_pictures(known, len(prior.targets)))
+    if session.request.eta is None:
+        recipe = replace(recipe, eta=0.0)  # fresh noise in each step shortens motions (docs/forward_models.md)
     return Stage(Drawing(recipe, known), Film(scene, known).finish, Film.previews)
 
 

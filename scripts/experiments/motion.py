@@ -32,7 +32,7 @@ from ddrep_core.forward_models.motion_prior import MIDDLE, MotionPrior, load_mot
 from ddrep_core.pictures import to_bytes  # noqa: E402
 from ddrep_core.schedules.named import ddim_schedule  # noqa: E402
 
-STEPS, BINS, GOES = 25, 8, 1.0  # GOES: pixels
+STEPS, BINS, GOES, MANY = 25, 8, 1.0, 480  # GOES: pixels; MANY: clips
 
 
 def load(name: str, count: int, seed: int) -> Clips:
@@ -85,7 +85,7 @@ def main() -> None:
     parser.add_argument("--prior", default="bundled")
     parser.add_argument("--clips", type=int, default=60)
     parser.add_argument("--samples", type=int, default=4)
-    parser.add_argument("--eta", type=float, default=0.75)
+    parser.add_argument("--eta", type=float, default=0.0)
     parser.add_argument("--sets", nargs="+", default=["fresh", "held_out"])
     parser.add_argument("--sheet", type=Path)
     arguments = parser.parse_args()
@@ -98,17 +98,16 @@ def main() -> None:
         begun = time.process_time()
         signals = drawn(prior, clips, arguments.samples, arguments.eta)
         seconds = (time.process_time() - begun) / signals[:, :, 0, 0, 0].numel()
-        guess = guessed(prior, clips)
-        many = load(name, 480, 6)  # what directions the data have wants more than a few clips
+        many = load(name, MANY, 6)  # what directions the data have wants more than a few clips
         rows = {
-            "truth": (clips.motion, clips.object),
-            "truth of many": (many.motion, many.object),
-            "deterministic": (guess[:, MOTION], clips.object),
-            "samples": (signals[:, :, MOTION].flatten(0, 1), clips.object.repeat_interleave(arguments.samples, 0)),
+            "truth": (clips.motion, clips),
+            "samples": (signals[:, :, MOTION].flatten(0, 1), clips),
+            f"truth of {MANY}": (many.motion, many),
+            f"deterministic, of {MANY}": (guessed(prior, many)[:, MOTION], many),
         }
-        truth = float(mean_motion(*rows["truth"])[0].mean())
-        for what, (motion, object_) in rows.items():
-            length, vectors = mean_motion(motion, object_)
+        for what, (motion, of) in rows.items():
+            truth = float(mean_motion(of.motion, of.object)[0].mean())
+            length, vectors = mean_motion(motion, of.object.repeat_interleave(len(motion) // len(of.object), 0))
             shares, far = directions(vectors), float(length.mean())
             going = float((vectors.norm(dim=1) > GOES).float().mean())
             print(
@@ -118,7 +117,13 @@ def main() -> None:
             )
         print(f"{seconds:.2f} s a sample")
         if arguments.sheet:
-            sheet(prior, clips, guess, signals, arguments.sheet.with_stem(f"{arguments.sheet.stem}_{name}"))
+            sheet(
+                prior,
+                clips,
+                guessed(prior, clips),
+                signals,
+                arguments.sheet.with_stem(f"{arguments.sheet.stem}_{name}"),
+            )
 
 
 def sheet(prior: MotionPrior, clips: Clips, guess: Tensor, signals: Tensor, path: Path, count: int = 10) -> None:

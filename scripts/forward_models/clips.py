@@ -18,9 +18,9 @@ KINDS = ("slides", "turns", "swings")
 SHARES = (0.6, 0.2, 0.2)
 HEADINGS = (0.0, math.pi, math.pi / 2, -math.pi / 2)  # radians, from the right downwards
 HEADING_SHARES, HEADING_SPREAD = (0.35, 0.35, 0.15, 0.15), 0.15
-DISTANCE = (3.0, 6.5)  # pixels of a picture of 32
+DISTANCE = (2.0, 4.0)  # pixels of a picture of 32: less than √2 radii, so that no one guess is better than to stay
 TURN, SWING = (0.45, 0.9), (0.3, 0.6)  # radians
-WIDE = (0.5, 0.75)  # of the frame, what the sprite's frame takes
+WIDE = (0.62, 0.85)  # of the frame, what the sprite's frame takes
 FINE = 2  # samples along a pixel's side
 SIDE = 32
 

@@ -24,7 +24,7 @@ from ddrep_core.training.denoiser import started  # noqa: E402
 from ddrep_core.training.loop import Workers, run_workers  # noqa: E402
 
 BATCH = 16
-LEVEL = (-0.6, 1.4)  # mean and deviation of ln σ
+LEVEL = (-0.4, 1.6)  # mean and deviation of ln σ
 DROPPED, DETERMINISTIC, TOLD_MORE = 0.1, 0.15, 0.15  # no context; no noisy view; another view is context, too
 COVERAGE, SPREAD = 0.5, 0.01  # what a squared error of coverage and a radius of spread cost
 EVERY = 2  # of rows and columns: a quarter of the rays

@@ -29,8 +29,8 @@ from ddrep_core.training.denoiser import started  # noqa: E402
 from ddrep_core.training.loop import Workers, run_workers  # noqa: E402
 
 BATCH = 24
-LESSON = ObservationLesson(context=(0,), context_dropped=0.0, deterministic=0.12, level=(-1.0, 1.5))
-SMOOTH, EDGE, FAR = 5e-3, 10.0, 2e-5
+LESSON = ObservationLesson(context=(0,), context_dropped=0.0, deterministic=0.2, level=(-0.5, 1.7))
+SMOOTH, EDGE, FAR = 5e-3, 10.0, 2e-4
 """What a pixel costs whose motion is not between its neighbours', how much less at an edge, and a pixel of motion."""
 
 
@@ -66,7 +66,7 @@ def teach_motion(seconds: float, workers: Workers) -> None:
         found = observation_loss(network, forward, pictures, LESSON, generator, smoothness)
         return found, float(found.detach())
 
-    teaching = Teaching(shape, len(sprites), BATCH, loss, ("place", "into.", "beside.", "head.", "told"))
+    teaching = Teaching(shape, len(sprites), BATCH, loss, ("place", "into.", "beside.", "head.", "told", "matched.0"))
     teach(network, teaching, work_folder() / "motion.pt", seconds, workers)
 
 
