@@ -24,12 +24,13 @@ from ddrep_core.distillation.objective import ModeSeeker, Objective
 from ddrep_core.distillation.repulsive import Repulsive
 from ddrep_core.distillation.sds import ScoreDistillation
 from ddrep_core.errors import RequestError
-from ddrep_core.priors.protocol import Prior
+from ddrep_core.priors.protocol import Controls, Prior
 from ddrep_core.sampling.guide import Guide
 from ddrep_core.sampling.kernel import RadialKernel
 from ddrep_core.sampling.look import Ask, Look
 from ddrep_core.sampling.particle_guidance import Features
 from ddrep_core.sampling.sample import Result, SamplerState, StepReport
+from ddrep_core.views.camera import Views
 
 Operator = Callable[[Tensor], Tensor]
 """H: pictures [B, 3, H, W] -> [B, ...], linear and differentiable."""
@@ -203,6 +204,8 @@ def restore(
     image_shape: tuple[int, int, int],
     *,
     rep: Diffrep | None = None,
+    views: Views | None = None,
+    controls: Controls | None = None,
     method: ModeSeeker = RESTORATION,
     prompt: str = "",
     negative_prompt: str = "",
@@ -221,7 +224,7 @@ def restore(
     """Pictures x with H x = y that the prior likes, different from one another.
 
     Args:
-        prior, prompt, negative_prompt, guidance_scale, seed, callback, state: as `distill` takes them.
+        prior, views, prompt, negative_prompt, guidance_scale, controls, seed, callback, state: as `distill` takes them.
         image_shape: (C, h, w) of the latents of one view.
         rep: whose renders are z (a SIREN, a texture); pictures that are their own parameters when not given.
         samples, gamma, kernel, features: how many answers, and how they repel (`BoundedRepulsion`).
@@ -245,8 +248,9 @@ def restore(
         )
 
     result = distill(
-        started, prior, method=replace(method, objective=objective), prompt=prompt, negative_prompt=negative_prompt,
-        guidance_scale=guidance_scale, seed=seed, callback=callback, state=state, samples=samples,
+        started, prior, views, method=replace(method, objective=objective), prompt=prompt,
+        negative_prompt=negative_prompt, guidance_scale=guidance_scale, controls=controls, seed=seed,
+        callback=callback, state=state, samples=samples,
     )  # fmt: skip
     with torch.no_grad():
         latents = torch.stack([one.diffrep.render() for one in result.samples])

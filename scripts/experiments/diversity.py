@@ -326,6 +326,11 @@ def damage(options: Any, side: int) -> tuple[Operator, Tensor]:
     return masked((1 - free)[None]), free
 
 
+def of_surface(operator: Operator, shown: Tensor) -> Operator:
+    """H of what is on the mesh [V, 1, H, W], all views in their order: of the ground, a texture can show nothing."""
+    return lambda pictures: operator(pictures * shown.repeat(len(pictures) // len(shown), 1, 1, 1))
+
+
 def scribbled(side: int, seed: int) -> Tensor:
     """[H, W] a free-form hole: strokes as a hand draws them, an eighth of a side wide, over about a third."""
     generator, hole, width = torch.Generator().manual_seed(seed), torch.zeros(side, side), side / 16
@@ -342,7 +347,7 @@ def scribbled(side: int, seed: int) -> Tensor:
 def restorations(options: Any, prior: Any, embedding: PictureEmbedding) -> dict[str, Any]:
     """A picture of which a part is known, or a small or a blurred one of it; found four times.
 
-    On a texture, what is known of is every view of one that was sampled before.
+    On a texture, what is known is of every view of one that was sampled before, where it shows the mesh.
     """
     prompt, what = options.prompt, sought(options, prior)
     told = {"prompt": prompt, "guidance_scale": 5.0, "seed": 3}
@@ -355,6 +360,8 @@ def restorations(options: Any, prior: Any, embedding: PictureEmbedding) -> dict[
         drawn = dd.sample(what.rep, prior, what.views, controls=what.controls, schedule=plan, **told)
     picture = seen(what, drawn.diffrep.render()[None], prior)[0]
     operator, free = damage(options, picture.shape[-1])
+    if what.shown is not None:
+        operator = of_surface(operator, what.shown)
     given = operator(picture)
     hole = free[None, None] if options.damage.startswith(("inpaint", "freeform")) else None
     covered = free if what.shown is None else free * what.shown
@@ -368,7 +375,7 @@ def restorations(options: Any, prior: Any, embedding: PictureEmbedding) -> dict[
         answers = restore(
             prior, Measurement(operator, given, hole), prior.image_shape, rep=what.rep, prompt=prompt,
             guidance_scale=3.0, samples=SAMPLES, gamma=0.0 if options.guided else gamma, guide=guide, method=method,
-            seed=options.seed, coupling=options.coupling,
+            seed=options.seed, coupling=options.coupling, views=what.views, controls=what.controls,
         )  # fmt: skip
         found, decoded = answers.pictures, seen(what, answers.latents, prior)
         known = given.expand(SAMPLES, *given.shape).flatten(0, 1)
