@@ -44,6 +44,7 @@ from ddrep_core.schedules.named import ddim_schedule  # noqa: E402
 from ddrep_core.training.denoiser import started  # noqa: E402
 
 SIDE, LATENT, CHANNELS = 16, 16, 4
+NOISES = (0.02, 0.1, 0.3)  # of what is known; the second is what the generator was taught under
 
 
 class Decoder(nn.Module):
@@ -118,15 +119,19 @@ def main() -> None:
     prior = ForwardPrior(model, forward, 4, shape, sigmas=karras_sigmas(200, sigma_max=8.0))
     guess = torch.stack([means(prior.given({0: each}, (1, 2, 3))) for each in known])
     found = {"deterministic": generator(guess)[:, None]}
-    found["deterministic, refined"] = generator(refined(forward, guess, {0: known}))[:, None]
+    for noise in NOISES:
+        found[f"deterministic, refined to {noise:g}"] = generator(refined(forward, guess, {0: known}, noise=noise))[
+            :, None
+        ]
     told = prior.given({0: known.repeat_interleave(samples, 0)}, (1, 2, 3))
     plan = ddim_schedule(prior.sigmas, 25)
     for order in ("joint", "autoregressive"):
         drawn = draw_signals(told, count * samples, order=order, schedule=plan, eta=0.75)  # pyright: ignore
         found[order] = generator(drawn.signals).unflatten(0, (count, samples))
         told_again = {0: known.repeat_interleave(samples, 0)}
-        closer = refined(forward, drawn.signals, told_again)
-        found[f"{order}, refined"] = generator(closer).unflatten(0, (count, samples))
+        for noise in NOISES:
+            closer = refined(forward, drawn.signals, told_again, noise=noise)
+            found[f"{order}, refined to {noise:g}"] = generator(closer).unflatten(0, (count, samples))
     embed = PictureFeatures()
 
     def features(values: Tensor) -> Tensor:
@@ -145,7 +150,9 @@ def main() -> None:
         kid = kernel_inception_distance(features(values[:, 0]), real)
         print(f"| {name} | {error:.4f} | {kid:.4f} | {np.mean(inside or [0]):.4f}, {np.mean(outside or [0]):.4f} |")
     if arguments.sheet:
-        rows = torch.cat([truth[:10, None], found["deterministic"][:10], found["joint"][:10]], 1)
+        rows = torch.cat(
+            [truth[:10, None], found["deterministic"][:10], found["autoregressive, refined to 0.1"][:10]], 1
+        )
         shown = on_white(rows).permute(0, 3, 1, 4, 2)
         n, h, s, w, _ = shown.shape
         picture = Image.fromarray(to_bytes(shown.reshape(n * h, s * w, 3).numpy()))
