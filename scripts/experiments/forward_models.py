@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Signals behind views, on linear toys of known law: the tables of docs/forward_models.md.
 
-scripts/experiments/forward_models.py exact | learnt [--steps 8000] [--draws 4000]
+scripts/experiments/forward_models.py exact | learnt [--steps 16000] [--draws 4000]
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def learnt(steps: int, count: int, novel: float) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("exact", "learnt"))
-    parser.add_argument("--steps", type=int, default=8000, help="of teaching")
+    parser.add_argument("--steps", type=int, default=16000, help="of teaching")
     parser.add_argument("--draws", type=int, default=4000)
     parser.add_argument("--novel", type=float, default=1.0, help="weight of views that were not shown (Eq. 9)")
     arguments = parser.parse_args()
