@@ -382,22 +382,33 @@ class DDREP_PT_generate_advanced(_AdvancedPanel, bpy.types.Panel):
     extras = ("views", "faces", "grid")
 
 
-class DDREP_PT_panorama(_TaskPanel, bpy.types.Panel):
+class _WordsPanel(_TaskPanel):
+    """A task that needs nothing but words: they, sampling, its `own` settings, and the button."""
+
+    about = ""
+    icon = ""
+    own: tuple[str, ...] = ()
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout = self.layout
+        settings = getattr(context.scene.ddrep, self.task)
+        layout.label(text=self.about, icon=self.icon)
+        draw_words(layout, settings)
+        column = split_column(layout)
+        draw_sampling(column, settings, self.task)
+        for name in self.own:
+            column.prop(settings, name)
+        draw_button(layout, context, self.task, self.bl_label, self.icon)
+
+
+class DDREP_PT_panorama(_WordsPanel, bpy.types.Panel):
     bl_label = "Panorama"
     bl_idname = "DDREP_PT_panorama"
     bl_options = {"DEFAULT_CLOSED"}
     presets = DDREP_PT_panorama_presets
-
-    def draw(self, context: bpy.types.Context) -> None:
-        layout = self.layout
-        settings = context.scene.ddrep.panorama
-        layout.label(text="A world around the scene", icon="WORLD")
-        draw_words(layout, settings)
-        column = split_column(layout)
-        draw_sampling(column, settings, "panorama")
-        for name in ("width", "hdr", "target", "strength"):
-            column.prop(settings, name)
-        draw_button(layout, context, "panorama", "Panorama", "WORLD")
+    task = "panorama"
+    about, icon = "A world around the scene", "WORLD"
+    own = ("width", "hdr", "target", "strength")
 
 
 class DDREP_PT_panorama_advanced(_AdvancedPanel, bpy.types.Panel):
@@ -405,22 +416,14 @@ class DDREP_PT_panorama_advanced(_AdvancedPanel, bpy.types.Panel):
     task = "panorama"
 
 
-class DDREP_PT_image(_TaskPanel, bpy.types.Panel):
+class DDREP_PT_image(_WordsPanel, bpy.types.Panel):
     bl_label = "Tiling Material"
     bl_idname = "DDREP_PT_image"
     bl_options = {"DEFAULT_CLOSED"}
     presets = DDREP_PT_image_presets
-
-    def draw(self, context: bpy.types.Context) -> None:
-        layout = self.layout
-        settings = context.scene.ddrep.image
-        layout.label(text="A material that repeats without a seam", icon="MATERIAL")
-        draw_words(layout, settings)
-        column = split_column(layout)
-        draw_sampling(column, settings, "image")
-        for name in ("resolution", "target", "mapping", "repeat"):
-            column.prop(settings, name)
-        draw_button(layout, context, "image", "Tiling Material", "MATERIAL")
+    task = "image"
+    about, icon = "A material that repeats without a seam", "MATERIAL"
+    own = ("resolution", "target", "mapping", "repeat")
 
 
 class DDREP_PT_image_advanced(_AdvancedPanel, bpy.types.Panel):
